@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"relay/relay/admin"
+	"relay/relay/config"
+)
+
+type checkCmd struct {
+	File string `arg:"" help:"Configuration file." type:"path"`
+}
+
+// Help is shown below the usage.
+func (*checkCmd) Help() string {
+	return `Every fault is reported at once, each with its line. Nothing is opened or changed.
+
+Example:
+  relay check /etc/relay/relay.toml`
+}
+
+// Run checks a file.
+func (c *checkCmd) Run(s streams) error {
+	cfg, err := config.Load(c.File, inboundNames(), tables())
+	if err != nil {
+		return err
+	}
+	for _, f := range partFindings(cfg) {
+		fmt.Fprintf(s.out, "warning: %s\n", f)
+	}
+	fmt.Fprintf(s.out, "%s is valid.\n", c.File)
+	return nil
+}
+
+type configCmd struct {
+	place
+}
+
+// Help is shown below the usage.
+func (*configCmd) Help() string {
+	return `Prints the file with every default filled in, and without secrets.
+
+Example:
+  relay config --config /etc/relay/relay.toml`
+}
+
+// Run prints the effective configuration.
+func (c *configCmd) Run(s streams) error {
+	cfg, tabs, err := c.load()
+	if err != nil {
+		return err
+	}
+	return cfg.Write(s.out, tabs)
+}
+
+type reloadCmd struct {
+	place
+}
+
+// Help is shown below the usage.
+func (*reloadCmd) Help() string {
+	return `A file with faults changes nothing: they are printed and the running
+configuration stays. Connections that run are not touched in either case.
+
+Example:
+  relay reload --config /etc/relay/relay.toml`
+}
+
+// Run asks the running relay to reload.
+func (c *reloadCmd) Run(s streams) error {
+	cl, err := c.running()
+	if err != nil {
+		return err
+	}
+	if err := cl.Reload(); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, "Reloaded.")
+	return nil
+}
+
+// running returns a client of the relay that runs, or an error that says how
+// to start one.
+func (p place) running() (*admin.Client, error) {
+	cfg, _, err := p.load()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := admin.Dial(cfg.State)
+	if err == nil {
+		return cl, nil
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("the relay in %s belongs to another user: run this command as that user or as root", cfg.State)
+	}
+	return nil, fmt.Errorf("no relay is running on the state folder %s.\nStart one with relay quickstart or relay serve, or name its folder or file with --state or --config", cfg.State)
+}

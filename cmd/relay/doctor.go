@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"relay/auth"
+	"relay/relay"
+	"relay/relay/admin"
+	"relay/relay/config"
+)
+
+type doctorCmd struct {
+	place
+	Repair bool `help:"Set a damaged user database aside, under another name, so that the relay can start with no users."`
+}
+
+// Help is shown below the usage.
+func (*doctorCmd) Help() string {
+	return `Looks at the configuration, the state folder, the limits of this machine and the
+ports. It sends nothing to the network. The exit code is 1 if something is wrong.
+
+Example:
+  relay doctor --config /etc/relay/relay.toml`
+}
+
+// finding is a warning: what may go wrong, and what to do.
+type finding string
+
+// Run looks for trouble.
+func (c *doctorCmd) Run(s streams) error {
+	bad := 0
+	say := func(ok bool, format string, args ...any) {
+		word := "ok    "
+		if !ok {
+			word, bad = "WRONG ", bad+1
+		}
+		fmt.Fprintf(s.out, word+format+"\n", args...)
+	}
+	cfg, _, err := c.load()
+	if err != nil {
+		return err
+	}
+	say(true, "configuration is valid")
+	for _, f := range partFindings(cfg) {
+		fmt.Fprintf(s.out, "note  %s\n", f)
+	}
+	_, err = admin.Dial(cfg.State)
+	running := err == nil
+	if err := c.database(s, cfg.State, running); err != nil {
+		say(false, "%v", err)
+	} else {
+		say(true, "user database in %s", cfg.State)
+	}
+	say(descriptorLimit() >= 4096, "up to %d descriptors, enough for %d connections (raise it with LimitNOFILE= or ulimit -n)", descriptorLimit(), connectionsFor(descriptorLimit()))
+	say(time.Now().Year() >= 2026, "the clock says %s", time.Now().Format(time.DateTime))
+	if !running {
+		for _, l := range cfg.Listen {
+			err := bindable(l.Address)
+			if err != nil {
+				say(false, "%v", err)
+			} else {
+				say(true, "can listen on %s", l.Address)
+			}
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of these things are wrong", bad)
+	}
+	return nil
+}
+
+// database opens the users if no relay has them open, and sets a damaged file
+// aside if that was asked for.
+func (c *doctorCmd) database(s streams, state string, running bool) error {
+	fi, err := os.Stat(state)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil // made at the first start
+	case err != nil:
+		return err
+	case fi.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s can be read by others: chmod 700 %s", state, shellQuote(state))
+	}
+	if running {
+		return nil
+	}
+	if existing(filepath.Join(state, auth.StoreFile)) == "" {
+		return nil
+	}
+	store, err := auth.OpenStore(state)
+	if err == nil {
+		return store.Close()
+	}
+	if !c.Repair || !errors.Is(err, auth.ErrDamaged) {
+		return storeHint(err)
+	}
+	to, err := auth.SetAside(state, time.Now())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "The damaged user database is now %s. The relay will start with no users.\n", to)
+	return nil
+}
+
+func bindable(address string) error {
+	ln, err := relay.Listen(context.Background(), address, 0)
+	if err != nil {
+		return listenHint(fmt.Errorf("listen on %s: %w", address, err))
+	}
+	return ln.Close()
+}
+
+// partFindings asks every part about the listeners that it is on.
+func partFindings(cfg *config.Config) []finding {
+	var out []finding
+	for _, l := range cfg.Listen {
+		seen := make(map[finding]bool)
+		for _, word := range l.Inbounds {
+			for _, p := range parts {
+				if p.name != word || p.doctor == nil {
+					continue
+				}
+				for _, f := range p.doctor(l) {
+					if !seen[f] {
+						seen[f] = true
+						out = append(out, f)
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// clearTextOnPublic warns of SOCKS5 and HTTP beyond this machine.
+func clearTextOnPublic(l config.Listen) []finding {
+	ap, ok := listenAddr(l.Address)
+	if !ok || ap.Addr().IsLoopback() {
+		return nil
+	}
+	if net.IP(ap.Addr().AsSlice()).IsPrivate() {
+		return []finding{finding(fmt.Sprintf("%s: everyone in this network can see the passwords: SOCKS5 and HTTP proxies have no encryption", l.Address))}
+	}
+	out := []finding{finding(fmt.Sprintf("%s: SOCKS5 and HTTP show passwords and targets to everyone on the way and are easy to recognise and block; use an address of its own that you can afford to lose", l.Address))}
+	if l.Anonymous == config.AnonymousPublic {
+		out = append(out, finding(fmt.Sprintf("%s: anonymous = \"public\" lets the whole Internet use this relay; it will be found within hours", l.Address)))
+	}
+	return out
+}

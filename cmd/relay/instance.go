@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gaissmai/bart"
+
+	"relay/auth"
+	"relay/relay"
+	"relay/relay/admin"
+	"relay/relay/config"
+	"relay/relay/policy"
+	"relay/relay/splice"
+)
+
+// instance is a relay in this process: everything that serve and quickstart
+// start, and stop again.
+type instance struct {
+	log    *slog.Logger
+	store  *auth.Store
+	users  *auth.Users
+	server *relay.Server
+	admin  *admin.Server
+
+	// again reads the configuration for a reload.
+	again func() (*config.Config, []config.Table, error)
+
+	mu       sync.Mutex
+	cfg      *config.Config
+	metrics  *http.Server
+	reloaded time.Time
+}
+
+// start opens the state, the listeners and the control socket. On an error
+// everything is closed again.
+func start(cfg *config.Config, tabs []config.Table, log *slog.Logger, listen listenFunc) (_ *instance, err error) {
+	in := &instance{log: log}
+	defer func() {
+		if err != nil {
+			in.release()
+		}
+	}()
+	if in.store, err = auth.OpenStore(cfg.State); err != nil {
+		return nil, storeHint(err)
+	}
+	in.users = auth.NewUsers(in.store, log)
+	in.server = relay.New(relay.Options{
+		Log: log, Users: in.users, Splice: splice.New(0), Listen: listen,
+	})
+	if err := in.apply(cfg, tabs); err != nil {
+		return nil, err
+	}
+	in.admin, err = admin.Serve(cfg.State, admin.Handler(admin.Backend{
+		Users: in.users, Labels: labels(), Links: in.links,
+		Status: in.status, Reload: in.reload, Metric: in.writeMetrics,
+	}), log)
+	return in, err
+}
+
+type listenFunc = func(ctx context.Context, address string, backlog int) (net.Listener, error)
+
+// apply puts a configuration into force, or leaves everything as it is.
+func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
+	egress, err := policy.New(policy.Options{Config: cfg.Egress, DNS: cfg.DNS, Own: in.server.Own})
+	if err != nil {
+		return err
+	}
+	metrics, err := in.openMetrics(cfg.Admin)
+	if err != nil {
+		return err
+	}
+	set := relay.Settings{Dialer: egress, Limits: limits(cfg.Limits)}
+	for _, l := range cfg.Listen {
+		set.Listeners = append(set.Listeners, relay.Listener{
+			Address: l.Address, Inbounds: inbounds(l, tabs, in.users),
+		})
+	}
+	if err := in.server.Apply(set); err != nil {
+		if metrics != nil {
+			_ = metrics.Close()
+		}
+		return listenHint(err)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.swapMetrics(cfg.Admin, metrics)
+	in.cfg = cfg
+	return nil
+}
+
+// limits turns the configuration's words into the flow's.
+func limits(l config.Limits) relay.Limits {
+	out := relay.Limits{
+		Handshake: l.HandshakeTimeout, Idle: l.IdleTimeout, Fin: l.FinTimeout,
+		Connections: l.Connections, PerSource: l.PerSource, Backlog: l.Backlog,
+	}
+	if out.Connections == 0 {
+		out.Connections = connectionsFor(descriptorLimit())
+	}
+	if len(l.Trusted) > 0 {
+		var t bart.Lite
+		for _, c := range l.Trusted {
+			if p, err := netip.ParsePrefix(c); err == nil {
+				t.Insert(p.Masked())
+			} else if a, err := netip.ParseAddr(c); err == nil {
+				t.Insert(netip.PrefixFrom(a, a.BitLen()))
+			}
+		}
+		out.Trusted = t.Contains
+	}
+	return out
+}
+
+// connectionsFor leaves descriptors for listeners, the database, pipes and
+// lookups; a connection and its target take two.
+func connectionsFor(fds uint64) int {
+	const reserve = 256
+	if fds <= 2*reserve {
+		return int(fds / 4)
+	}
+	return int(min((fds-reserve)/2, 1<<24))
+}
+
+// listenHint says what to do about the usual reasons.
+func listenHint(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w\nAnother program uses that port, perhaps a relay that already runs. Stop it or choose another port.", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w\nPorts below 1024 need root, CAP_NET_BIND_SERVICE or a socket of the service manager. Choose a higher port, such as 1080.", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w\nThis machine does not have that address. A VM behind NAT listens on its private one, or on 0.0.0.0, and names the public one in public = […].", err)
+	}
+	return err
+}
+
+// reload reads the configuration again. A bad one changes nothing.
+func (in *instance) reload() error {
+	if in.again == nil {
+		return errors.New("this relay has no configuration file to read again")
+	}
+	cfg, tabs, err := in.again()
+	if err == nil && cfg.State != in.config().State {
+		err = fmt.Errorf("state = %q: the state folder cannot change while the relay runs; restart it", cfg.State)
+	}
+	if err == nil {
+		err = in.apply(cfg, tabs)
+	}
+	if err != nil {
+		in.log.Error("reload refused, the running configuration stays", "error", err)
+		return err
+	}
+	in.mu.Lock()
+	in.reloaded = time.Now()
+	in.mu.Unlock()
+	in.log.Info("configuration reloaded")
+	return nil
+}
+
+func (in *instance) config() *config.Config {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.cfg
+}
+
+func (in *instance) linker() linker {
+	return linker{listens: in.config().Listen, bound: in.server.Addrs(), realm: in.users.Realm()}
+}
+
+func (in *instance) links(r *auth.Record) []link { return in.linker().links(r) }
+
+// stop drains for at most limit, or until ctx ends, and closes everything.
+func (in *instance) stop(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	cut := in.server.Shutdown(ctx)
+	in.log.Info("stopped", "after", time.Since(began).Round(time.Millisecond), "cut", cut)
+	in.release()
+}
+
+func (in *instance) release() {
+	if in.admin != nil {
+		_ = in.admin.Close()
+	}
+	in.mu.Lock()
+	if in.metrics != nil {
+		_ = in.metrics.Close()
+	}
+	in.mu.Unlock()
+	if in.server != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		in.server.Shutdown(ctx)
+	}
+	if in.users != nil {
+		if err := in.users.Close(); err != nil {
+			in.log.Error("the last byte counters are lost", "error", err)
+		}
+	}
+	if in.store != nil {
+		_ = in.store.Close()
+	}
+}
+
+// readyLines writes one line for each listener and inbound, for programs that
+// started the relay. With a record it holds that user's password: quickstart
+// shows it to the person at the keyboard, serve does not, since its output
+// usually ends up in a log.
+func (in *instance) readyLines(w io.Writer, r *auth.Record) error {
+	k := in.linker()
+	var b strings.Builder
+	for i, l := range k.listens {
+		ap := k.address(i)
+		for _, word := range l.Inbounds {
+			for _, p := range parts {
+				if p.name != word {
+					continue
+				}
+				a := access{host: ap.Addr().String(), port: ap.Port()}
+				if r != nil && l.Anonymous == "" {
+					a.user, a.password = r.Name, r.Password(k.realm, p.label)
+				}
+				fmt.Fprintf(&b, "ready %s %s\n", p.name, a.url(p.scheme))
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// logger makes the program's logger.
+func logger(w io.Writer, l config.Log, override string) (*slog.Logger, error) {
+	level := l.Level
+	if override != "" {
+		level = override
+	}
+	var lv slog.Level
+	if err := lv.UnmarshalText([]byte(level)); err != nil {
+		return nil, usagef("log level %q: want debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: lv}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, o)), nil
+}

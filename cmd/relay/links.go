@@ -1,0 +1,159 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+
+	"relay/auth"
+	"relay/relay/admin"
+	"relay/relay/config"
+)
+
+// link is one way in, for a person.
+type link = admin.Link
+
+// loopback reports whether only programs on this computer can use a link.
+func (a access) loopback() bool {
+	ip, err := netip.ParseAddr(a.host)
+	return err == nil && ip.IsLoopback()
+}
+
+func (a access) url(scheme string) string {
+	u := url.URL{Scheme: scheme, Host: net.JoinHostPort(a.host, strconv.Itoa(int(a.port)))}
+	if a.user != "" {
+		u.User = url.UserPassword(a.user, a.password)
+	}
+	return u.String()
+}
+
+func socks5Links(a access) []link {
+	// The order of the parameters is the one that Telegram's own links have.
+	q := "server=" + url.QueryEscape(a.host) + "&port=" + strconv.Itoa(int(a.port))
+	if a.user != "" {
+		q += "&user=" + url.QueryEscape(a.user) + "&pass=" + url.QueryEscape(a.password)
+	}
+	tg := link{Protocol: "socks5", URL: "tg://socks?" + q, Note: "for Telegram: open it on the device that should use the relay", QR: true}
+	if a.loopback() {
+		tg.Note, tg.QR = "for Telegram Desktop on this computer", false
+	}
+	out := []link{tg, {Protocol: "socks5", URL: a.url("socks5h"), Note: "for curl, browsers and other programs"}}
+	if !a.loopback() {
+		out = append(out, link{
+			Protocol: "socks5", URL: "https://t.me/socks?" + q,
+			Note: "the same for chats where tg:// cannot be tapped; a browser shows the password to t.me",
+		})
+	}
+	return out
+}
+
+func httpLinks(a access) []link {
+	return []link{{Protocol: "http", URL: a.url("http"), Note: "for programs that know HTTP proxies only"}}
+}
+
+// linker makes links from the listeners of a configuration, bound or not.
+type linker struct {
+	listens []config.Listen
+	bound   []net.Addr // in the same order; nil while no relay runs
+	realm   auth.Key
+}
+
+// links are all links of a user, in the order of the listeners.
+func (k linker) links(r *auth.Record) []link {
+	out := []link{}
+	for i, l := range k.listens {
+		for _, host := range k.hosts(i) {
+			for _, word := range l.Inbounds {
+				for _, p := range parts {
+					if p.name != word || p.links == nil {
+						continue
+					}
+					a := access{host: host, port: k.port(i)}
+					if l.Anonymous == "" {
+						a.user, a.password = r.Name, r.Password(k.realm, p.label)
+					}
+					out = append(out, p.links(a)...)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// address is where listener i listens: as bound, or as configured.
+func (k linker) address(i int) netip.AddrPort {
+	if i < len(k.bound) {
+		if t, ok := k.bound[i].(*net.TCPAddr); ok {
+			ap := t.AddrPort()
+			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		}
+	}
+	host, port, err := net.SplitHostPort(k.listens[i].Address)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	if host == "" {
+		host = "::"
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ip, uint16(n))
+}
+
+func (k linker) port(i int) uint16 { return k.address(i).Port() }
+
+// hosts are what links of listener i name: what the operator wrote, else the
+// address it listens on, else an address of this machine.
+func (k linker) hosts(i int) []string {
+	if l := k.listens[i]; len(l.Public) > 0 {
+		return l.Public
+	}
+	ip := k.address(i).Addr()
+	if ip.IsValid() && !ip.IsUnspecified() {
+		return []string{ip.String()}
+	}
+	if own := machineAddrs(); len(own) > 0 {
+		return []string{own[0].String()}
+	}
+	return []string{"127.0.0.1"}
+}
+
+// machineAddrs are the addresses under which others may reach this machine,
+// public ones first, IPv4 before IPv6.
+func machineAddrs() []netip.Addr {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var byRank [4][]netip.Addr
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		ip, ok := netip.AddrFromSlice(n.IP)
+		if ip = ip.Unmap(); !ok || !ip.IsGlobalUnicast() {
+			continue
+		}
+		rank := 0
+		if ip.IsPrivate() {
+			rank = 2
+		}
+		if ip.Is6() {
+			rank++
+		}
+		byRank[rank] = append(byRank[rank], ip)
+	}
+	var out []netip.Addr
+	for _, r := range byRank {
+		out = append(out, r...)
+	}
+	return out
+}

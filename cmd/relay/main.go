@@ -1,0 +1,133 @@
+// Command relay keeps messengers reachable where they are blocked.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"relay/relay/admin"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+const description = `Relay keeps messengers reachable where they are blocked: a proxy whose links
+Telegram and others take as they are.
+
+Try it on this computer:
+
+  relay quickstart
+
+Run it for others, with a configuration file:
+
+  relay check relay.toml
+  relay serve --config relay.toml
+  relay user add alice --config relay.toml`
+
+// cli is the command line.
+type cli struct {
+	Quickstart quickstartCmd `cmd:"" help:"Start a relay on this computer and print links to paste."`
+	Serve      serveCmd      `cmd:"" help:"Run the relay that a configuration file describes."`
+	Check      checkCmd      `cmd:"" help:"Check a configuration file and report every fault."`
+	Config     configCmd     `cmd:"" help:"Print the configuration in force, defaults included."`
+	Reload     reloadCmd     `cmd:"" help:"Make the running relay read its configuration again."`
+	User       userCmd       `cmd:"" help:"Add, show, change and remove users."`
+	Status     statusCmd     `cmd:"" help:"Show what the running relay does."`
+	Doctor     doctorCmd     `cmd:"" help:"Look for what can go wrong on this machine."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+}
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError is an error of the command line: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func main() { os.Exit(run(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})) }
+
+// exited carries the exit code that kong's help asks for.
+type exited int
+
+// run is main for tests too.
+func run(args []string, s streams) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			c, ok := p.(exited)
+			if !ok {
+				panic(p)
+			}
+			code = int(c)
+		}
+	}()
+	var c cli
+	// kong ends the program after printing help; here it unwinds to run.
+	parser, err := newParser(&c, s, func(code int) { panic(exited(code)) })
+	if err != nil {
+		fmt.Fprintf(s.err, "relay: %v\n", err)
+		return exitFailure
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return report(s, usageError{err}, usageHint(err))
+	}
+	if err := ctx.Run(s); err != nil {
+		return report(s, err, "")
+	}
+	return 0
+}
+
+func newParser(c *cli, s streams, exit func(int)) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("relay"),
+		kong.Description(description),
+		kong.Writers(s.out, s.err),
+		kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, NoExpandSubcommands: true}),
+		kong.Vars{"version": version()},
+		kong.Bind(c),
+	)
+}
+
+// usageHint points at the help of the command that was meant.
+func usageHint(err error) string {
+	var pe *kong.ParseError
+	if errors.As(err, &pe) && pe.Context != nil {
+		if n := pe.Context.Selected(); n != nil {
+			return "See: relay " + strings.TrimPrefix(n.FullPath(), "relay ") + " --help"
+		}
+	}
+	return "See: relay --help"
+}
+
+// report prints an error and finds its exit code.
+func report(s streams, err error, hint string) int {
+	fmt.Fprintf(s.err, "relay: %v\n", err)
+	if hint != "" {
+		fmt.Fprintln(s.err, hint)
+	}
+	var u usageError
+	var a *admin.Error
+	if errors.As(err, &u) || errors.As(err, &a) && a.Usage {
+		return exitUsage
+	}
+	return exitFailure
+}

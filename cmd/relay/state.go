@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"relay/auth"
+	"relay/relay/admin"
+	"relay/relay/config"
+)
+
+// systemConfig is where packages put the configuration.
+const systemConfig = "/etc/relay/relay.toml"
+
+// quickstartConfig is what quickstart leaves in its state folder, so that other
+// commands know its listeners.
+const quickstartConfig = "quickstart.toml"
+
+// place says which relay a command is about.
+type place struct {
+	Config string `help:"Configuration file of the relay (default: /etc/relay/relay.toml if it exists)." short:"c" placeholder:"FILE" type:"path" env:"RELAY_CONFIG"`
+	State  string `help:"State folder of the relay, instead of the one in the configuration." placeholder:"DIR" type:"path" env:"RELAY_STATE"`
+}
+
+// load finds the configuration: the named file, the one of a quickstart in the
+// state folder, the system's, or the defaults.
+func (p place) load() (*config.Config, []config.Table, error) {
+	tabs := tables()
+	file := p.Config
+	if file == "" && p.State != "" {
+		file = existing(filepath.Join(p.State, quickstartConfig))
+	}
+	if file == "" && p.State == "" {
+		file = existing(systemConfig)
+	}
+	if file == "" && p.State == "" {
+		file = existing(filepath.Join(config.Default().State, quickstartConfig))
+	}
+	c := config.Default()
+	if file != "" {
+		var err error
+		if c, err = config.Load(file, inboundNames(), tabs); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.State != "" {
+		c.State = p.State
+	}
+	if c.State == "" {
+		return nil, nil, usagef("there is no home folder to keep state in: use --state DIR")
+	}
+	return c, tabs, nil
+}
+
+func existing(path string) string {
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
+// client returns a client of the running relay, or of its database when none
+// runs. done must be called in the end.
+func (p place) client() (c *admin.Client, done func(), err error) {
+	cfg, _, err := p.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err = admin.Dial(cfg.State)
+	switch {
+	case err == nil:
+		return c, func() {}, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, fs.ErrPermission):
+		return nil, nil, fmt.Errorf("the relay in %s belongs to another user: run this command as that user or as root", cfg.State)
+	case runtime.GOOS != "linux" || len(cfg.State) > 90:
+		// A path too long for a socket: then no relay can run there either.
+	default:
+		return nil, nil, fmt.Errorf("control socket: %w", err)
+	}
+	store, err := auth.OpenStore(cfg.State)
+	if err != nil {
+		return nil, nil, storeHint(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	users := auth.NewUsers(store, log)
+	k := linker{listens: cfg.Listen, realm: users.Realm()}
+	h := admin.Handler(admin.Backend{Users: users, Labels: labels(), Links: k.links})
+	return admin.Local(h), func() {
+		_ = users.Close()
+		_ = store.Close()
+	}, nil
+}
+
+// storeHint says what to do about a database that does not open.
+func storeHint(err error) error {
+	switch {
+	case errors.Is(err, auth.ErrDamaged):
+		return fmt.Errorf("%w\nPut a backup in its place, or set it aside and begin with no users: relay doctor --repair", err)
+	case errors.Is(err, auth.ErrInUse):
+		return fmt.Errorf("%w\nIs a relay running on this folder that is just starting or stopping? Try again in a moment.", err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w\nThe state folder must be writable for the user who runs the relay; choose another with --state or --dir, or in the configuration: state = \"…\"", err)
+	}
+	return err
+}

@@ -1,0 +1,360 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"relay/auth"
+	"relay/relay/admin"
+)
+
+type userCmd struct {
+	Add     userAddCmd     `cmd:"" help:"Make users and print their links."`
+	List    userListCmd    `cmd:"" help:"List users." aliases:"ls"`
+	Show    userShowCmd    `cmd:"" help:"Show a user with links and QR codes."`
+	Set     userSetCmd     `cmd:"" help:"Change a user's limits."`
+	Disable userDisableCmd `cmd:"" help:"Stop serving a user and cut the live connections."`
+	Enable  userEnableCmd  `cmd:"" help:"Serve a disabled user again; the links stay the same."`
+	Rotate  userRotateCmd  `cmd:"" help:"Replace a user's passwords, so that old links stop working."`
+	Remove  userRemoveCmd  `cmd:"" help:"Forget a user, with links and counters." aliases:"rm"`
+}
+
+// Help is shown below the usage.
+func (*userCmd) Help() string {
+	return `Changes take effect on a running relay at once; nobody else's connection notices.
+
+Examples:
+  relay user add alice --expires 30d --quota 50GiB/month
+  relay user show alice --json
+  relay user rotate alice --only socks5`
+}
+
+// limitFlags are the settings of a user on the command line.
+type limitFlags struct {
+	Expires  *string           `help:"When the user ends: 30d, 12h, 2027-01-31; \"\" for never." placeholder:"WHEN"`
+	Quota    *string           `help:"Bytes of both directions in a calendar month or in rolling days: 50GiB/month, 10GiB/7d; \"\" for none." placeholder:"QUOTA"`
+	MaxConns *int              `help:"Connections at once; Telegram alone opens up to 8. 0 for no limit." placeholder:"N"`
+	MaxIps   *int              `help:"Addresses at once. 0 for no limit." placeholder:"N" name:"max-ips"`
+	Rate     *string           `help:"Bits a second in each direction: 20Mbit; \"\" for no limit." placeholder:"RATE"`
+	Password map[string]string `help:"Keep a password from elsewhere for a protocol, in place of the derived one: socks5=@FILE reads it from a file, socks5=@- from standard input." placeholder:"PROTOCOL=@FILE"`
+}
+
+func (f limitFlags) limits(s streams) (admin.Limits, error) {
+	l := admin.Limits{Expires: f.Expires, Quota: f.Quota, MaxConns: f.MaxConns, MaxIPs: f.MaxIps, Rate: f.Rate}
+	for label, v := range f.Password {
+		path, ok := strings.CutPrefix(v, "@")
+		if !ok {
+			return l, usagef("--password %s=…: a password on the command line can be read by every user of this machine; put it into a file and write %s=@FILE", label, label)
+		}
+		p, err := readSecret(s, path)
+		if err != nil {
+			return l, err
+		}
+		if l.Explicit == nil {
+			l.Explicit = make(map[string]string)
+		}
+		l.Explicit[label] = p
+	}
+	return l, nil
+}
+
+// readSecret reads the first line of a file, "-" being standard input.
+func readSecret(s streams, path string) (string, error) {
+	r := s.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", fmt.Errorf("password: %w", err)
+		}
+		defer f.Close()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, 4096))
+	if err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}
+
+type jsonFlag struct {
+	JSON bool `help:"Print JSON." name:"json"`
+}
+
+// with runs f on the relay's users.
+func (p place) with(f func(*admin.Client) error) error {
+	c, done, err := p.client()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return f(c)
+}
+
+type userAddCmd struct {
+	Names []string `arg:"" help:"Names: letters, digits, dots, underscores and hyphens." name:"name"`
+	limitFlags
+	place
+	jsonFlag
+}
+
+// Run makes users.
+func (c *userAddCmd) Run(s streams) error {
+	for _, n := range c.Names {
+		if err := auth.CheckName(n); err != nil {
+			return usagef("%q: %w", n, err)
+		}
+	}
+	l, err := c.limits(s)
+	if err != nil {
+		return err
+	}
+	return c.with(func(cl *admin.Client) error {
+		us, err := cl.Add(admin.Add{Names: c.Names, Limits: l})
+		if err != nil {
+			return err
+		}
+		for _, u := range us {
+			if err := showUser(s, u, c.JSON); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type userListCmd struct {
+	place
+	jsonFlag
+}
+
+// Run lists users.
+func (c *userListCmd) Run(s streams) error {
+	return c.with(func(cl *admin.Client) error {
+		us, err := cl.Users()
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(s.out, us)
+		}
+		if len(us) == 0 {
+			fmt.Fprintln(s.out, "There are no users yet. Make one: relay user add NAME")
+			return nil
+		}
+		w := tabwriter.NewWriter(s.out, 0, 8, 2, ' ', 0)
+		fmt.Fprintln(w, "NAME\tSTATE\tUP\tDOWN\tQUOTA\tEXPIRES")
+		for _, u := range us {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Name, u.State, human(u.Bytes.Up), human(u.Bytes.Down), quotaText(u), expiryText(u))
+		}
+		return w.Flush()
+	})
+}
+
+func quotaText(u admin.User) string {
+	if u.Quota == "" {
+		return "-"
+	}
+	return human(u.Used) + " of " + u.Quota
+}
+
+func expiryText(u admin.User) string {
+	if u.Expires == nil {
+		return "never"
+	}
+	return u.Expires.Local().Format("2006-01-02 15:04")
+}
+
+// human is a byte count for people.
+func human(n int64) string {
+	const step = 1024
+	if n < step {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n), -1
+	for ; f >= step && i < 4; i++ {
+		f /= step
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
+}
+
+type userShowCmd struct {
+	Name string `arg:"" help:"Name of the user."`
+	place
+	jsonFlag
+}
+
+// Run shows a user.
+func (c *userShowCmd) Run(s streams) error {
+	return c.with(func(cl *admin.Client) error {
+		u, err := cl.User(c.Name)
+		if err != nil {
+			return err
+		}
+		return showUser(s, u, c.JSON)
+	})
+}
+
+type userSetCmd struct {
+	Name string `arg:"" help:"Name of the user."`
+	limitFlags
+	place
+	jsonFlag
+}
+
+// Run changes limits.
+func (c *userSetCmd) Run(s streams) error {
+	l, err := c.limits(s)
+	if err != nil {
+		return err
+	}
+	if l.Expires == nil && l.Quota == nil && l.MaxConns == nil && l.MaxIPs == nil && l.Rate == nil && l.Explicit == nil {
+		return usagef("nothing to set; see: relay user set --help")
+	}
+	return change(s, c.place, c.Name, admin.Change{Limits: l}, c.JSON, "Changed")
+}
+
+type userDisableCmd struct {
+	Name string `arg:"" help:"Name of the user."`
+	place
+	jsonFlag
+}
+
+// Run disables a user.
+func (c *userDisableCmd) Run(s streams) error {
+	yes := true
+	return change(s, c.place, c.Name, admin.Change{Disabled: &yes}, c.JSON, "Disabled")
+}
+
+type userEnableCmd struct {
+	Name string `arg:"" help:"Name of the user."`
+	place
+	jsonFlag
+}
+
+// Run enables a user.
+func (c *userEnableCmd) Run(s streams) error {
+	no := false
+	return change(s, c.place, c.Name, admin.Change{Disabled: &no}, c.JSON, "Enabled")
+}
+
+// change applies a change and says so.
+func change(s streams, p place, name string, ch admin.Change, asJSON bool, did string) error {
+	return p.with(func(cl *admin.Client) error {
+		u, err := cl.Change(name, ch)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return showUser(s, u, true)
+		}
+		_, err = fmt.Fprintf(s.out, "%s %s.\n", did, name)
+		return err
+	})
+}
+
+type userRotateCmd struct {
+	Name string   `arg:"" help:"Name of the user."`
+	Only []string `help:"Replace the password of this protocol only. May be given more than once." placeholder:"PROTOCOL"`
+	place
+	jsonFlag
+}
+
+// Run replaces passwords.
+func (c *userRotateCmd) Run(s streams) error {
+	which := c.Only
+	if len(which) == 0 {
+		which = labels()
+	}
+	return c.with(func(cl *admin.Client) error {
+		u, err := cl.Change(c.Name, admin.Change{Rotate: which})
+		if err != nil {
+			return err
+		}
+		return showUser(s, u, c.JSON)
+	})
+}
+
+type userRemoveCmd struct {
+	Name string `arg:"" help:"Name of the user."`
+	place
+	jsonFlag
+}
+
+// Run removes a user.
+func (c *userRemoveCmd) Run(s streams) error {
+	return c.with(func(cl *admin.Client) error {
+		if err := cl.Remove(c.Name); err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(s.out, map[string]string{"removed": c.Name})
+		}
+		_, err := fmt.Fprintf(s.out, "Removed %s.\n", c.Name)
+		return err
+	})
+}
+
+// userJSON is what --json prints for one user.
+type userJSON struct {
+	admin.User
+	Links map[string][]string `json:"links"`
+}
+
+func showUser(s streams, u admin.UserLinks, asJSON bool) error {
+	if asJSON {
+		out := userJSON{User: u.User, Links: make(map[string][]string)}
+		for _, l := range u.Links {
+			out.Links[l.Protocol] = append(out.Links[l.Protocol], l.URL)
+		}
+		return writeJSON(s.out, out)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s, made %s, expires %s\n", u.Name, u.State, u.Created.Local().Format(time.DateOnly), expiryText(u.User))
+	fmt.Fprintf(&b, "  moved %s up, %s down", human(u.Bytes.Up), human(u.Bytes.Down))
+	if u.Quota != "" {
+		fmt.Fprintf(&b, "; quota %s", quotaText(u.User))
+	}
+	for _, l := range []struct {
+		set  bool
+		text string
+	}{
+		{u.MaxConns > 0, fmt.Sprintf("; at most %d connections", u.MaxConns)},
+		{u.MaxIPs > 0, fmt.Sprintf("; at most %d addresses", u.MaxIPs)},
+		{u.Rate != "", "; " + u.Rate + " each way"},
+	} {
+		if l.set {
+			b.WriteString(l.text)
+		}
+	}
+	b.WriteString("\n")
+	if len(u.Links) == 0 {
+		b.WriteString("\nNo links: the configuration has no listener. Name it with --config FILE.\n")
+	}
+	for _, l := range u.Links {
+		fmt.Fprintf(&b, "\n%s, %s:\n  %s\n", l.Protocol, l.Note, l.URL)
+		if l.QR && isTerminal(s.out) {
+			if err := writeQR(&b, l.URL); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := io.WriteString(s.out, b.String())
+	return err
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // links hold ampersands
+	if err := e.Encode(v); err != nil {
+		return errors.Join(errors.New("output"), err)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package admin
+
+import (
+	"time"
+
+	"relay/transport"
+)
+
+// User is a user as the control socket shows it. It holds no key.
+type User struct {
+	Name     string     `json:"name"`
+	Created  time.Time  `json:"created"`
+	Expires  *time.Time `json:"expires,omitempty"`
+	Disabled bool       `json:"disabled"`
+	State    string     `json:"state"` // "active", "disabled", "expired" or "over quota"
+	Quota    string     `json:"quota,omitempty"`
+	Used     int64      `json:"used"` // bytes in the quota's period; this month without a quota
+	MaxConns int        `json:"max_conns,omitempty"`
+	MaxIPs   int        `json:"max_ips,omitempty"`
+	Rate     string     `json:"rate,omitempty"`
+	Bytes    Bytes      `json:"bytes"` // for ever
+}
+
+// Bytes are the two directions of a user's traffic.
+type Bytes struct {
+	Up   int64 `json:"up"`
+	Down int64 `json:"down"`
+}
+
+// UserLinks is a user with links, which contain passwords.
+type UserLinks struct {
+	User
+	Links []Link `json:"links"`
+}
+
+// Link is one address that a user can paste into a client.
+type Link struct {
+	Protocol string `json:"protocol"` // the word of the inbound
+	URL      string `json:"url"`
+	Note     string `json:"note,omitempty"` // what it is for, and what to mind
+	QR       bool   `json:"qr,omitempty"`   // a phone that scans it can use it
+}
+
+// Limits are the settings of a user. In a change, nil leaves a setting as it
+// is; an empty string or zero removes it.
+type Limits struct {
+	Expires  *string           `json:"expires,omitempty"` // "30d", a date, RFC 3339, "" for never
+	Quota    *string           `json:"quota,omitempty"`   // "50GiB/month", "10GiB/7d"
+	MaxConns *int              `json:"max_conns,omitempty"`
+	MaxIPs   *int              `json:"max_ips,omitempty"`
+	Rate     *string           `json:"rate,omitempty"`     // "20Mbit"
+	Explicit map[string]string `json:"explicit,omitempty"` // label to password
+}
+
+// Add asks for new users, all or none.
+type Add struct {
+	Names []string `json:"names"`
+	Limits
+}
+
+// Change asks for a change of one user.
+type Change struct {
+	Limits
+	Disabled *bool    `json:"disabled,omitempty"`
+	Rotate   []string `json:"rotate,omitempty"` // labels
+}
+
+// Status is the state of a running relay.
+type Status struct {
+	Version  string                     `json:"version"`
+	Started  time.Time                  `json:"started"`
+	Listen   []string                   `json:"listen"`
+	Live     int                        `json:"live"`  // connections
+	Flows    int                        `json:"flows"` // of them, joined to a target
+	Ends     map[transport.Status]int64 `json:"ends"`
+	Bytes    Bytes                      `json:"bytes"` // since the start
+	Users    []Activity                 `json:"users"`
+	RSS      int64                      `json:"rss"` // bytes of memory
+	FDs      int                        `json:"fds"`
+	FDLimit  uint64                     `json:"fd_limit"`
+	Trouble  string                     `json:"trouble,omitempty"`
+	Reloaded *time.Time                 `json:"reloaded,omitempty"`
+}
+
+// Activity is what a user does now; anonymous clients have no name.
+type Activity struct {
+	Name     string `json:"name"`
+	Sessions int    `json:"sessions"`
+	Bytes    Bytes  `json:"bytes"`
+	Rate     Bytes  `json:"rate"` // bytes a second
+}
+
+// failure is the body of every error answer.
+type failure struct {
+	Error string `json:"error"`
+	Usage bool   `json:"usage,omitempty"` // the request was at fault
+}

@@ -1,0 +1,45 @@
+package admin
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// WriteMetrics writes a status in the Prometheus text format. User names
+// appear only with users set: they are the operator's to publish.
+func WriteMetrics(w io.Writer, s Status, users bool) {
+	metrics.WriteGaugeUint64(w, "relay_connections", uint64(s.Live))
+	metrics.WriteGaugeUint64(w, "relay_flows", uint64(s.Flows))
+	for _, st := range slices.Sorted(maps.Keys(s.Ends)) {
+		metrics.WriteCounterUint64(w, fmt.Sprintf("relay_connections_ended_total{status=%q}", st), uint64(s.Ends[st]))
+	}
+	metrics.WriteCounterUint64(w, `relay_bytes_total{direction="up"}`, uint64(s.Bytes.Up))
+	metrics.WriteCounterUint64(w, `relay_bytes_total{direction="down"}`, uint64(s.Bytes.Down))
+	active := 0
+	for _, u := range s.Users {
+		if u.Sessions > 0 && u.Name != "" {
+			active++
+		}
+	}
+	metrics.WriteGaugeUint64(w, "relay_users_active", uint64(active))
+	metrics.WriteGaugeUint64(w, "relay_start_time_seconds", uint64(s.Started.Unix()))
+	trouble := uint64(0)
+	if s.Trouble != "" {
+		trouble = 1
+	}
+	metrics.WriteGaugeUint64(w, "relay_trouble", trouble)
+	if users {
+		for _, u := range s.Users {
+			name := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(u.Name)
+			metrics.WriteGaugeUint64(w, `relay_user_sessions{user="`+name+`"}`, uint64(u.Sessions))
+			metrics.WriteCounterUint64(w, `relay_user_bytes_total{user="`+name+`",direction="up"}`, uint64(u.Bytes.Up))
+			metrics.WriteCounterUint64(w, `relay_user_bytes_total{user="`+name+`",direction="down"}`, uint64(u.Bytes.Down))
+		}
+	}
+	metrics.WriteProcessMetrics(w)
+}

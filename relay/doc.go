@@ -1,0 +1,45 @@
+// Package relay is the flow: what happens to a connection from the moment it
+// is accepted until it ends.
+//
+//	listener -> route -> inbound -> auth -> policy -> egress -> splice -> account
+//
+// That path is also the table of contents of the code:
+//
+//	listener   listener.go        accept, back off, count sources that have not proved anything
+//	route      route.go           ask the inbounds, in order, about unread first bytes
+//	inbound    relay/socks5, …    the opening of one client protocol; yields a transport.Request
+//	auth       auth               is the credential right, may this session begin
+//	policy     relay/policy       may the target be reached: by name, then by address
+//	egress     relay/policy       resolve and dial
+//	splice     relay/splice       join the two connections until both directions end
+//	account    auth, flow.go      bytes per user, one status word, one log line
+//
+// [Server] owns the listeners and applies settings; a reload swaps them without
+// touching connections that run. Parts are listed once, in cmd/relay/wire.go:
+// a new inbound is a folder and a line there.
+//
+// # Words
+//
+// One word per thing, in code, logs and documents.
+//
+//	inbound     a client-facing protocol
+//	transport   a disguise between two relays; has a client and a server half
+//	entry, exit roles of a relay: where clients connect, where traffic leaves
+//	upstream    a relay that we dial
+//	cover       the site that a stranger sees
+//	stranger    whoever is nobody's: no inbound claims the bytes
+//	route       the inbounds of a listener, in order
+//	peek        look at first bytes that stay unread; prefix: those bytes; verdict: No, Yes, More
+//	opening     everything a client says before its payload
+//	target      where the client wants to go
+//	egress      policy and dialer together
+//	splice      to join two connections; flow: a joined pair
+//	user, key, credential   who; the one secret; what is derived from it for one protocol
+//	source      a client's address, or the prefix it is counted by
+//	status word how a connection ended: see transport.Status
+//
+// # What a stranger learns
+//
+// A connection that no inbound claims is closed without a byte. An inbound
+// answers only on a port that is meant to be that protocol's.
+package relay

@@ -1,0 +1,179 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"relay/auth"
+	"relay/relay/policy"
+	"relay/relay/splice"
+	"relay/transport"
+)
+
+// conn is one accepted connection on its way through the flow.
+type conn struct {
+	srv     *Server
+	set     *settings
+	inbound string // "" until one claimed it
+	source  netip.Addr
+	began   time.Time
+	counted bool           // in srv.sources
+	raw     transport.Conn // as accepted
+	near    transport.Conn // raw, or a layer around it
+}
+
+// serve takes an accepted connection to its end, or to the splice core, which
+// owns it from then on.
+func (c *conn) serve(route []Inbound) {
+	req, err := c.open(route)
+	c.authenticated()
+	if err == nil {
+		err = c.connect(req)
+	}
+	if err != nil {
+		c.close(err)
+		c.ended(splice.End{Status: statusOf(err)})
+		c.srv.log.Debug("connection refused", "inbound", c.inbound, "error", err)
+	}
+}
+
+// open finds the inbound and lets it read the opening.
+func (c *conn) open(route []Inbound) (transport.Request, error) {
+	limit := c.set.limits.Handshake
+	if err := c.near.SetDeadline(c.began.Add(limit)); err != nil {
+		return nil, err
+	}
+	p := transport.NewPeeked(c.near)
+	c.near = p
+	in, err := detect(p, route)
+	if err != nil {
+		return nil, err
+	}
+	c.inbound = in.Name()
+	return in.Open(c.srv.ctx, auth.User{}, p)
+}
+
+// connect begins the user's session, dials the target and hands the pair over.
+func (c *conn) connect(req transport.Request) error {
+	ctx, cancel := context.WithCancelCause(c.srv.ctx)
+	defer cancel(nil)
+	cut := new(cutter)
+	cut.arm(func(why error) { cancel(why) })
+	sess, err := c.srv.users.Begin(req.User(), c.source, cut.cut)
+	if err != nil {
+		return c.deny(req, err)
+	}
+	far, err := c.set.dialer.DialStream(ctx, req.Target(), nil)
+	if err != nil {
+		sess.End()
+		if why := context.Cause(ctx); why != nil && ctx.Err() != nil {
+			err = why
+		}
+		return c.deny(req, dialError{err})
+	}
+	near, far2, err := req.Accept(ctx, far)
+	if err == nil {
+		err = near.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		sess.End()
+		_ = far.Close()
+		return err
+	}
+	c.near, c.raw = nil, nil // the core's from here on
+	c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
+	flow := c.srv.splice.Join(near, far2, c.set.limits.splice(), sess, func(e splice.End) {
+		sess.End()
+		c.ended(e)
+	})
+	// A cut that came in between has only cancelled ctx: arm calls again.
+	cut.arm(func(error) { flow.Cut(transport.Cut) })
+	return nil
+}
+
+// deny tells the client and keeps the reason.
+func (c *conn) deny(req transport.Request, why error) error {
+	_ = c.near.SetDeadline(time.Now().Add(c.set.limits.Handshake))
+	_ = req.Deny(why)
+	return why
+}
+
+const (
+	lingerTime  = time.Second
+	lingerBytes = 256 << 10
+)
+
+// close ends a connection that was refused. Whoever was told why gets the
+// chance to read it: closing with unread bytes in the socket would reset the
+// connection, and the answer would be lost on its way.
+func (c *conn) close(why error) {
+	defer c.near.Close()
+	if errors.Is(why, errNotOurs) || statusOf(why) == transport.ClientGone || c.inbound == "" {
+		return
+	}
+	if c.near.CloseWrite() != nil || c.near.SetDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.near, lingerBytes)
+}
+
+// authenticated takes the connection out of its source's count.
+func (c *conn) authenticated() {
+	if c.counted {
+		c.counted = false
+		c.srv.sources.leave(c.source)
+	}
+}
+
+// ended accounts for the end of a connection: one count, one line.
+func (c *conn) ended(e splice.End) {
+	c.srv.stats.end(e.Status)
+	c.srv.live.Add(-1)
+	c.srv.log.LogAttrs(c.srv.ctx, slog.LevelInfo, "connection ended",
+		slog.String("inbound", c.inbound),
+		slog.String("status", string(e.Status)),
+		slog.Int64("up", e.Up),
+		slog.Int64("down", e.Down),
+		slog.Duration("after", time.Since(c.began).Round(time.Millisecond)))
+}
+
+// dialError marks the errors of dialling: a time-out there is not the client's.
+type dialError struct{ error }
+
+func (e dialError) Unwrap() error { return e.error }
+
+// statusOf finds the status word for an error on the way to the splice.
+func statusOf(err error) transport.Status {
+	var d dialError
+	switch {
+	case errors.Is(err, errNotOurs), errors.Is(err, transport.ErrTooLong):
+		return transport.NotOurs
+	case errors.Is(err, policy.ErrDenied):
+		return transport.Denied
+	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs):
+		return transport.OverLimit
+	case auth.Refused(err):
+		return transport.Denied
+	case errors.As(err, &d):
+		return transport.DialFailed
+	case errors.Is(err, ErrBadRequest):
+		return transport.BadRequest
+	case errors.Is(err, ErrAuth), errors.Is(err, auth.ErrCredentials):
+		return transport.AuthFailed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return transport.Timeout
+	case errors.Is(err, errDrained):
+		return transport.Drained
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return transport.ClientGone
+	}
+	return transport.ClientGone
+}

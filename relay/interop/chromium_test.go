@@ -1,0 +1,80 @@
+package interop
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+//go:embed testdata/page.html
+var page string
+
+const parts = 20
+
+// partSize is different for each part, so that no two can be mixed up unseen.
+func partSize(i int) int64 { return int64(1000 + 7919*i) }
+
+// TestChromium loads a page and its 20 parts in a real browser, by a name that
+// only the relay can resolve.
+func TestChromium(t *testing.T) {
+	integration(t)
+	var once sync.Once
+	done := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, page)
+	})
+	mux.HandleFunc("GET /part/{i}", func(w http.ResponseWriter, req *http.Request) {
+		i, err := strconv.Atoi(req.PathValue("i"))
+		if err != nil || i < 0 || i >= parts {
+			http.NotFound(w, req)
+			return
+		}
+		_, _ = io.Copy(w, pattern(partSize(i)))
+	})
+	mux.HandleFunc("GET /done", func(http.ResponseWriter, *http.Request) { once.Do(func() { close(done) }) })
+	mux.HandleFunc("GET /hold.png", func(w http.ResponseWriter, req *http.Request) {
+		select {
+		case <-done:
+		case <-req.Context().Done():
+		}
+	})
+	origin := httptest.NewServer(mux)
+	t.Cleanup(origin.Close)
+	port := strings.TrimPrefix(origin.Listener.Addr().String(), "127.0.0.1:")
+
+	dns := startDNS(t)
+	r := serve(t, t.TempDir(), true, dns, "")
+	res := runProgram(t, 90*time.Second, nil, "chromium",
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--disable-dev-shm-usage",
+		"--user-data-dir="+filepath.Join(t.TempDir(), "profile"),
+		"--proxy-server=socks5://"+r.proxy("socks5").Host,
+		"--proxy-bypass-list=<-loopback>",
+		"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+		"--dump-dom", "http://"+knownName+":"+port+"/")
+	var total int64
+	for i := range parts {
+		total += partSize(i)
+	}
+	want := fmt.Sprintf(`<pre id="sum">%d parts, %d bytes</pre>`, parts, total)
+	if res.code != 0 || !strings.Contains(res.stdout, want) {
+		t.Errorf("got exit %d and\n%s\nwant exit 0 and %s\n%s", res.code, res.stdout, want, res.stderr)
+	}
+	names := dns.names()
+	if !slices.Contains(names, knownName) {
+		t.Errorf("names the relay asked for: got %q, want %q among them", names, knownName)
+	}
+	t.Logf("names the browser asked the relay for: %q", names)
+}

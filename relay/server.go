@@ -1,0 +1,238 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relay/auth"
+	"relay/relay/splice"
+	"relay/transport"
+)
+
+var errDrained = errors.New("the relay is stopping")
+
+// Options are what a Server keeps for its whole life. All fields are needed.
+type Options struct {
+	Log    *slog.Logger
+	Users  *auth.Users
+	Splice *splice.Core
+	// Listen opens a listener for an address of the settings, with the given
+	// backlog; nil means [Listen]. A service manager that holds sockets
+	// already hands them over here.
+	Listen func(ctx context.Context, address string, backlog int) (net.Listener, error)
+}
+
+// Settings are what a reload can change.
+type Settings struct {
+	Listeners []Listener
+	Dialer    transport.Dialer
+	Limits    Limits
+}
+
+// Listener is an address and the inbounds that are asked there, in order.
+type Listener struct {
+	Address  string // "ip:port"; port 0 lets the system choose
+	Inbounds []Inbound
+}
+
+// Limits bound waits and numbers.
+type Limits struct {
+	Handshake   time.Duration // from accept to the end of the opening
+	Idle        time.Duration // see splice.Limits
+	Fin         time.Duration
+	Connections int                   // at once, in all; 0: no limit
+	PerSource   int                   // unauthenticated at once, see sources; 0: no limit
+	Trusted     func(netip.Addr) bool // sources without that limit; may be nil
+	Backlog     int                   // of the kernel's accept queue
+}
+
+func (l Limits) splice() splice.Limits { return splice.Limits{Idle: l.Idle, Fin: l.Fin} }
+
+// settings is what connections accepted under one configuration share.
+type settings struct {
+	dialer transport.Dialer
+	limits Limits
+}
+
+// Server accepts connections and takes them through the flow. Make it with
+// New, start and change it with Apply, end it with Shutdown.
+type Server struct {
+	log    *slog.Logger
+	users  *auth.Users
+	splice *splice.Core
+	listen func(ctx context.Context, address string, backlog int) (net.Listener, error)
+
+	ctx     context.Context // of everything before the splice
+	cancel  context.CancelCauseFunc
+	sources *sources
+	stats   stats
+	live    atomic.Int64
+	own     atomic.Pointer[[]netip.AddrPort]
+	began   time.Time
+
+	mu        sync.Mutex
+	listeners map[string]*listener // by configured address
+	order     []string
+	opening   map[*conn]struct{} // not yet with the splice core
+	stopped   bool
+	serving   sync.WaitGroup
+}
+
+// New returns a Server without listeners.
+func New(o Options) *Server {
+	if o.Listen == nil {
+		o.Listen = Listen
+	}
+	s := &Server{
+		log: o.Log, users: o.Users, splice: o.Splice, listen: o.Listen,
+		sources: newSources(), began: time.Now(),
+		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	return s
+}
+
+// Apply puts settings into force: it opens the listeners that are new, closes
+// those that are gone and changes the others in place. Connections that run
+// keep the settings they began with. On an error nothing has changed.
+func (s *Server) Apply(set Settings) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return errDrained
+	}
+	fresh := make(map[string]*listener)
+	undo := func() {
+		for _, l := range fresh {
+			_ = l.ln.Close()
+		}
+	}
+	var errs []error
+	for _, want := range set.Listeners {
+		if s.listeners[want.Address] != nil {
+			continue
+		}
+		ln, err := s.listen(s.ctx, want.Address, set.Limits.Backlog)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listen on %s: %w", want.Address, err))
+			continue
+		}
+		fresh[want.Address] = &listener{srv: s, ln: ln}
+	}
+	if len(errs) > 0 {
+		undo()
+		return errors.Join(errs...)
+	}
+	s.sources.set(set.Limits.PerSource, set.Limits.Trusted)
+	shared := &settings{dialer: set.Dialer, limits: set.Limits}
+	old := s.listeners
+	s.listeners, s.order = make(map[string]*listener), nil
+	for _, want := range set.Listeners {
+		l := old[want.Address]
+		if l == nil {
+			l = fresh[want.Address]
+		}
+		l.route.Store(&route{set: shared, inbounds: want.Inbounds})
+		s.listeners[want.Address] = l
+		s.order = append(s.order, want.Address)
+		delete(old, want.Address)
+	}
+	for _, l := range old {
+		_ = l.ln.Close()
+	}
+	s.noteOwn()
+	for _, l := range fresh {
+		s.serving.Go(l.accept)
+	}
+	return nil
+}
+
+// Addrs are the addresses in use, in the order of the settings.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []net.Addr
+	for _, a := range s.order {
+		out = append(out, s.listeners[a].ln.Addr())
+	}
+	return out
+}
+
+// Own are the TCP addresses in use, which no client may reach through us. It
+// is asked for every target, so it neither locks nor allocates; the caller
+// must not change the result.
+func (s *Server) Own() []netip.AddrPort {
+	if own := s.own.Load(); own != nil {
+		return *own
+	}
+	return nil
+}
+
+// noteOwn brings Own up to date; under mu.
+func (s *Server) noteOwn() {
+	var own []netip.AddrPort
+	for _, a := range s.order {
+		if t, ok := s.listeners[a].ln.Addr().(*net.TCPAddr); ok {
+			own = append(own, t.AddrPort())
+		}
+	}
+	s.own.Store(&own)
+}
+
+// Shutdown stops accepting and waits until every connection has ended. When
+// ctx ends first, what is left is cut. It returns how many flows that were.
+func (s *Server) Shutdown(ctx context.Context) int {
+	s.mu.Lock()
+	s.stopped = true
+	for _, l := range s.listeners {
+		_ = l.ln.Close()
+	}
+	s.mu.Unlock()
+
+	opened := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(opened)
+	}()
+	select {
+	case <-opened:
+	case <-ctx.Done():
+		s.cancel(errDrained)
+		s.mu.Lock()
+		for c := range s.opening {
+			_ = c.raw.Close()
+		}
+		s.mu.Unlock()
+		<-opened
+	}
+	left := s.splice.Drain(ctx)
+	s.cancel(errDrained)
+	return left
+}
+
+// begin registers an accepted connection; false says that the relay stops.
+func (s *Server) begin(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.opening[c] = struct{}{}
+	s.serving.Add(1)
+	s.live.Add(1)
+	return true
+}
+
+func (s *Server) opened(c *conn) {
+	s.mu.Lock()
+	delete(s.opening, c)
+	s.mu.Unlock()
+	s.serving.Done()
+}

@@ -1,0 +1,128 @@
+package splice
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relay/transport"
+)
+
+// Flow is a joined pair.
+type Flow struct {
+	core      *Core
+	near, far transport.Conn
+	lim       Limits
+	acct      Account
+	done      func(End)
+
+	prev, next *Flow // under core.mu
+
+	last     atomic.Int64 // core.now when a byte last moved
+	up, down atomic.Int64
+	pumps    atomic.Int32 // directions still running
+
+	mu     sync.Mutex
+	status transport.Status // the first reason to end; empty while running
+	left   transport.Status // who could not be written to, if anyone
+	stop   chan struct{}    // made when a pump pauses, closed at the end
+}
+
+// Cut ends the flow at once, with a reset towards both sides: nothing that is
+// still queued reaches anyone. It may be called at any time, by anyone.
+func (f *Flow) Cut(s transport.Status) { f.end(s, true) }
+
+// end closes both connections; the pumps notice and finish. Only the first
+// reason counts.
+func (f *Flow) end(s transport.Status, reset bool) {
+	f.mu.Lock()
+	if f.status != "" {
+		f.mu.Unlock()
+		return
+	}
+	f.status = s
+	if f.stop != nil {
+		close(f.stop)
+	}
+	f.mu.Unlock()
+	if reset {
+		_ = transport.Abort(f.near)
+		_ = transport.Abort(f.far)
+		return
+	}
+	_ = f.near.Close()
+	_ = f.far.Close()
+}
+
+// broken notes who left when a direction could not deliver. The other
+// direction goes on: it may still carry the answer.
+func (f *Flow) broken(s transport.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left == "" {
+		f.left = s
+	}
+}
+
+// pumpDone is the last thing that a direction does.
+func (f *Flow) pumpDone() {
+	f.last.Store(f.core.now.Load())
+	if f.pumps.Add(-1) > 0 {
+		return
+	}
+	f.mu.Lock()
+	s := f.left
+	f.mu.Unlock()
+	if s == "" {
+		s = transport.OK
+	}
+	f.end(s, false)
+	f.core.remove(f)
+	if f.done != nil {
+		f.done(End{Status: f.status, Up: f.up.Load(), Down: f.down.Load()})
+	}
+}
+
+// moved accounts for n bytes and returns the pause that the account asks for.
+func (f *Flow) moved(up bool, n int) time.Duration {
+	f.last.Store(f.core.now.Load())
+	if up {
+		f.up.Add(int64(n))
+	} else {
+		f.down.Add(int64(n))
+	}
+	if f.acct == nil {
+		return 0
+	}
+	return f.acct.Moved(up, n)
+}
+
+// pause waits for d, or until the flow ends. A pause is no idleness.
+func (f *Flow) pause(d time.Duration) {
+	f.mu.Lock()
+	if f.stop == nil {
+		f.stop = make(chan struct{})
+		if f.status != "" {
+			close(f.stop)
+		}
+	}
+	stop := f.stop
+	f.mu.Unlock()
+	f.last.Store(f.core.now.Load() + int64(d))
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-stop:
+	case <-t.C:
+	}
+}
+
+func (f *Flow) limited() bool { return f.acct != nil && f.acct.Limited() }
+
+func (f *Flow) late(now int64) bool {
+	lim := f.lim.Idle
+	if f.pumps.Load() < 2 {
+		lim = f.lim.Fin
+	}
+	return lim > 0 && now-f.last.Load() >= int64(lim)
+}

@@ -1,0 +1,48 @@
+package relay
+
+import (
+	"sync/atomic"
+	"time"
+
+	"relay/transport"
+)
+
+// stats counts ends by status word.
+type stats struct {
+	ends [len(transport.Statuses)]atomic.Int64
+}
+
+func (s *stats) end(st transport.Status) {
+	for i, w := range transport.Statuses {
+		if w == st {
+			s.ends[i].Add(1)
+			return
+		}
+	}
+}
+
+// Snapshot is the state of a Server at a moment.
+type Snapshot struct {
+	Began   time.Time
+	Live    int // connections, in opening or joined
+	Flows   int // joined pairs
+	Ends    map[transport.Status]int64
+	Listens []string
+}
+
+// Snapshot returns the state of the server.
+func (s *Server) Snapshot() Snapshot {
+	out := Snapshot{
+		Began: s.began,
+		Live:  int(s.live.Load()),
+		Flows: s.splice.Len(),
+		Ends:  make(map[transport.Status]int64, len(transport.Statuses)),
+	}
+	for i, w := range transport.Statuses {
+		out.Ends[w] = s.stats.ends[i].Load()
+	}
+	for _, a := range s.Addrs() {
+		out.Listens = append(out.Listens, a.String())
+	}
+	return out
+}

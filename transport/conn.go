@@ -1,0 +1,71 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"relay/auth"
+)
+
+// Conn is a stream whose write half closes on its own. CloseWrite tells the
+// peer that no more bytes follow; reading goes on.
+type Conn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// Dialer opens streams towards targets: directly, or through an upstream relay.
+type Dialer interface {
+	// DialStream connects to the target. early, if any, is payload that rides
+	// with the request where the protocol allows, and is written first where
+	// it does not. The caller closes the Conn.
+	DialStream(ctx context.Context, to Target, early []byte) (Conn, error)
+}
+
+// Request is what a client wants, as its inbound understood it. Exactly one of
+// Accept and Deny is called, once.
+type Request interface {
+	// User is who asked; the zero User is anonymous.
+	User() auth.User
+	// Target is where the client wants to go.
+	Target() Target
+	// Accept tells the client that far is connected and returns the two ends
+	// to join: both owned by the caller, in place of the connection that the
+	// inbound opened and of far. On an error the caller closes what it had.
+	Accept(ctx context.Context, far Conn) (near, newFar Conn, err error)
+	// Deny tells the client why not, as exactly as its protocol can. It does
+	// not close the connection.
+	Deny(reason error) error
+}
+
+// Detachable is a layered Conn that has stopped changing the bytes. Detach
+// hands over the connection below and the bytes already read from it; the
+// layer must not be used afterwards.
+type Detachable interface {
+	Detach() (below Conn, unread []byte)
+}
+
+// ReadWaiter is a Conn that can wait for bytes without a buffer to put them in.
+// It returns nil at the end of the stream too: the Read that follows tells.
+type ReadWaiter interface {
+	WaitRead() error
+}
+
+// ErrTooLong says that a peer's opening is longer than the limit for it.
+var ErrTooLong = errors.New("opening is longer than allowed")
+
+// Abort closes c so that a TCP peer sees a reset, not an orderly end.
+func Abort(c Conn) error {
+	for {
+		switch v := c.(type) {
+		case interface{ SetLinger(sec int) error }:
+			_ = v.SetLinger(0)
+			return c.Close()
+		case interface{ Below() Conn }:
+			c = v.Below()
+		default:
+			return c.Close()
+		}
+	}
+}

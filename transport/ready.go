@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"io"
+	"sync"
+	"syscall"
+)
+
+// Ready reads from a connection with a buffer that is taken from a pool only
+// when there are bytes to put into it. It is for one goroutine; waiting costs
+// no buffer on sockets and on conns that are a [ReadWaiter].
+type Ready struct {
+	c    Conn
+	raw  syscall.RawConn // nil: not a socket, or not a system where this works
+	try  func(fd uintptr) bool
+	pool *sync.Pool
+	buf  *[]byte
+	n    int
+	err  error
+}
+
+// NewReady returns a Ready for c.
+func NewReady(c Conn) *Ready {
+	r := &Ready{c: c}
+	if sc, ok := c.(syscall.Conn); ok && tryRead != nil {
+		if raw, err := sc.SyscallConn(); err == nil {
+			r.raw = raw
+			r.try = r.attempt
+		}
+	}
+	return r
+}
+
+// Read waits for bytes and returns a buffer from pool, which holds *[]byte,
+// with n > 0 bytes in it; the caller puts it back. With n == 0 there is no
+// buffer to put back and err says why: io.EOF at the end of the stream.
+func (r *Ready) Read(pool *sync.Pool) (b *[]byte, n int, err error) {
+	if r.raw == nil {
+		return r.plain(pool)
+	}
+	r.pool, r.buf, r.n, r.err = pool, nil, 0, nil
+	if err := r.raw.Read(r.try); err != nil {
+		return nil, 0, err
+	}
+	if r.n > 0 {
+		b, r.buf = r.buf, nil
+		return b, r.n, nil
+	}
+	if r.err == nil {
+		return nil, 0, io.EOF
+	}
+	return nil, 0, r.err
+}
+
+// attempt runs inside RawConn.Read; false means wait for readability.
+func (r *Ready) attempt(fd uintptr) bool {
+	b := r.pool.Get().(*[]byte)
+	n, again, err := tryRead(fd, *b)
+	if n > 0 {
+		r.buf, r.n = b, n
+		return true
+	}
+	r.pool.Put(b)
+	r.err = err
+	return !again
+}
+
+func (r *Ready) plain(pool *sync.Pool) (*[]byte, int, error) {
+	if w, ok := r.c.(ReadWaiter); ok {
+		if err := w.WaitRead(); err != nil {
+			return nil, 0, err
+		}
+	}
+	b := pool.Get().(*[]byte)
+	n, err := r.c.Read(*b)
+	if n > 0 {
+		return b, n, nil
+	}
+	pool.Put(b)
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return nil, 0, err
+}
