@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -35,54 +34,6 @@ Examples:
   relay user rotate alice --only socks5`
 }
 
-// limitFlags are the settings of a user on the command line.
-type limitFlags struct {
-	Expires  *string           `help:"When the user ends: 30d, 12h, 2027-01-31; \"\" for never." placeholder:"WHEN"`
-	Quota    *string           `help:"Bytes of both directions in a calendar month or in rolling days: 50GiB/month, 10GiB/7d; \"\" for none." placeholder:"QUOTA"`
-	MaxConns *int              `help:"Connections at once; Telegram alone opens up to 8. 0 for no limit." placeholder:"N"`
-	MaxIps   *int              `help:"Addresses at once. 0 for no limit." placeholder:"N" name:"max-ips"`
-	Rate     *string           `help:"Bits a second in each direction: 20Mbit; \"\" for no limit." placeholder:"RATE"`
-	Password map[string]string `help:"Keep a password from elsewhere for a protocol, in place of the derived one: socks5=@FILE reads it from a file, socks5=@- from standard input." placeholder:"PROTOCOL=@FILE"`
-}
-
-func (f limitFlags) limits(s streams) (admin.Limits, error) {
-	l := admin.Limits{Expires: f.Expires, Quota: f.Quota, MaxConns: f.MaxConns, MaxIPs: f.MaxIps, Rate: f.Rate}
-	for label, v := range f.Password {
-		path, ok := strings.CutPrefix(v, "@")
-		if !ok {
-			return l, usagef("--password %s=…: a password on the command line can be read by every user of this machine; put it into a file and write %s=@FILE", label, label)
-		}
-		p, err := readSecret(s, path)
-		if err != nil {
-			return l, err
-		}
-		if l.Explicit == nil {
-			l.Explicit = make(map[string]string)
-		}
-		l.Explicit[label] = p
-	}
-	return l, nil
-}
-
-// readSecret reads the first line of a file, "-" being standard input.
-func readSecret(s streams, path string) (string, error) {
-	r := s.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return "", fmt.Errorf("password: %w", err)
-		}
-		defer f.Close()
-		r = f
-	}
-	b, err := io.ReadAll(io.LimitReader(r, 4096))
-	if err != nil {
-		return "", fmt.Errorf("password: %w", err)
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
-}
-
 type jsonFlag struct {
 	JSON bool `help:"Print JSON." name:"json"`
 }
@@ -102,6 +53,14 @@ type userAddCmd struct {
 	limitFlags
 	place
 	jsonFlag
+}
+
+// Help is shown below the usage.
+func (*userAddCmd) Help() string {
+	return `Prints the links of each new user; the password is in them.
+
+Example:
+  relay user add alice bob --expires 30d --quota 50GiB/month --max-conns 16`
 }
 
 // Run makes users.
@@ -132,6 +91,14 @@ func (c *userAddCmd) Run(s streams) error {
 type userListCmd struct {
 	place
 	jsonFlag
+}
+
+// Help is shown below the usage.
+func (*userListCmd) Help() string {
+	return `Passwords and links are not shown here.
+
+Example:
+  relay user list --json`
 }
 
 // Run lists users.
@@ -190,6 +157,14 @@ type userShowCmd struct {
 	jsonFlag
 }
 
+// Help is shown below the usage.
+func (*userShowCmd) Help() string {
+	return `On a terminal, links that a phone can use come with a QR code.
+
+Example:
+  relay user show alice`
+}
+
 // Run shows a user.
 func (c *userShowCmd) Run(s streams) error {
 	return c.with(func(cl *admin.Client) error {
@@ -206,6 +181,14 @@ type userSetCmd struct {
 	limitFlags
 	place
 	jsonFlag
+}
+
+// Help is shown below the usage.
+func (*userSetCmd) Help() string {
+	return `Only what is named changes.
+
+Example:
+  relay user set alice --quota 100GiB/month --expires ""`
 }
 
 // Run changes limits.
@@ -226,6 +209,12 @@ type userDisableCmd struct {
 	jsonFlag
 }
 
+// Help is shown below the usage.
+func (*userDisableCmd) Help() string {
+	return `Example:
+  relay user disable alice`
+}
+
 // Run disables a user.
 func (c *userDisableCmd) Run(s streams) error {
 	yes := true
@@ -236,6 +225,12 @@ type userEnableCmd struct {
 	Name string `arg:"" help:"Name of the user."`
 	place
 	jsonFlag
+}
+
+// Help is shown below the usage.
+func (*userEnableCmd) Help() string {
+	return `Example:
+  relay user enable alice`
 }
 
 // Run enables a user.
@@ -266,6 +261,15 @@ type userRotateCmd struct {
 	jsonFlag
 }
 
+// Help is shown below the usage.
+func (*userRotateCmd) Help() string {
+	return `Live connections that used an old password are cut.
+
+Examples:
+  relay user rotate alice
+  relay user rotate alice --only socks5`
+}
+
 // Run replaces passwords.
 func (c *userRotateCmd) Run(s streams) error {
 	which := c.Only
@@ -285,6 +289,14 @@ type userRemoveCmd struct {
 	Name string `arg:"" help:"Name of the user."`
 	place
 	jsonFlag
+}
+
+// Help is shown below the usage.
+func (*userRemoveCmd) Help() string {
+	return `A user of the same name made later is somebody else, with other passwords.
+
+Example:
+  relay user remove alice`
 }
 
 // Run removes a user.

@@ -8,6 +8,12 @@ import (
 
 type versionCmd struct{}
 
+// Help is shown below the usage.
+func (*versionCmd) Help() string {
+	return `Example:
+  relay version`
+}
+
 // Run prints the version.
 func (*versionCmd) Run(s streams) error {
 	_, err := fmt.Fprintf(s.out, "relay %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)

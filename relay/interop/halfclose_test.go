@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// halfLimit bounds one exchange: a half that ends nowhere shows as a time-out.
+const halfLimit = 10 * time.Second
+
 // TestHalfClose ends one direction and wants the other to go on until it has
 // ended too.
 func TestHalfClose(t *testing.T) {
@@ -20,6 +23,7 @@ func TestHalfClose(t *testing.T) {
 		t.Run("client first "+protocol, func(t *testing.T) {
 			got := make(chan []byte, 1)
 			addr := listen(t, func(c *net.TCPConn) {
+				_ = c.SetDeadline(time.Now().Add(halfLimit))
 				b, _ := io.ReadAll(c)
 				got <- b
 				// Longer than a relay that ends the pair with its first half would wait.
@@ -27,7 +31,7 @@ func TestHalfClose(t *testing.T) {
 				_, _ = c.Write(answer)
 			})
 			c := dialVia(t, r.proxy(protocol), addr)
-			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(halfLimit))
 			sendAndEnd(t, c, request)
 			checkBytes(t, "answer", readAll(t, c), answer)
 			checkBytes(t, "request", <-got, request)
@@ -35,13 +39,14 @@ func TestHalfClose(t *testing.T) {
 		t.Run("server first "+protocol, func(t *testing.T) {
 			got := make(chan []byte, 1)
 			addr := listen(t, func(c *net.TCPConn) {
+				_ = c.SetDeadline(time.Now().Add(halfLimit))
 				_, _ = c.Write(request)
 				_ = c.CloseWrite()
 				b, _ := io.ReadAll(c)
 				got <- b
 			})
 			c := dialVia(t, r.proxy(protocol), addr)
-			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(halfLimit))
 			checkBytes(t, "what the server sent", readAll(t, c), request)
 			pause(t, time.Second)
 			sendAndEnd(t, c, answer)

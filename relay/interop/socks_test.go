@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -118,8 +119,8 @@ func connectHandshake(c net.Conn, user *url.Userinfo, target string) error {
 	if _, err := io.WriteString(c, head+"\r\n"); err != nil {
 		return err
 	}
-	// The far side of these tests waits for us, so nothing follows the head.
-	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: http.MethodConnect})
+	// Byte by byte: what follows the head is the target's already.
+	resp, err := http.ReadResponse(bufio.NewReaderSize(iotest.OneByteReader(c), 16), &http.Request{Method: http.MethodConnect})
 	if err != nil {
 		return err
 	}

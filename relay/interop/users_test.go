@@ -16,9 +16,9 @@ func TestUserDisable(t *testing.T) {
 	integration(t)
 	t.Parallel()
 	state := t.TempDir()
-	alice := userCommand(t, "add", "alice", state) // without a running relay
+	userCommand(t, "add", "alice", state) // without a running relay: no listener, no links
 	r := serve(t, state, false, nil, "")
-	bob := userCommand(t, "add", "bob", state) // with one
+	alice, bob := userCommand(t, "show", "alice", state), userCommand(t, "add", "bob", state)
 	addr := listen(t, echo)
 
 	aliceConns, bobConns := make(map[string]*net.TCPConn), make(map[string]*net.TCPConn)
@@ -77,8 +77,8 @@ func TestKill(t *testing.T) {
 func killDuringTransfer(t *testing.T, after time.Duration) {
 	t.Helper()
 	state := t.TempDir()
-	alice := userCommand(t, "add", "alice", state)
 	r := serve(t, state, false, nil, "")
+	alice := userCommand(t, "add", "alice", state)
 
 	var sentUp, gotUp, sentDown, gotDown atomic.Int64
 	addr := listen(t, func(c *net.TCPConn) { join(c, killDown, &sentDown, &gotUp) })
@@ -156,7 +156,7 @@ func join(c *net.TCPConn, size int, sent, got *atomic.Int64) {
 func TestDrain(t *testing.T) {
 	integration(t)
 	t.Parallel()
-	r := anonymous(t)
+	r := serve(t, t.TempDir(), true, nil, "") // quickstart drains for a second only
 	answer := patternBytes(1 << 20)
 	half := make(chan struct{})
 	addr := listen(t, func(c *net.TCPConn) {

@@ -34,8 +34,7 @@ def want(what, got, wanted):
 
 def main():
     proxy_host, proxy_port, user, password, host, port = sys.argv[1:]
-    # As bytes: a string would need the idna codec, which python3-minimal lacks.
-    s = socket.create_connection((proxy_host.encode(), int(proxy_port)), timeout=20)
+    s = socket.create_connection((proxy_host, int(proxy_port)), timeout=20)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     method = 2 if user else 0
