@@ -7,40 +7,65 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
+	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 )
 
 const keySize = 32
 
-// Key is a user's key or a realm. It never prints itself.
-type Key struct{ b [keySize]byte }
+// Key is a user's key or a realm. It never prints itself: the bytes are behind
+// a function because fmt, for a key in an unexported field of what it prints,
+// asks none of the methods below, and follows pointers when a verb does not
+// fit. The zero Key is none.
+type Key struct{ reveal func() *[keySize]byte }
 
 // NewKey draws a key.
 func NewKey() Key {
-	var k Key
-	_, _ = rand.Read(k.b[:]) // never fails (crypto/rand)
-	return k
+	var b [keySize]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return keyFrom(b[:])
 }
 
-// String hides the key.
-func (Key) String() string { return "[secret]" }
+func keyFrom(from []byte) Key {
+	b := [keySize]byte(from)
+	return Key{func() *[keySize]byte { return &b }}
+}
 
-// GoString hides the key from %#v.
-func (Key) GoString() string { return "[secret]" }
+// bytes are the key's; nil of the zero Key.
+func (k Key) bytes() []byte {
+	if k.reveal == nil {
+		return nil
+	}
+	return k.reveal()[:]
+}
+
+const secretText = "[secret]"
+
+// String hides the key.
+func (Key) String() string { return secretText }
+
+// Format hides the key from every verb, %d and %x too.
+func (Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, secretText) }
 
 // LogValue hides the key.
-func (Key) LogValue() slog.Value { return slog.StringValue("[secret]") }
+func (Key) LogValue() slog.Value { return slog.StringValue(secretText) }
 
 // MarshalText hides the key; the store writes it by its own means.
-func (Key) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+func (Key) MarshalText() ([]byte, error) { return []byte(secretText), nil }
 
 // Credential derives the n bytes that a client of the protocol called label
-// presents (see the package comment).
+// presents (see the package comment). The zero Key and the zero realm derive
+// nothing.
 func (k Key) Credential(realm Key, label string, generation uint32, n int) []byte {
+	key, salt := k.bytes(), realm.bytes()
+	if key == nil || salt == nil {
+		return nil
+	}
 	info := append([]byte("relay/1"), label...)
 	info = binary.BigEndian.AppendUint32(info, generation)
-	b, err := hkdf.Key(sha256.New, k.b[:], realm.b[:], string(info), n)
+	b, err := hkdf.Key(sha256.New, key, salt, string(info), n)
 	if err != nil {
 		// Only a length beyond 255 hashes fails: a programming error whose
 		// safe result is a credential that nobody can present.
@@ -60,8 +85,9 @@ func (k Key) Password(realm Key, label string, generation uint32) string {
 	return strings.ToLower(passwordText.EncodeToString(k.Credential(realm, label, generation, passwordBytes)))
 }
 
-// equalSecret compares without telling by its time where the two differ.
+// equalSecret compares without telling by its time where the two differ. The
+// empty password is nobody's.
 func equalSecret(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
-	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1 && b != ""
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"time"
 )
@@ -13,7 +15,7 @@ import (
 type Record struct {
 	ID          uint64
 	Name        string
-	Key         Key
+	Key         Key `json:"-"`
 	Created     time.Time
 	Expires     time.Time // zero: never
 	Disabled    bool
@@ -22,8 +24,14 @@ type Record struct {
 	MaxIPs      int     // 0: no limit
 	Rate        BitRate // each direction; 0: no limit
 	Generations map[string]uint32
-	Explicit    map[string]string // label to password, in place of the derived one
+	Explicit    map[string]string `json:"-"` // label to password; see SetExplicit
 }
+
+// Format writes the name and nothing else: a record holds passwords.
+func (r Record) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "user "+r.Name) }
+
+// LogValue is the name and nothing else.
+func (r Record) LogValue() slog.Value { return slog.StringValue(r.Name) }
 
 // Password is what the user's clients present for label.
 func (r *Record) Password(realm Key, label string) string {
@@ -31,6 +39,16 @@ func (r *Record) Password(realm Key, label string) string {
 		return p
 	}
 	return r.Key.Password(realm, label, r.Generations[label])
+}
+
+// SetExplicit gives label a password in place of the derived one. It counts as
+// a new generation: who proved the old one has to prove this one.
+func (r *Record) SetExplicit(label, password string) {
+	r.Rotate(label)
+	if r.Explicit == nil {
+		r.Explicit = make(map[string]string)
+	}
+	r.Explicit[label] = password
 }
 
 // Rotate gives label, or every one of labels, a new credential. An explicit
@@ -97,13 +115,16 @@ type stored struct {
 }
 
 func (r *Record) encode() ([]byte, error) {
+	if r.Key.bytes() == nil {
+		return nil, fmt.Errorf("user %q has no key", r.Name)
+	}
 	s := stored{
-		ID: r.ID, Key: r.Key.b[:], Created: r.Created.Unix(), Disabled: r.Disabled,
+		ID: r.ID, Key: r.Key.bytes(), Created: r.Created.Unix(), Disabled: r.Disabled,
 		QuotaBytes: int64(r.Quota.Bytes), QuotaDays: r.Quota.Days, MaxConns: r.MaxConns,
 		MaxIPs: r.MaxIPs, Rate: int64(r.Rate), Generations: r.Generations, Explicit: r.Explicit,
 	}
 	if !r.Expires.IsZero() {
-		s.Expires = r.Expires.Unix()
+		s.Expires = max(r.Expires.Unix(), 1) // 0 would be never
 	}
 	return json.Marshal(s)
 }
@@ -117,11 +138,10 @@ func decodeRecord(name string, b []byte) (*Record, error) {
 		return nil, fmt.Errorf("record of user %q is incomplete", name)
 	}
 	r := &Record{
-		ID: s.ID, Name: name, Created: time.Unix(s.Created, 0).UTC(), Disabled: s.Disabled,
+		ID: s.ID, Name: name, Key: keyFrom(s.Key), Created: time.Unix(s.Created, 0).UTC(), Disabled: s.Disabled,
 		Quota: Quota{Bytes: Bytes(s.QuotaBytes), Days: s.QuotaDays}, MaxConns: s.MaxConns,
 		MaxIPs: s.MaxIPs, Rate: BitRate(s.Rate), Generations: s.Generations, Explicit: s.Explicit,
 	}
-	copy(r.Key.b[:], s.Key)
 	if s.Expires != 0 {
 		r.Expires = time.Unix(s.Expires, 0).UTC()
 	}

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"errors"
 	"time"
 )
@@ -14,7 +13,7 @@ type Session struct {
 	label string
 	ip    uint64
 	cut   func(error)
-	ended bool // cut was called; under users.mu
+	ended bool // no cut any more; under users.mu
 }
 
 // Moved counts n bytes and returns how long the direction should pause to keep
@@ -27,7 +26,7 @@ func (s *Session) Moved(up bool, n int) time.Duration {
 	}
 	mine.Add(int64(n))
 	all.Add(int64(n))
-	if a.today.Add(int64(n)) > a.room.Load() {
+	if a.today.Add(int64(n)) > a.room.Load() && !a.over.Swap(true) {
 		s.users.overQuota(a)
 	}
 	l := limit.Load()
@@ -44,7 +43,7 @@ func (s *Session) Moved(up bool, n int) time.Duration {
 // Limited reports whether the user has a rate limit.
 func (s *Session) Limited() bool { return s.acct.limitUp.Load() != nil }
 
-// End says that the session is over. cut is not called after End returns.
+// End says that the session is over.
 func (s *Session) End() {
 	u := s.users
 	u.mu.Lock()
@@ -63,89 +62,6 @@ func (s *Session) End() {
 	if len(a.sessions) == 0 {
 		a.idle = u.now()
 	}
-}
-
-// end cuts a session; under users.mu.
-func (s *Session) end(why error) {
-	if !s.ended {
-		s.ended = true
-		go s.cut(why)
-	}
-}
-
-// cutAll cuts every session; under users.mu.
-func (a *account) cutAll(why error) {
-	for s := range a.sessions {
-		s.end(why)
-	}
-}
-
-// overQuota runs in the relaying path, possibly many times before the sessions
-// have closed.
-func (u *Users) overQuota(a *account) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if a.today.Load() > a.room.Load() {
-		a.cutAll(ErrQuota)
-	}
-}
-
-// run keeps counters, expiry dates and quota periods.
-func (u *Users) run(ctx context.Context) {
-	t := time.NewTicker(checkEvery)
-	defer t.Stop()
-	saved := u.now()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		u.tend()
-		if u.now().Sub(saved).Abs() < flushEvery {
-			continue
-		}
-		saved = u.now()
-		// One line when it begins and one when it is over: a full disk must
-		// not fill the log's disk as well.
-		err := u.Save()
-		if (err != nil) != failing {
-			failing = err != nil
-			if failing {
-				u.log.Error("byte counters cannot be saved; they stay in memory and saving is tried again", "error", err)
-			} else {
-				u.log.Info("byte counters are being saved again")
-			}
-		}
-	}
-}
-
-// tend looks after the users in memory: rates, days, those who are no longer
-// served, and those who can be forgotten.
-func (u *Users) tend() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := u.now()
-	for name, a := range u.live {
-		a.sample()
-		a.measure(now)
-		if len(a.sessions) > 0 {
-			if why := a.serve(now); why != nil {
-				a.cutAll(why)
-			}
-		} else if !a.dirty() && now.Sub(a.idle).Abs() > forget {
-			delete(u.live, name)
-		}
-	}
-	u.anon.sample()
-}
-
-func (a *account) sample() {
-	up, down := a.up.Load(), a.down.Load()
-	perSecond := int64(checkEvery / time.Second)
-	a.upRate, a.downRate = (up-a.sampled[0])/perSecond, (down-a.sampled[1])/perSecond
-	a.sampled = [2]int64{up, down}
 }
 
 // Activity is what a user does now.

@@ -4,14 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime/debug"
-	"time"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 // StoreFile is the name of the database in the state folder.
@@ -29,126 +25,24 @@ var (
 )
 
 var (
-	bucketMeta  = []byte("meta")  // "realm", "version"
+	bucketMeta  = []byte("meta")  // "realm", "version", "last id"
 	bucketUsers = []byte("users") // name to record
 	bucketUsage = []byte("usage") // id, 8 bytes big-endian, to counters
 	keyRealm    = []byte("realm")
 	keyVersion  = []byte("version")
+	keyLast     = []byte("last id") // 8 bytes big-endian; bbolt's own sequence has no checksum
 )
 
-// storeVersion is the layout of the database; a newer one is refused.
+// storeVersion is the layout of the database; another one is refused. Every
+// value is sealed (see seal).
 const storeVersion = "1"
 
 // Store keeps users and their counters in one file of the state folder, open
 // in one process at a time.
 type Store struct {
-	db    *bbolt.DB
-	realm Key
-}
-
-// OpenStore opens the database in dir and makes it if there is none. The
-// folder is made too, closed to everyone but its owner.
-func OpenStore(dir string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
-	}
-	path := filepath.Join(dir, StoreFile)
-	db, err := openFile(path)
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{db: db}
-	if err := s.guard(s.prepare); err != nil {
-		_ = db.Close()
-		if errors.Is(err, ErrDamaged) {
-			return nil, damaged(path, err)
-		}
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return s, nil
-}
-
-func openFile(path string) (db *bbolt.DB, err error) {
-	// A file that bbolt would fill with a new database, or misread, is looked
-	// at first: nothing that is there is ever overwritten.
-	if fi, err := os.Stat(path); err == nil && (fi.Size() == 0 || !fi.Mode().IsRegular()) {
-		return nil, damaged(path, errors.New("the file is empty or not a file"))
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			db, err = nil, damaged(path, fmt.Errorf("%v", p))
-		}
-	}()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:      200 * time.Millisecond,
-		FreelistType: bbolt.FreelistMapType,
-	})
-	var perr *fs.PathError
-	switch {
-	case err == nil:
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
-	case errors.As(err, &perr):
-		return nil, fmt.Errorf("state folder: %w", err)
-	default:
-		return nil, damaged(path, err)
-	}
-	return db, nil
-}
-
-func damaged(path string, why error) error {
-	if errors.Is(why, ErrDamaged) {
-		return fmt.Errorf("%s: %w; it was left untouched", path, why)
-	}
-	return fmt.Errorf("%s: %w (%v); it was left untouched", path, ErrDamaged, why)
-}
-
-// prepare makes what a new database lacks and checks the rest.
-func (s *Store) prepare() error {
-	if err := s.check(); err != nil {
-		return err
-	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketUsers, bucketUsage} {
-			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-				return err
-			}
-		}
-		meta, err := tx.CreateBucketIfNotExists(bucketMeta)
-		if err != nil {
-			return err
-		}
-		if v := meta.Get(keyVersion); v == nil {
-			s.realm = NewKey()
-			if err := meta.Put(keyRealm, s.realm.b[:]); err != nil {
-				return err
-			}
-			return meta.Put(keyVersion, []byte(storeVersion))
-		} else if string(v) != storeVersion {
-			return fmt.Errorf("the user database has version %q, this relay reads %q: use a newer relay", v, storeVersion)
-		}
-		realm := meta.Get(keyRealm)
-		if len(realm) != keySize {
-			return fmt.Errorf("%w (no realm)", ErrDamaged)
-		}
-		copy(s.realm.b[:], realm)
-		return nil
-	})
-}
-
-// check walks the whole tree, so that damage shows at the start and not in the
-// middle of somebody's connection.
-func (s *Store) check() error {
-	return s.db.View(func(tx *bbolt.Tx) error {
-		var first error
-		for err := range tx.Check() {
-			if first == nil {
-				first = fmt.Errorf("%w (%v)", ErrDamaged, err)
-			}
-		}
-		return first
-	})
+	db      *bbolt.DB
+	realm   Key
+	touched atomic.Bool // pages may be mapped; see release
 }
 
 // guard turns bbolt's answer to a damaged page, a panic or a memory fault
@@ -165,10 +59,12 @@ func (s *Store) guard(f func() error) (err error) {
 }
 
 func (s *Store) view(f func(tx *bbolt.Tx) error) error {
+	s.touched.Store(true)
 	return s.guard(func() error { return s.db.View(f) })
 }
 
 func (s *Store) update(f func(tx *bbolt.Tx) error) error {
+	s.touched.Store(true)
 	return s.guard(func() error { return s.db.Update(f) })
 }
 
@@ -181,41 +77,86 @@ func (s *Store) Realm() Key { return s.realm }
 // Get returns the user called name, or ErrNoUser.
 func (s *Store) Get(name string) (*Record, error) {
 	var r *Record
-	err := s.view(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketUsers).Get([]byte(name))
-		if b == nil {
-			return ErrNoUser
-		}
-		var err error
-		r, err = decodeRecord(name, b)
+	err := s.view(func(tx *bbolt.Tx) (err error) {
+		r, err = getRecord(tx.Bucket(bucketUsers), name)
 		return err
 	})
 	return r, err
 }
 
+func getRecord(users *bbolt.Bucket, name string) (*Record, error) {
+	b := users.Get([]byte(name))
+	if b == nil {
+		return nil, ErrNoUser
+	}
+	return openRecord([]byte(name), b)
+}
+
+func openRecord(name, b []byte) (*Record, error) {
+	v, ok := unseal(name, b)
+	if !ok {
+		return nil, fmt.Errorf("record of user %q: %w", name, ErrDamaged)
+	}
+	return decodeRecord(string(name), v)
+}
+
+// eachBatch is how many records Each reads at a time.
+const eachBatch = 256
+
 // Each calls f with every user in the order of their names until f returns
-// false.
+// false. A record that cannot be read is left out and reported in the end. f
+// may call any method: no transaction is open meanwhile, which a writer that
+// has to grow the file would wait for, and everybody else for the writer.
 func (s *Store) Each(f func(*Record) bool) error {
-	return s.view(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketUsers).Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			r, err := decodeRecord(string(k), v)
-			if err != nil {
-				return err
+	var last []byte
+	var bad error
+	for {
+		var batch []*Record
+		more := false
+		err := s.view(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(bucketUsers).Cursor()
+			k, v := c.Seek(last)
+			if last != nil && string(k) == string(last) {
+				k, v = c.Next()
 			}
+			for n := 0; k != nil; k, v = c.Next() {
+				if n++; n > eachBatch {
+					more = true
+					return nil
+				}
+				last = append(last[:0], k...)
+				r, err := openRecord(k, v)
+				if err != nil {
+					bad = errors.Join(bad, err)
+					continue
+				}
+				batch = append(batch, r)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range batch {
 			if !f(r) {
 				return nil
 			}
 		}
-		return nil
-	})
+		if !more {
+			return bad
+		}
+	}
 }
 
 // Add makes users, all or none; each gets its ID here. A taken name is
 // ErrUserExists.
 func (s *Store) Add(rs ...*Record) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		users := tx.Bucket(bucketUsers)
+		users, meta := tx.Bucket(bucketUsers), tx.Bucket(bucketMeta)
+		last, err := lastID(meta)
+		if err != nil {
+			return err
+		}
 		for _, r := range rs {
 			if err := CheckName(r.Name); err != nil {
 				return fmt.Errorf("%q: %w", r.Name, err)
@@ -223,35 +164,43 @@ func (s *Store) Add(rs ...*Record) error {
 			if users.Get([]byte(r.Name)) != nil {
 				return fmt.Errorf("%w: %s", ErrUserExists, r.Name)
 			}
-			id, err := users.NextSequence()
-			if err != nil {
-				return err
-			}
-			r.ID = id
+			last++
+			r.ID = last
 			if err := putRecord(users, r); err != nil {
 				return err
 			}
 		}
-		return nil
+		return meta.Put(keyLast, seal(keyLast, binary.BigEndian.AppendUint64(nil, last)))
 	})
 }
 
-// Change applies f to the record called name and keeps the result.
+// lastID is the last ID that was given to anyone.
+func lastID(meta *bbolt.Bucket) (uint64, error) {
+	b := meta.Get(keyLast)
+	if b == nil {
+		return 0, nil
+	}
+	v, ok := unseal(keyLast, b)
+	if !ok || len(v) != 8 {
+		return 0, fmt.Errorf("%w (last id)", ErrDamaged)
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+// Change applies f to the record called name and keeps the result. f cannot
+// change the name or the ID, and must not call the Store.
 func (s *Store) Change(name string, f func(*Record) error) (*Record, error) {
 	var r *Record
-	err := s.update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) (err error) {
 		users := tx.Bucket(bucketUsers)
-		b := users.Get([]byte(name))
-		if b == nil {
-			return ErrNoUser
-		}
-		var err error
-		if r, err = decodeRecord(name, b); err != nil {
+		if r, err = getRecord(users, name); err != nil {
 			return err
 		}
+		id := r.ID
 		if err := f(r); err != nil {
 			return err
 		}
+		r.Name, r.ID = name, id
 		return putRecord(users, r)
 	})
 	if err != nil {
@@ -260,28 +209,22 @@ func (s *Store) Change(name string, f func(*Record) error) (*Record, error) {
 	return r, nil
 }
 
-// Remove forgets a user and the counters.
-func (s *Store) Remove(name string) (*Record, error) {
-	var r *Record
-	err := s.update(func(tx *bbolt.Tx) error {
+// Remove forgets a user and the counters. It removes a record that cannot be
+// read as well; the counters are then left without an owner.
+func (s *Store) Remove(name string) error {
+	return s.update(func(tx *bbolt.Tx) error {
 		users := tx.Bucket(bucketUsers)
-		b := users.Get([]byte(name))
-		if b == nil {
-			return ErrNoUser
-		}
-		var err error
-		if r, err = decodeRecord(name, b); err != nil {
+		r, err := getRecord(users, name)
+		if errors.Is(err, ErrNoUser) {
 			return err
 		}
-		if err := tx.Bucket(bucketUsage).Delete(usageKey(r.ID)); err != nil {
-			return err
+		if err == nil {
+			if err := tx.Bucket(bucketUsage).Delete(usageKey(r.ID)); err != nil {
+				return err
+			}
 		}
 		return users.Delete([]byte(name))
 	})
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
 }
 
 func putRecord(users *bbolt.Bucket, r *Record) error {
@@ -289,7 +232,7 @@ func putRecord(users *bbolt.Bucket, r *Record) error {
 	if err != nil {
 		return err
 	}
-	return users.Put([]byte(r.Name), b)
+	return users.Put([]byte(r.Name), seal([]byte(r.Name), b))
 }
 
 func usageKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
@@ -302,37 +245,39 @@ func (s *Store) Usage(id uint64) (Usage, error) {
 		if b == nil {
 			return nil
 		}
+		v, ok := unseal(usageKey(id), b)
+		if !ok {
+			return fmt.Errorf("%w: %w", errUsage, ErrDamaged)
+		}
 		var err error
-		u, err = decodeUsage(b)
+		u, err = decodeUsage(v)
 		return err
 	})
 	return u, err
 }
 
+// Counters are what SaveUsage keeps for a user.
+type Counters struct {
+	Name  string
+	ID    uint64
+	Usage Usage
+}
+
 // SaveUsage keeps counters in one transaction, on disk when it returns.
 // Counters of users that are gone are dropped.
-func (s *Store) SaveUsage(all map[uint64]Usage) error {
+func (s *Store) SaveUsage(all []Counters) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketUsage)
-		for id, u := range all {
-			if err := b.Put(usageKey(id), u.encode()); err != nil {
+		users, usage := tx.Bucket(bucketUsers), tx.Bucket(bucketUsage)
+		for _, c := range all {
+			r, err := getRecord(users, c.Name)
+			if err != nil || r.ID != c.ID {
+				continue // removed, or removed and made again
+			}
+			k := usageKey(c.ID)
+			if err := usage.Put(k, seal(k, c.Usage.encode())); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-// SetAside moves a damaged database out of the way, to a name that is not in
-// use, and returns that name.
-func SetAside(dir string, now time.Time) (string, error) {
-	from := filepath.Join(dir, StoreFile)
-	to := from + ".damaged-" + now.UTC().Format("20060102T150405Z")
-	if _, err := os.Lstat(to); err == nil {
-		return "", fmt.Errorf("%s exists already", to)
-	}
-	if err := os.Rename(from, to); err != nil {
-		return "", err
-	}
-	return to, nil
 }

@@ -29,9 +29,10 @@ type failure struct {
 func newThrottle() *throttle { return &throttle{fails: make(map[netip.Prefix]failure)} }
 
 // wait notes a wrong attempt and returns when its answer may be sent, or when
-// ctx ends.
-func (t *throttle) wait(ctx context.Context, source netip.Addr) {
-	timer := time.NewTimer(t.note(source, time.Now()))
+// ctx ends. The time counts from began, when the attempt came, so that it does
+// not tell how long the check took, which depends on whether the name exists.
+func (t *throttle) wait(ctx context.Context, source netip.Addr, began time.Time) {
+	timer := time.NewTimer(time.Until(began.Add(t.note(source, time.Now()))))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -40,6 +41,7 @@ func (t *throttle) wait(ctx context.Context, source netip.Addr) {
 }
 
 func (t *throttle) note(source netip.Addr, now time.Time) time.Duration {
+	source = source.Unmap() // or all of IPv4 would be one /56
 	bits := 32
 	if source.Is6() {
 		bits = 56
@@ -59,7 +61,8 @@ func (t *throttle) note(source netip.Addr, now time.Time) time.Duration {
 	return min(throttleFirst<<(f.n-1), throttleMost)
 }
 
-// evict makes room: everything old, or else whatever comes first.
+// evict makes room: everything old goes, or else a quarter, whatever comes
+// first, so that a flood of sources does not pay for a walk each time.
 func (t *throttle) evict(now time.Time) {
 	for p, f := range t.fails {
 		if now.Sub(f.last) > throttleForget {
@@ -67,7 +70,7 @@ func (t *throttle) evict(now time.Time) {
 		}
 	}
 	for p := range t.fails {
-		if len(t.fails) < throttleTable {
+		if len(t.fails) <= throttleTable*3/4 {
 			return
 		}
 		delete(t.fails, p)

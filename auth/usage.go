@@ -4,18 +4,26 @@ import (
 	"encoding/binary"
 	"errors"
 	"maps"
+	"math"
+	"slices"
 	"time"
 )
 
 // Usage is what a user has moved: totals for ever, and bytes by day (UTC) for
-// as long as a quota may look back.
+// as long as the quota looks back.
 type Usage struct {
 	Up, Down int64
 	Days     map[int32]int64 // day since 1970 to bytes of both directions
 }
 
-// maxDays is the longest quota period.
-const maxDays = 366
+const (
+	maxDays = 366 // the longest quota period
+	minDays = 62  // what is kept for a shorter one: this month and the last
+)
+
+// keep is how many days of counters q needs. Not more is kept: users are
+// written every few seconds, and a year of days is 4 kB each time.
+func (q Quota) keep() int { return max(q.Days, minDays) }
 
 func dayOf(t time.Time) int32 { return int32(t.Unix() / 86400) }
 
@@ -43,8 +51,10 @@ func (u *Usage) In(q Quota, now time.Time, today bool) int64 {
 	return sum
 }
 
-// add counts bytes on a day and forgets days that no quota can see.
-func (u *Usage) add(day int32, n int64) {
+// add counts bytes on a day and keeps no more than keep days. Those that lie
+// furthest from the day go first: a clock that is wrong for a while costs the
+// days it invented and not the history.
+func (u *Usage) add(day int32, n int64, keep int) {
 	if n == 0 {
 		return
 	}
@@ -52,58 +62,69 @@ func (u *Usage) add(day int32, n int64) {
 		u.Days = make(map[int32]int64, 1)
 	}
 	u.Days[day] += n
-	if len(u.Days) > maxDays {
+	for len(u.Days) > keep {
+		far := day
 		for d := range u.Days {
-			if d <= day-maxDays {
-				delete(u.Days, d)
+			if distance(d, day) > distance(far, day) {
+				far = d
 			}
 		}
+		delete(u.Days, far)
 	}
+}
+
+func distance(a, b int32) int64 {
+	if a > b {
+		return int64(a) - int64(b)
+	}
+	return int64(b) - int64(a)
 }
 
 func (u *Usage) clone() Usage {
 	return Usage{Up: u.Up, Down: u.Down, Days: maps.Clone(u.Days)}
 }
 
-// encode writes up, down and the days as varints.
+// encode writes up, down and the days, in their order, as varints.
 func (u *Usage) encode() []byte {
 	b := make([]byte, 0, 24+12*len(u.Days))
 	b = binary.AppendUvarint(b, uint64(u.Up))
 	b = binary.AppendUvarint(b, uint64(u.Down))
-	for d, n := range u.Days {
+	for _, d := range slices.Sorted(maps.Keys(u.Days)) {
 		b = binary.AppendVarint(b, int64(d))
-		b = binary.AppendUvarint(b, uint64(n))
+		b = binary.AppendUvarint(b, uint64(u.Days[d]))
 	}
 	return b
 }
 
 var errUsage = errors.New("byte counters cannot be read")
 
+// decodeUsage reads what encode wrote and nothing else.
 func decodeUsage(b []byte) (Usage, error) {
-	var u Usage
-	up, n := binary.Uvarint(b)
-	if n <= 0 {
-		return u, errUsage
+	ok := true
+	amount := func() int64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v > math.MaxInt64 {
+			ok, b = false, nil
+			return 0
+		}
+		b = b[n:]
+		return int64(v)
 	}
-	b = b[n:]
-	down, n := binary.Uvarint(b)
-	if n <= 0 {
-		return u, errUsage
-	}
-	b = b[n:]
-	u.Up, u.Down = int64(up), int64(down)
-	for len(b) > 0 {
+	u := Usage{Up: amount(), Down: amount()}
+	last := int64(math.MinInt64)
+	for ok && len(b) > 0 {
 		day, n := binary.Varint(b)
-		if n <= 0 || day != int64(int32(day)) {
-			return u, errUsage
+		if n <= 0 || day != int64(int32(day)) || day <= last || len(u.Days) == maxDays {
+			return Usage{}, errUsage
 		}
 		b = b[n:]
-		sum, n := binary.Uvarint(b)
-		if n <= 0 {
-			return u, errUsage
+		if u.Days == nil {
+			u.Days = make(map[int32]int64)
 		}
-		b = b[n:]
-		u.add(int32(day), int64(sum))
+		u.Days[int32(day)], last = amount(), day
+	}
+	if !ok {
+		return Usage{}, errUsage
 	}
 	return u, nil
 }

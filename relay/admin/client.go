@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	"relay/auth"
 )
 
 // Client asks a control socket, or a handler in this process.
@@ -46,7 +48,7 @@ func (c *Client) Users() ([]User, error) {
 // User asks for one user with links.
 func (c *Client) User(name string) (UserLinks, error) {
 	var u UserLinks
-	return u, c.do(http.MethodGet, userPath(name), nil, &u)
+	return u, c.doUser(http.MethodGet, name, nil, &u)
 }
 
 // Add makes users.
@@ -58,15 +60,22 @@ func (c *Client) Add(a Add) ([]UserLinks, error) {
 // Change changes a user.
 func (c *Client) Change(name string, ch Change) (UserLinks, error) {
 	var u UserLinks
-	return u, c.do(http.MethodPatch, userPath(name), ch, &u)
+	return u, c.doUser(http.MethodPatch, name, ch, &u)
 }
 
 // Remove forgets a user.
 func (c *Client) Remove(name string) error {
-	return c.do(http.MethodDelete, userPath(name), nil, nil)
+	return c.doUser(http.MethodDelete, name, nil, nil)
 }
 
-func userPath(name string) string { return "/v1/users/" + url.PathEscape(name) }
+// doUser is do for the path of a user. What cannot be a name never becomes
+// one: the path of ".." would be somebody else's.
+func (c *Client) doUser(method, name string, body, into any) error {
+	if err := auth.CheckName(name); err != nil {
+		return &Error{Text: fmt.Sprintf("%q: %v", name, err), Usage: true}
+	}
+	return c.do(method, "/v1/users/"+name, body, into)
+}
 
 func (c *Client) do(method, path string, body, into any) error {
 	var r io.Reader

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -237,10 +238,7 @@ func (h *handler) explicit(r *auth.Record, passwords map[string]string) error {
 		if err := auth.CheckExplicit(p); err != nil {
 			return err
 		}
-		if r.Explicit == nil {
-			r.Explicit = make(map[string]string)
-		}
-		r.Explicit[label] = p
+		r.SetExplicit(label, p)
 	}
 	return nil
 }
@@ -285,14 +283,34 @@ func named(err error, name string) error {
 	return err
 }
 
+// read takes one JSON value and nothing after it.
 func read(w http.ResponseWriter, q *http.Request, into any) bool {
 	d := json.NewDecoder(q.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		fail(w, http.StatusBadRequest, fmt.Errorf("request: %w", err))
-		return false
+	err := d.Decode(into)
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = cmp.Or(tooLarge(more), errors.New("more than one value"))
+		}
 	}
-	return true
+	switch {
+	case err == nil:
+		return true
+	case tooLarge(err) != nil:
+		fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("request: more than %d bytes", maxBody))
+	case errors.Is(err, io.EOF):
+		fail(w, http.StatusBadRequest, errors.New("request: the body is empty"))
+	default:
+		fail(w, http.StatusBadRequest, fmt.Errorf("request: %w", err))
+	}
+	return false
+}
+
+func tooLarge(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return nil
 }
 
 func reply(w http.ResponseWriter, v any) {
@@ -316,5 +334,5 @@ func failFor(w http.ResponseWriter, err error) {
 func fail(w http.ResponseWriter, code int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(failure{Error: err.Error(), Usage: code == http.StatusBadRequest})
+	_ = json.NewEncoder(w).Encode(failure{Error: err.Error(), Usage: code == http.StatusBadRequest || code == http.StatusRequestEntityTooLarge})
 }

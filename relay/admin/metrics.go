@@ -35,7 +35,7 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 	metrics.WriteGaugeUint64(w, "relay_trouble", trouble)
 	if users {
 		for _, u := range s.Users {
-			name := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(u.Name)
+			name := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(u.Name)
 			metrics.WriteGaugeUint64(w, `relay_user_sessions{user="`+name+`"}`, uint64(u.Sessions))
 			metrics.WriteCounterUint64(w, `relay_user_bytes_total{user="`+name+`",direction="up"}`, uint64(u.Bytes.Up))
 			metrics.WriteCounterUint64(w, `relay_user_bytes_total{user="`+name+`",direction="down"}`, uint64(u.Bytes.Down))

@@ -27,7 +27,7 @@ const longestSocket = 103
 // Server serves the control socket.
 type Server struct {
 	http *http.Server
-	ln   net.Listener
+	done chan struct{} // closed when nothing is accepted any more
 }
 
 // Serve opens the control socket in dir. The caller has the database of that
@@ -37,19 +37,20 @@ func Serve(dir string, h http.Handler, log *slog.Logger) (*Server, error) {
 	if len(path) > longestSocket {
 		return nil, fmt.Errorf("control socket: the path %s is longer than the %d bytes that a socket may have; choose a shorter state folder", path, longestSocket)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeStale(path); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	// The folder is closed to others, so nobody gets in before this.
+	// Whoever gets in before this, through a folder that is open to others,
+	// is still turned away by peerListener.
 	if err := os.Chmod(path, 0o600); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	s := &Server{ln: ln, http: &http.Server{
+	s := &Server{done: make(chan struct{}), http: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -58,12 +59,44 @@ func Serve(dir string, h http.Handler, log *slog.Logger) (*Server, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
-	go func() { _ = s.http.Serve(netutil.LimitListener(&peerListener{ln}, maxClients)) }()
+	go func() {
+		defer close(s.done)
+		_ = s.http.Serve(netutil.LimitListener(&peerListener{ln}, maxClients))
+	}()
 	return s, nil
 }
 
-// Close closes the socket and removes it.
-func (s *Server) Close() error { return s.http.Close() }
+// removeStale removes a socket that a relay left behind when it was killed,
+// and nothing else that has its name.
+func removeStale(path string) error {
+	fi, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case fi.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("%s is in the way and no socket", path)
+	}
+	return os.Remove(path)
+}
+
+// closeTimeout is how long a request that runs may take when the socket is
+// closed.
+const closeTimeout = 2 * time.Second
+
+// Close closes the socket, removes it, and waits a little for the requests
+// that run.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = s.http.Close()
+	}
+	<-s.done
+	return err
+}
 
 // peerListener turns away peers that are neither this process's user nor root.
 type peerListener struct{ net.Listener }
