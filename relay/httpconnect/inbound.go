@@ -1,8 +1,6 @@
 package httpconnect
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,10 +58,10 @@ func (in *Inbound) Open(ctx context.Context, user auth.User, c *transport.Peeked
 	hr, err := readHead(c)
 	if err != nil {
 		if errors.Is(err, transport.ErrTooLong) {
-			_ = answer(c, http.StatusRequestHeaderFieldsTooLarge, "The request header is longer than 16 KiB.")
-			err = relay.ErrBadRequest
+			_ = answer(c, nil, http.StatusRequestHeaderFieldsTooLarge, "The request header is longer than 16 KiB or has more than 128 fields.")
+			err = fmt.Errorf("%w: %w", relay.ErrBadRequest, errHeadSize)
 		} else if errors.Is(err, relay.ErrBadRequest) {
-			_ = answer(c, http.StatusBadRequest, "This is not a request to a proxy.")
+			_ = answer(c, nil, http.StatusBadRequest, "This is not a request to a proxy.")
 		}
 		return nil, fmt.Errorf("httpconnect: request: %w", err)
 	}
@@ -72,34 +70,10 @@ func (in *Inbound) Open(ctx context.Context, user auth.User, c *transport.Peeked
 	}
 	target, err := in.target(hr)
 	if err != nil {
-		_ = answer(c, http.StatusBadRequest, "This proxy takes CONNECT host:port and http:// requests.")
+		_ = answer(c, hr, http.StatusBadRequest, "This proxy takes CONNECT host:port and http:// requests.")
 		return nil, fmt.Errorf("httpconnect: %w: %w", relay.ErrBadRequest, err)
 	}
 	return &request{c: c, http: hr, user: user, target: target}, nil
-}
-
-var headEnd = []byte("\r\n\r\n")
-
-// readHead takes the request line and the header off c; the body stays unread.
-func readHead(c *transport.Peeked) (*http.Request, error) {
-	seen := 0
-	for n := 1; ; {
-		b, err := c.Peek(n)
-		if err != nil {
-			return nil, err
-		}
-		if i := bytes.Index(b[seen:], headEnd); i >= 0 {
-			end := seen + i + len(headEnd)
-			hr, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(b[:end]), min(end, 4096)))
-			c.Discard(end)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", relay.ErrBadRequest, err)
-			}
-			return hr, nil
-		}
-		seen = max(0, len(b)-len(headEnd)+1)
-		n = len(b) + 1
-	}
 }
 
 // authenticate finds out who asks; the client is answered if it fails.
@@ -110,11 +84,12 @@ func (in *Inbound) authenticate(ctx context.Context, carrier auth.User, c *trans
 	}
 	if ok {
 		u, err := in.Verify(ctx, transport.Source(c), name, password)
-		if err == nil && (carrier.IsAnonymous() || carrier.ID == u.ID) {
+		if err == nil && !u.IsAnonymous() && (carrier.IsAnonymous() || carrier.ID == u.ID) {
 			return u, nil
 		}
 	}
-	_ = challenge(c)
+	_ = answer(c, hr, http.StatusProxyAuthRequired, "This proxy needs the user name and password of your link.",
+		`Proxy-Authenticate: Basic realm="proxy", charset="UTF-8"`) // RFC 9110, Section 11.7.1
 	return auth.User{}, relay.ErrAuth
 }
 
@@ -138,20 +113,18 @@ func (in *Inbound) target(hr *http.Request) (transport.Target, error) {
 	return transport.ParseTarget(hr.URL.Host)
 }
 
-// challenge asks for a password (RFC 9110, Section 11.7.1).
-func challenge(w io.Writer) error {
-	return answer(w, http.StatusProxyAuthRequired, "This proxy needs the user name and password of your link.",
-		`Proxy-Authenticate: Basic realm="proxy", charset="UTF-8"`)
-}
-
-// answer writes a whole response in one write; the connection ends after it.
-func answer(w io.Writer, status int, text string, header ...string) error {
+// answer writes a whole response to hr in one write; the connection ends after
+// it. hr is nil if the request could not be read.
+func answer(w io.Writer, hr *http.Request, status int, text string, header ...string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
 	for _, h := range header {
 		b.WriteString(h + "\r\n")
 	}
-	fmt.Fprintf(&b, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n", len(text)+1, text)
+	fmt.Fprintf(&b, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", len(text)+1)
+	if hr == nil || hr.Method != http.MethodHead {
+		b.WriteString(text + "\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

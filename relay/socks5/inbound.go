@@ -50,14 +50,9 @@ func (in *Inbound) Open(ctx context.Context, user auth.User, c *transport.Peeked
 		return nil, err
 	}
 	if method == gosocks5.UserPassAuth {
-		named, err := in.authenticate(ctx, c)
-		if err != nil {
+		if user, err = in.authenticate(ctx, c, user); err != nil {
 			return nil, err
 		}
-		if !user.IsAnonymous() && user.ID != named.ID {
-			return nil, fmt.Errorf("socks5: %w: not the user of the carrier", relay.ErrAuth)
-		}
-		user = named
 	}
 	return readRequest(c, user)
 }
@@ -95,8 +90,9 @@ func choose(offered []byte, anonymous bool) byte {
 	return noAcceptable
 }
 
-// authenticate reads user name and password and answers (RFC 1929).
-func (in *Inbound) authenticate(ctx context.Context, c *transport.Peeked) (auth.User, error) {
+// authenticate reads user name and password and answers (RFC 1929). Who comes
+// in a carrier must be the same user inside.
+func (in *Inbound) authenticate(ctx context.Context, c *transport.Peeked, carrier auth.User) (auth.User, error) {
 	fail := func(why error) (auth.User, error) {
 		_, _ = c.Write([]byte{authVersion, 1})
 		return auth.User{}, fmt.Errorf("socks5: %w", why)
@@ -108,19 +104,24 @@ func (in *Inbound) authenticate(ctx context.Context, c *transport.Peeked) (auth.
 	if n == 0 {
 		return fail(relay.ErrBadRequest)
 	}
-	cred := &credentials{ctx: ctx, in: in, source: transport.Source(c)}
+	var named auth.User
+	valid := credentials(func(name, password string) bool {
+		u, err := in.Verify(ctx, transport.Source(c), name, password)
+		named = u
+		return err == nil && !u.IsAnonymous() && (carrier.IsAnonymous() || carrier.ID == u.ID)
+	})
 	var answer bytes.Buffer
-	auther := gosocks5.UserPassAuthenticator{Credentials: cred}
+	auther := gosocks5.UserPassAuthenticator{Credentials: valid}
 	_, err = auther.Authenticate(bytes.NewReader(c.Unread()[:n]), &answer)
 	c.Discard(n)
-	if err != nil || cred.user.IsAnonymous() {
+	if err != nil {
 		return fail(relay.ErrAuth)
 	}
 	// The library has written the choice of method too; the client has that.
 	if _, err := c.Write(answer.Bytes()[2:]); err != nil {
 		return auth.User{}, fmt.Errorf("socks5: authentication: %w", err)
 	}
-	return cred.user, nil
+	return named, nil
 }
 
 // peekAuth waits for the whole sub-negotiation and returns its length, 0 if
@@ -143,16 +144,7 @@ func peekAuth(c *transport.Peeked) (int, error) {
 }
 
 // credentials is the library's view of Verify.
-type credentials struct {
-	ctx    context.Context
-	in     *Inbound
-	source netip.Addr
-	user   auth.User
-}
+type credentials func(name, password string) bool
 
 // Valid implements go-socks5's CredentialStore.
-func (c *credentials) Valid(name, password string) bool {
-	u, err := c.in.Verify(c.ctx, c.source, name, password)
-	c.user = u
-	return err == nil && !u.IsAnonymous()
-}
+func (f credentials) Valid(name, password string) bool { return f(name, password) }
