@@ -58,7 +58,7 @@ func TestChromium(t *testing.T) {
 	res := runProgram(t, 90*time.Second, nil, "chromium",
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--disable-dev-shm-usage", "--enable-features=EnableIPv6ReachabilityOverride",
+		"--disable-dev-shm-usage",
 		"--user-data-dir="+filepath.Join(t.TempDir(), "profile"),
 		"--proxy-server=socks5://"+r.proxy("socks5").Host,
 		"--proxy-bypass-list=<-loopback>",
