@@ -95,5 +95,8 @@ func (p place) running() (*admin.Client, error) {
 	if errors.Is(err, os.ErrPermission) {
 		return nil, fmt.Errorf("the relay in %s belongs to another user: run this command as that user or as root", cfg.State)
 	}
-	return nil, fmt.Errorf("no relay is running on the state folder %s.\nStart one with relay quickstart or relay serve, or name its folder or file with --state or --config", cfg.State)
+	return nil, hinted{
+		fmt.Errorf("no relay is running on the state folder %s", cfg.State),
+		"Start one with relay quickstart or relay serve, or name its folder or file with --state or --config.",
+	}
 }

@@ -53,7 +53,7 @@ func (c *doctorCmd) Run(s streams) error {
 	_, err = admin.Dial(cfg.State)
 	running := err == nil
 	if err := c.database(s, cfg.State, running); err != nil {
-		say(false, "%v", err)
+		say(false, "%s", withHint(err))
 	} else {
 		say(true, "user database in %s", cfg.State)
 	}
@@ -63,7 +63,7 @@ func (c *doctorCmd) Run(s streams) error {
 		for _, l := range cfg.Listen {
 			err := bindable(l.Address)
 			if err != nil {
-				say(false, "%v", err)
+				say(false, "%s", withHint(err))
 			} else {
 				say(true, "can listen on %s", l.Address)
 			}
@@ -106,6 +106,15 @@ func (c *doctorCmd) database(s streams, state string, running bool) error {
 	}
 	fmt.Fprintf(s.out, "The damaged user database is now %s. The relay will start with no users.\n", to)
 	return nil
+}
+
+// withHint is an error and what to do, in the shape of a finding.
+func withHint(err error) string {
+	var h hinted
+	if errors.As(err, &h) {
+		return err.Error() + "\n      " + h.hint
+	}
+	return err.Error()
 }
 
 func bindable(address string) error {

@@ -136,11 +136,11 @@ func connectionsFor(fds uint64) int {
 func listenHint(err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w\nAnother program uses that port, perhaps a relay that already runs. Stop it or choose another port.", err)
+		return hinted{err, "Another program uses that port, perhaps a relay that already runs. Stop it or choose another port."}
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w\nPorts below 1024 need root, CAP_NET_BIND_SERVICE or a socket of the service manager. Choose a higher port, such as 1080.", err)
+		return hinted{err, "Ports below 1024 need root, CAP_NET_BIND_SERVICE or a socket of the service manager. Choose a higher port, such as 1080."}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%w\nThis machine does not have that address. A VM behind NAT listens on its private one, or on 0.0.0.0, and names the public one in public = […].", err)
+		return hinted{err, "This machine does not have that address. A VM behind NAT listens on its private one, or on 0.0.0.0, and names the public one in public = […]."}
 	}
 	return err
 }

@@ -59,6 +59,14 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// hinted is an error with a line for the person who reads it: what to do.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
 func main() { os.Exit(run(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})) }
 
 // exited carries the exit code that kong's help asks for.
@@ -121,6 +129,10 @@ func usageHint(err error) string {
 // report prints an error and finds its exit code.
 func report(s streams, err error, hint string) int {
 	fmt.Fprintf(s.err, "relay: %v\n", err)
+	var h hinted
+	if errors.As(err, &h) {
+		hint = h.hint
+	}
 	if hint != "" {
 		fmt.Fprintln(s.err, hint)
 	}

@@ -150,7 +150,7 @@ func (c *quickstartCmd) portTaken(address string, err error) error {
 		hint = "Stop that program, or use a port that is free: relay quickstart --listen " + free.String()
 		break
 	}
-	return fmt.Errorf("port %d on %s is taken by another program, perhaps a relay that already runs.\n%s", ap.Port(), ap.Addr(), hint)
+	return hinted{fmt.Errorf("port %d on %s is taken by another program, perhaps a relay that already runs", ap.Port(), ap.Addr()), hint}
 }
 
 // firstUser returns the user whose links are shown, made if there is none.

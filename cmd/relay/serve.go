@@ -34,7 +34,7 @@ func (c *serveCmd) Run(s streams) error {
 	read := func() (*config.Config, []config.Table, error) {
 		cfg, tabs, err := place{Config: c.Config}.load()
 		if err == nil && len(cfg.Listen) == 0 {
-			err = errors.New("there is no [[listen]] table, so nobody could connect. The shortest useful file:\n\n  [[listen]]\n  address = \"127.0.0.1:1080\"\n  inbounds = [\"socks5\", \"http\"]\n\nOr try: relay quickstart")
+			err = hinted{errors.New("there is no [[listen]] table, so nobody could connect"), noListenHint}
 		}
 		return cfg, tabs, err
 	}
@@ -71,6 +71,14 @@ func (c *serveCmd) Run(s streams) error {
 	runUntilSignal(in, log, func() time.Duration { return in.config().Limits.DrainTimeout })
 	return nil
 }
+
+const noListenHint = `The shortest useful file:
+
+  [[listen]]
+  address = "127.0.0.1:1080"
+  inbounds = ["socks5", "http"]
+
+Or try: relay quickstart`
 
 func needsUsers(cfg *config.Config) bool {
 	for _, l := range cfg.Listen {

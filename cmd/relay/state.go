@@ -102,11 +102,11 @@ func (p place) client() (c *admin.Client, done func(), err error) {
 func storeHint(err error) error {
 	switch {
 	case errors.Is(err, auth.ErrDamaged):
-		return fmt.Errorf("%w\nPut a backup in its place, or set it aside and begin with no users: relay doctor --repair", err)
+		return hinted{err, "Put a backup in its place, or set it aside and begin with no users: relay doctor --repair"}
 	case errors.Is(err, auth.ErrInUse):
-		return fmt.Errorf("%w\nIs a relay running on this folder that is just starting or stopping? Try again in a moment.", err)
+		return hinted{err, "Is a relay running on this folder that is just starting or stopping? Try again in a moment."}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w\nThe state folder must be writable for the user who runs the relay; choose another with --state or --dir, or in the configuration: state = \"…\"", err)
+		return hinted{err, "The state folder must be writable for the user who runs the relay; choose another with --state or --dir, or in the configuration: state = \"…\""}
 	}
 	return err
 }

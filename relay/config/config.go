@@ -89,7 +89,9 @@ type Table struct {
 // ~/.local/state/relay; it is empty if there is no home either.
 func Default() *Config {
 	return &Config{
-		State: defaultState(),
+		State:  defaultState(),
+		Egress: policy.Config{DialTimeout: policy.DefaultDialTimeout},
+		DNS:    policy.DNS{Timeout: policy.DefaultDNSTimeout},
 		Limits: Limits{
 			HandshakeTimeout: 10 * time.Second,
 			IdleTimeout:      time.Hour,

@@ -36,8 +36,10 @@ type DNS struct {
 }
 
 const (
-	defaultDialTimeout = 10 * time.Second
-	defaultDNSTimeout  = 5 * time.Second
+	// DefaultDialTimeout and DefaultDNSTimeout are in force where the
+	// configuration says nothing.
+	DefaultDialTimeout = 10 * time.Second
+	DefaultDNSTimeout  = 5 * time.Second
 	// maxTimeout is longer than any client waits.
 	maxTimeout = 5 * time.Minute
 )

@@ -69,7 +69,7 @@ func New(o Options) (*Egress, error) {
 		timeout:     o.Config.DialTimeout,
 	}
 	if e.timeout == 0 {
-		e.timeout = defaultDialTimeout
+		e.timeout = DefaultDialTimeout
 	}
 	if err := e.setRules(&o.Config); err != nil {
 		return nil, err

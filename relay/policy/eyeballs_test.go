@@ -132,7 +132,7 @@ var eyeballsTests = []struct {
 		"out of time",
 		[]string{a4, a6},
 		map[string]road{a6: forever, a4: forever},
-		a6 + "@0s " + a4 + "@250ms", "", ErrTimeout, defaultDialTimeout,
+		a6 + "@0s " + a4 + "@250ms", "", ErrTimeout, DefaultDialTimeout,
 	},
 }
 

@@ -34,7 +34,7 @@ type resolver struct {
 func newResolver(d *DNS) (*resolver, error) {
 	r := &resolver{timeout: d.Timeout}
 	if r.timeout == 0 {
-		r.timeout = defaultDNSTimeout
+		r.timeout = DefaultDNSTimeout
 	}
 	for _, s := range d.Servers {
 		ap, err := parseServer(s)
