@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -33,15 +34,21 @@ type conn struct {
 // owns it from then on.
 func (c *conn) serve(route []Inbound) {
 	req, err := c.open(route)
-	c.authenticated()
 	if err == nil {
+		c.authenticated()
 		err = c.connect(req)
 	}
-	if err != nil {
-		c.close(err)
-		c.ended(splice.End{Status: statusOf(err)})
-		c.srv.log.Debug("connection refused", "inbound", c.inbound, "error", err)
+	if err == nil {
+		return
 	}
+	if errors.Is(err, net.ErrClosed) && c.srv.ctx.Err() != nil {
+		err = errDrained // Shutdown has closed raw
+	}
+	c.close(err)
+	// A source that is refused time and again counts until each is over.
+	c.authenticated()
+	c.ended(splice.End{Status: statusOf(err)})
+	c.srv.log.Debug("connection refused", "inbound", c.inbound, "error", err)
 }
 
 // open finds the inbound and lets it read the opening.
@@ -68,28 +75,29 @@ func (c *conn) connect(req transport.Request) error {
 	cut.arm(func(why error) { cancel(why) })
 	sess, err := c.srv.users.Begin(req.User(), c.source, cut.cut)
 	if err != nil {
-		return c.deny(req, err)
+		return c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
 	}
 	far, err := c.set.dialer.DialStream(ctx, req.Target(), nil)
 	if err != nil {
 		sess.End()
-		if why := context.Cause(ctx); why != nil && ctx.Err() != nil {
-			err = why
-		}
-		return c.deny(req, dialError{err})
+		return c.deny(req, dialError{orCause(ctx, err)})
 	}
-	near, far2, err := req.Accept(ctx, far)
+	// The answer has a time of its own: dialling may have used up the opening's.
+	var near, newFar transport.Conn
+	if err = c.allow(); err == nil {
+		near, newFar, err = req.Accept(ctx, far)
+	}
 	if err == nil {
 		err = near.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		sess.End()
 		_ = far.Close()
-		return err
+		return orCause(ctx, err)
 	}
-	c.near, c.raw = nil, nil // the core's from here on
+	c.srv.handOver(c) // to the core, from here on
 	c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
-	flow := c.srv.splice.Join(near, far2, c.set.limits.splice(), sess, func(e splice.End) {
+	flow := c.srv.splice.Join(near, newFar, c.set.limits.splice(), sess, func(e splice.End) {
 		sess.End()
 		c.ended(e)
 	})
@@ -98,9 +106,20 @@ func (c *conn) connect(req transport.Request) error {
 	return nil
 }
 
+// orCause is err, or why ctx ended if that is behind it.
+func orCause(ctx context.Context, err error) error {
+	if why := context.Cause(ctx); why != nil {
+		return why
+	}
+	return err
+}
+
+// allow gives the client a fresh time to take an answer.
+func (c *conn) allow() error { return c.near.SetDeadline(time.Now().Add(c.set.limits.Handshake)) }
+
 // deny tells the client and keeps the reason.
 func (c *conn) deny(req transport.Request, why error) error {
-	_ = c.near.SetDeadline(time.Now().Add(c.set.limits.Handshake))
+	_ = c.allow()
 	_ = req.Deny(why)
 	return why
 }
@@ -115,7 +134,11 @@ const (
 // connection, and the answer would be lost on its way.
 func (c *conn) close(why error) {
 	defer c.near.Close()
-	if errors.Is(why, errNotOurs) || statusOf(why) == transport.ClientGone || c.inbound == "" {
+	switch statusOf(why) {
+	case transport.NotOurs, transport.ClientGone, transport.Timeout, transport.Drained:
+		return // nobody was told anything
+	}
+	if c.inbound == "" {
 		return
 	}
 	if c.near.CloseWrite() != nil || c.near.SetDeadline(time.Now().Add(lingerTime)) != nil {
@@ -149,17 +172,23 @@ type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
+// errNotServed marks what kept a user's session from beginning: mostly one of
+// auth's reasons, or trouble with the database.
+var errNotServed = errors.New("user is not served")
+
 // statusOf finds the status word for an error on the way to the splice.
 func statusOf(err error) transport.Status {
 	var d dialError
 	switch {
 	case errors.Is(err, errNotOurs), errors.Is(err, transport.ErrTooLong):
 		return transport.NotOurs
+	case errors.Is(err, errDrained):
+		return transport.Drained
 	case errors.Is(err, policy.ErrDenied):
 		return transport.Denied
 	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs):
 		return transport.OverLimit
-	case auth.Refused(err):
+	case errors.Is(err, errNotServed), auth.Refused(err):
 		return transport.Denied
 	case errors.As(err, &d):
 		return transport.DialFailed
@@ -169,8 +198,6 @@ func statusOf(err error) transport.Status {
 		return transport.AuthFailed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return transport.Timeout
-	case errors.Is(err, errDrained):
-		return transport.Drained
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return transport.ClientGone

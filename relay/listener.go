@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,7 +17,17 @@ import (
 type listener struct {
 	srv   *Server
 	ln    net.Listener
+	done  chan struct{} // closed by close
+	once  sync.Once
 	route atomic.Pointer[route]
+}
+
+// close ends the accept loop, even one that waits out an error.
+func (l *listener) close() {
+	l.once.Do(func() {
+		_ = l.ln.Close()
+		close(l.done)
+	})
 }
 
 // route is what a listener does with connections, as of the last Apply.
@@ -28,31 +39,35 @@ type route struct {
 const (
 	firstBackOff = 5 * time.Millisecond
 	mostBackOff  = time.Second
+	warnEvery    = 10 * time.Second
 )
 
 // accept runs until the listener is closed. An error that does not close it,
-// such as too many open files, is waited out: the loop never spins.
+// such as too many open files, is waited out: the loop never spins. Nor does
+// the log: at the limit of descriptors accepting fails and works in turns.
 func (l *listener) accept() {
 	var wait time.Duration
+	var warned time.Time
 	for {
 		raw, err := l.ln.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			wait = min(max(2*wait, firstBackOff), mostBackOff)
-			if wait == firstBackOff || wait == mostBackOff {
-				l.srv.log.Warn("accept", "listener", l.ln.Addr(), "error", acceptCause(err), "retry", wait)
-			}
-			select {
-			case <-time.After(wait):
-			case <-l.srv.ctx.Done():
-				return
-			}
+		if err == nil {
+			wait = 0
+			l.handle(raw)
 			continue
 		}
-		wait = 0
-		l.handle(raw)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		wait = min(max(2*wait, firstBackOff), mostBackOff)
+		if now := time.Now(); warned.IsZero() || now.Sub(warned) >= warnEvery {
+			warned = now
+			l.srv.log.Warn("accept", "listener", l.ln.Addr(), "error", acceptCause(err), "retry", wait)
+		}
+		select {
+		case <-time.After(wait):
+		case <-l.done:
+			return
+		}
 	}
 }
 
@@ -76,17 +91,20 @@ func (l *listener) handle(raw net.Conn) {
 		return
 	}
 	c := &conn{srv: s, set: r.set, raw: tc, near: tc, source: transport.Source(tc), began: time.Now()}
-	if n := r.set.limits.Connections; n > 0 && s.live.Load() >= int64(n) {
+	if !s.reserve(r.set.limits.Connections) {
 		s.refuse(tc)
 		return
 	}
 	if !s.sources.enter(c.source) {
+		s.live.Add(-1)
 		s.refuse(tc)
 		return
 	}
 	c.counted = true
 	if !s.begin(c) {
 		c.authenticated()
+		s.live.Add(-1)
+		s.stats.end(transport.Drained)
 		_ = tc.Close()
 		return
 	}

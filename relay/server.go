@@ -44,7 +44,7 @@ type Listener struct {
 
 // Limits bound waits and numbers.
 type Limits struct {
-	Handshake   time.Duration // from accept to the end of the opening
+	Handshake   time.Duration // from accept to the end of the opening, and for an answer; never 0
 	Idle        time.Duration // see splice.Limits
 	Fin         time.Duration
 	Connections int                   // at once, in all; 0: no limit
@@ -108,27 +108,9 @@ func (s *Server) Apply(set Settings) error {
 	if s.stopped {
 		return errDrained
 	}
-	fresh := make(map[string]*listener)
-	undo := func() {
-		for _, l := range fresh {
-			_ = l.ln.Close()
-		}
-	}
-	var errs []error
-	for _, want := range set.Listeners {
-		if s.listeners[want.Address] != nil {
-			continue
-		}
-		ln, err := s.listen(s.ctx, want.Address, set.Limits.Backlog)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("listen on %s: %w", want.Address, err))
-			continue
-		}
-		fresh[want.Address] = &listener{srv: s, ln: ln}
-	}
-	if len(errs) > 0 {
-		undo()
-		return errors.Join(errs...)
+	fresh, err := s.openNew(set)
+	if err != nil {
+		return err
 	}
 	s.sources.set(set.Limits.PerSource, set.Limits.Trusted)
 	shared := &settings{dialer: set.Dialer, limits: set.Limits}
@@ -145,13 +127,43 @@ func (s *Server) Apply(set Settings) error {
 		delete(old, want.Address)
 	}
 	for _, l := range old {
-		_ = l.ln.Close()
+		l.close()
 	}
 	s.noteOwn()
 	for _, l := range fresh {
 		s.serving.Go(l.accept)
 	}
 	return nil
+}
+
+// openNew opens the listeners of set that are not open yet, all or none; under mu.
+func (s *Server) openNew(set Settings) (fresh map[string]*listener, err error) {
+	fresh = make(map[string]*listener)
+	seen := make(map[string]bool)
+	var errs []error
+	for _, want := range set.Listeners {
+		if seen[want.Address] {
+			errs = append(errs, fmt.Errorf("listen on %s: named twice", want.Address))
+			continue
+		}
+		seen[want.Address] = true
+		if s.listeners[want.Address] != nil {
+			continue
+		}
+		ln, err := s.listen(s.ctx, want.Address, set.Limits.Backlog)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listen on %s: %w", want.Address, err))
+			continue
+		}
+		fresh[want.Address] = &listener{srv: s, ln: ln, done: make(chan struct{})}
+	}
+	if len(errs) > 0 {
+		for _, l := range fresh {
+			l.close()
+		}
+		return nil, errors.Join(errs...)
+	}
+	return fresh, nil
 }
 
 // Addrs are the addresses in use, in the order of the settings.
@@ -192,7 +204,7 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	s.mu.Lock()
 	s.stopped = true
 	for _, l := range s.listeners {
-		_ = l.ln.Close()
+		l.close()
 	}
 	s.mu.Unlock()
 
@@ -217,6 +229,15 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	return left
 }
 
+// reserve counts a connection as live unless there are limit of them already.
+func (s *Server) reserve(limit int) bool {
+	if n := s.live.Add(1); limit > 0 && n > int64(limit) {
+		s.live.Add(-1)
+		return false
+	}
+	return true
+}
+
 // begin registers an accepted connection; false says that the relay stops.
 func (s *Server) begin(c *conn) bool {
 	s.mu.Lock()
@@ -226,10 +247,20 @@ func (s *Server) begin(c *conn) bool {
 	}
 	s.opening[c] = struct{}{}
 	s.serving.Add(1)
-	s.live.Add(1)
 	return true
 }
 
+// handOver lets go of a connection that the splice core is about to own:
+// Shutdown must not touch it any more, and c, which lives as long as the flow,
+// must not keep its layers in memory.
+func (s *Server) handOver(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.opening, c)
+	c.near, c.raw = nil, nil
+}
+
+// opened is the end of the goroutine that served an opening.
 func (s *Server) opened(c *conn) {
 	s.mu.Lock()
 	delete(s.opening, c)

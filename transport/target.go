@@ -39,10 +39,19 @@ func NameTarget(host string, port uint16) (Target, error) {
 	if port == 0 {
 		return Target{}, errTarget
 	}
-	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")); err == nil {
+	literal, bracketed := strings.CutPrefix(host, "[")
+	if bracketed {
+		// RFC 3986, Section 3.2.2: in brackets stands an IPv6 address.
+		inner, ok := strings.CutSuffix(literal, "]")
+		if !ok || !strings.Contains(inner, ":") {
+			return Target{}, errTarget
+		}
+		literal = inner
+	}
+	if a, err := netip.ParseAddr(literal); err == nil {
 		return AddrTarget(netip.AddrPortFrom(a, port))
 	}
-	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	name := lower(strings.TrimSuffix(host, "."))
 	if !validName(name) {
 		return Target{}, errTarget
 	}
@@ -89,6 +98,16 @@ func (t Target) IsValid() bool { return t.port != 0 }
 // level only.
 func (t Target) String() string {
 	return net.JoinHostPort(t.Host(), strconv.Itoa(int(t.port)))
+}
+
+// lower changes ASCII only: strings.ToLower would turn the Kelvin sign into a k.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // validName accepts letters, digits, hyphens and underscores in labels of 1 to

@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -10,29 +11,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// pipeSize is what a pipe is asked to hold. 64 of them stay far below the
-	// 64 MiB that the kernel lets an unprivileged user have in pipes
-	// (pipe-user-pages-soft); past that limit every new pipe is tiny.
-	pipeSize  = 256 << 10
-	maxPipes  = 64
-	idlePipes = 8
-)
-
 // pipe is a kernel buffer between two sockets.
-type pipe struct{ r, w int }
+type pipe struct {
+	r, w int
+	pool *pipePool
+}
 
-// pipePool lends pipes out while bytes are in them.
+// pipePool lends pipes of one size out while bytes are in them.
 type pipePool struct {
+	size, most, keep int
+
 	mu    sync.Mutex
 	idle  []pipe
 	total int
 }
 
-var pipes pipePool
+// Large pipes are for sinks that take what they are given: with 256 KiB in
+// place of 1 MiB, bulk costs a sixth more. Small ones, of the size that the
+// kernel gives by itself, are for sinks that make us wait, where size gains
+// nothing and a phone on a slow line keeps its pipe for long. All of them
+// together stay below the 16,384 pages that an unprivileged user may have in
+// pipes (pipe-user-pages-soft): past that limit every new pipe is tiny.
+var (
+	largePipes = pipePool{size: 1 << 20, most: 32, keep: 8}
+	smallPipes = pipePool{size: 64 << 10, most: 256, keep: 16}
+)
 
-// get returns an empty pipe, or false when there are enough or the system
+// getPipe returns an empty pipe, or false when there are enough or the system
 // gives no more: then bytes are copied.
+func getPipe(large bool) (pipe, bool) {
+	if large {
+		if pp, ok := largePipes.get(); ok {
+			return pp, true
+		}
+	}
+	return smallPipes.get()
+}
+
 func (p *pipePool) get() (pipe, bool) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
@@ -41,7 +56,7 @@ func (p *pipePool) get() (pipe, bool) {
 		p.mu.Unlock()
 		return pp, true
 	}
-	if p.total >= maxPipes {
+	if p.total >= p.most {
 		p.mu.Unlock()
 		return pipe{}, false
 	}
@@ -55,14 +70,14 @@ func (p *pipePool) get() (pipe, bool) {
 		return pipe{}, false
 	}
 	// Refused over the user's limit: a smaller pipe works too.
-	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
-	return pipe{fds[0], fds[1]}, true
+	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, p.size)
+	return pipe{fds[0], fds[1], p}, true
 }
 
 // put takes an empty pipe back.
 func (p *pipePool) put(pp pipe) {
 	p.mu.Lock()
-	if len(p.idle) < idlePipes {
+	if len(p.idle) < p.keep {
 		p.idle = append(p.idle, pp)
 		p.mu.Unlock()
 		return
@@ -80,45 +95,32 @@ func (p *pipePool) drop(pp pipe) {
 	p.mu.Unlock()
 }
 
-// bulk moves bytes with splice(2) until a move is small, the flow ends, or
+// splice moves bytes with splice(2) until a move is small, the flow ends, or
 // splicing is not possible. over says that the direction has ended, with err.
-func (p *pump) bulk() (over bool, err error) {
-	in, ok := rawTCP(p.src)
-	if !ok {
+func (p *pump) splice() (over bool, err error) {
+	if p.bulk == nil {
+		p.bulk = newBulk(p)
+	}
+	b := p.bulk
+	if b.in == nil {
 		return false, nil
 	}
-	out, ok := rawTCP(p.dst)
-	if !ok {
-		return false, nil
-	}
-	b := bulk{p: p}
 	for {
 		b.n, b.err, b.held, b.wait = 0, nil, false, 0
-		if err := in.Read(b.take); err != nil {
+		if err := b.in.Read(b.take); err != nil {
 			return true, p.sourceEnd(err)
 		}
 		if !b.held {
-			if b.err == io.EOF {
-				return true, nil
-			}
 			if b.err == errNoSplice {
 				return false, nil
 			}
 			return true, p.sourceEnd(b.err)
 		}
 		moved := b.n
-		err := out.Write(b.give)
-		if err == nil {
-			err = b.err
+		if err := b.deliver(); err != nil {
+			return true, err
 		}
-		if err != nil {
-			pipes.drop(b.pipe)
-			return true, p.sinkEnd(err)
-		}
-		pipes.put(b.pipe)
-		if b.wait > 0 {
-			p.f.pause(b.wait)
-		}
+		p.f.pause(b.wait)
 		// Small moves go back to copying: two system calls instead of three,
 		// and no pipe. A rate limit that came up meanwhile does too.
 		if moved < bufferSize || p.f.limited() {
@@ -127,43 +129,96 @@ func (p *pump) bulk() (over bool, err error) {
 	}
 }
 
-func rawTCP(c any) (syscall.RawConn, bool) {
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		return nil, false
-	}
-	raw, err := t.SyscallConn()
-	return raw, err == nil
-}
+var errNoSplice = errors.New("splice not possible")
 
-type noSplice struct{}
-
-func (noSplice) Error() string { return "splice not possible" }
-
-var errNoSplice error = noSplice{}
-
-// bulk is the state of one splice: the pipe is held only from the moment that
-// bytes are in it until they have left.
+// bulk is the splicing state of a pump: the pipe is held only from the moment
+// that bytes are in it until they have left.
 type bulk struct {
-	p    *pump
+	p          *pump
+	in, out    syscall.RawConn // nil: not two TCP sockets
+	take, give func(fd uintptr) bool
+
 	pipe pipe
 	held bool
-	n    int // bytes in the pipe
+	slow bool // the sink made us wait at the last turn
+	over bool // the sink's peer had ended its direction when we last wrote
+	n    int  // bytes in the pipe
 	err  error
 	wait time.Duration // the longest pause that the account asked for
 }
 
+func newBulk(p *pump) *bulk {
+	b := &bulk{p: p}
+	src, ok := p.src.(*net.TCPConn)
+	if !ok {
+		return b
+	}
+	dst, ok := p.dst.(*net.TCPConn)
+	if !ok {
+		return b
+	}
+	in, err := src.SyscallConn()
+	if err != nil {
+		return b
+	}
+	if b.out, err = dst.SyscallConn(); err != nil {
+		return b
+	}
+	b.in = in
+	// Here, because a method value is an allocation every time.
+	b.take, b.give = b.fill, b.empty
+	return b
+}
+
+// deliver empties the pipe into the sink and lets go of it.
+func (b *bulk) deliver() error {
+	p := b.p
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	b.slow = false
+	err := b.out.Write(b.give)
+	if err == nil {
+		err = b.err
+	}
+	if err != nil {
+		b.pipe.pool.drop(b.pipe)
+		end := p.sinkEnd(err)
+		// splice(2) returns what it moved and loses the error that stopped it;
+		// the next call says EPIPE, whatever it was.
+		if !b.over {
+			p.refused = true
+		}
+		return end
+	}
+	b.pipe.pool.put(b.pipe)
+	return nil
+}
+
+// sinkOver reports whether the peer of a socket has ended its direction.
+func sinkOver(fd uintptr) bool {
+	// The first byte of struct tcp_info is the state.
+	info, err := unix.GetsockoptInet4Addr(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return false
+	}
+	switch info[0] {
+	case unix.BPF_TCP_CLOSE_WAIT, unix.BPF_TCP_LAST_ACK, unix.BPF_TCP_CLOSING:
+		return true
+	}
+	return false
+}
+
 const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 
-// take fills a pipe from the source; false waits for readability without one.
-func (b *bulk) take(fd uintptr) bool {
-	pp, ok := pipes.get()
+// fill fills a pipe from the source; false waits for readability without one.
+func (b *bulk) fill(fd uintptr) bool {
+	pp, ok := getPipe(!b.slow)
 	if !ok {
 		b.err = errNoSplice
 		return true
 	}
 	for {
-		n, err := unix.Splice(int(fd), nil, pp.w, nil, pipeSize, spliceFlags)
+		n, err := unix.Splice(int(fd), nil, pp.w, nil, pp.pool.size, spliceFlags)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -171,7 +226,7 @@ func (b *bulk) take(fd uintptr) bool {
 			b.pipe, b.held, b.n = pp, true, int(n)
 			return true
 		}
-		pipes.put(pp)
+		pp.pool.put(pp)
 		switch err {
 		case nil:
 			b.err = io.EOF
@@ -186,13 +241,15 @@ func (b *bulk) take(fd uintptr) bool {
 	}
 }
 
-// give empties the pipe into the sink; false waits for room.
-func (b *bulk) give(fd uintptr) bool {
+// empty empties the pipe into the sink; false waits for room.
+func (b *bulk) empty(fd uintptr) bool {
+	b.over = sinkOver(fd)
 	for b.n > 0 {
 		n, err := unix.Splice(b.pipe.r, nil, int(fd), nil, b.n, spliceFlags)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
+			b.slow = true
 			return false
 		case err != nil:
 			b.err = err

@@ -37,14 +37,15 @@ type Core struct {
 	epoch time.Time
 	now   atomic.Int64 // time since epoch when the sweeper last looked
 
-	mu       sync.Mutex
-	flows    list
-	sweeping bool
-	empty    chan struct{} // closed when the last flow ends; nil if nobody waits
+	mu    sync.Mutex
+	flows list
+	empty chan struct{} // closed when the last flow ends; nil if nobody waits
+	stop  chan struct{} // closed to end the sweeper early; nil if none runs
+	swept chan struct{} // closed by the sweeper when it ends
 }
 
-// New returns a Core whose timeouts are kept to within about two ticks; 0
-// means one second.
+// New returns a Core whose timeouts come up to two ticks late and never early;
+// 0 means one second.
 func New(tick time.Duration) *Core {
 	if tick <= 0 {
 		tick = time.Second
@@ -65,6 +66,7 @@ func (c *Core) Join(near, far transport.Conn, lim Limits, acct Account, done fun
 	c.add(f)
 	up := &pump{f: f, up: true, src: f.near, dst: f.far, early: early}
 	down := &pump{f: f, src: f.far, dst: f.near, early: answer}
+	up.other, down.other = down, up
 	go up.run()
 	go down.run()
 	return f
@@ -96,8 +98,10 @@ func (c *Core) Len() int {
 
 // Drain waits until no flow is left. When ctx ends first it cuts those that
 // remain with [transport.Drained], waits for them to close and returns how
-// many there were.
+// many there were. After it no goroutine of the core is left, unless somebody
+// joins more.
 func (c *Core) Drain(ctx context.Context) int {
+	defer c.rest()
 	c.mu.Lock()
 	if c.flows.n == 0 {
 		c.mu.Unlock()
@@ -121,6 +125,20 @@ func (c *Core) Drain(ctx context.Context) int {
 	return len(left)
 }
 
+// rest ends the sweeper if there is nothing left to sweep.
+func (c *Core) rest() {
+	c.mu.Lock()
+	stop, swept := c.stop, c.swept
+	if stop == nil || c.flows.n > 0 {
+		c.mu.Unlock()
+		return
+	}
+	c.stop = nil
+	c.mu.Unlock()
+	close(stop)
+	<-swept
+}
+
 func (c *Core) all() []*Flow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,10 +152,10 @@ func (c *Core) all() []*Flow {
 func (c *Core) add(f *Flow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.sweeping {
-		c.sweeping = true
+	if c.stop == nil {
+		c.stop, c.swept = make(chan struct{}), make(chan struct{})
 		c.now.Store(int64(time.Since(c.epoch)))
-		go c.sweep()
+		go c.sweep(c.stop, c.swept)
 	}
 	f.last.Store(c.now.Load())
 	c.flows.push(f)
@@ -154,17 +172,23 @@ func (c *Core) remove(f *Flow) {
 }
 
 // sweep runs while there are flows: an idle relay has no timer at all.
-func (c *Core) sweep() {
+func (c *Core) sweep(stop, swept chan struct{}) {
+	defer close(swept)
 	t := time.NewTicker(c.tick)
 	defer t.Stop()
 	var late []*Flow
-	for range t.C {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+		}
 		now := int64(time.Since(c.epoch))
 		c.now.Store(now)
 		late = late[:0]
 		c.mu.Lock()
-		if c.flows.n == 0 {
-			c.sweeping = false
+		if c.flows.n == 0 && c.stop == stop {
+			c.stop = nil
 			c.mu.Unlock()
 			return
 		}

@@ -21,6 +21,7 @@ type Flow struct {
 	last     atomic.Int64 // core.now when a byte last moved
 	up, down atomic.Int64
 	pumps    atomic.Int32 // directions still running
+	paused   atomic.Int32 // directions in a pause, which is no idleness
 
 	mu     sync.Mutex
 	status transport.Status // the first reason to end; empty while running
@@ -77,10 +78,13 @@ func (f *Flow) pumpDone() {
 		s = transport.OK
 	}
 	f.end(s, false)
-	f.core.remove(f)
+	// Whoever ended the flow may still be about to close.
+	_ = f.near.Close()
+	_ = f.far.Close()
 	if f.done != nil {
 		f.done(End{Status: f.status, Up: f.up.Load(), Down: f.down.Load()})
 	}
+	f.core.remove(f)
 }
 
 // moved accounts for n bytes and returns the pause that the account asks for.
@@ -97,8 +101,11 @@ func (f *Flow) moved(up bool, n int) time.Duration {
 	return f.acct.Moved(up, n)
 }
 
-// pause waits for d, or until the flow ends. A pause is no idleness.
+// pause waits for d, or until the flow ends.
 func (f *Flow) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	f.mu.Lock()
 	if f.stop == nil {
 		f.stop = make(chan struct{})
@@ -108,13 +115,15 @@ func (f *Flow) pause(d time.Duration) {
 	}
 	stop := f.stop
 	f.mu.Unlock()
-	f.last.Store(f.core.now.Load() + int64(d))
+	f.paused.Add(1)
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-stop:
 	case <-t.C:
 	}
+	f.last.Store(f.core.now.Load())
+	f.paused.Add(-1)
 }
 
 func (f *Flow) limited() bool { return f.acct != nil && f.acct.Limited() }
@@ -124,5 +133,6 @@ func (f *Flow) late(now int64) bool {
 	if f.pumps.Load() < 2 {
 		lim = f.lim.Fin
 	}
-	return lim > 0 && now-f.last.Load() >= int64(lim)
+	// last is up to a tick older than the movement: never end a flow early.
+	return lim > 0 && f.paused.Load() == 0 && now-f.last.Load() >= int64(lim+f.core.tick)
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
+	"time"
 
 	"relay/transport"
 )
@@ -21,8 +23,13 @@ type pump struct {
 	f        *Flow
 	up       bool
 	src, dst transport.Conn
+	other    *pump  // the opposite direction
 	early    []byte // read before the flow began; goes first
 	ready    *transport.Ready
+	bulk     *bulk // made when first wanted
+
+	writing sync.Mutex // held during a write to dst
+	refused bool       // a write failed, and not because the peer has closed in order; under writing
 }
 
 // errSource and errSink tell which side of a direction broke.
@@ -32,7 +39,11 @@ var (
 )
 
 func (p *pump) run() {
-	switch p.move() {
+	err := p.move()
+	if err == nil && p.sourceWasReset() {
+		err = errSource
+	}
+	switch err {
 	case nil:
 		_ = p.dst.CloseWrite()
 	case errSource:
@@ -41,6 +52,20 @@ func (p *pump) run() {
 		p.f.broken(p.gone(!p.up))
 	}
 	p.f.pumpDone()
+}
+
+// sourceWasReset reports whether what looked like the end of the source was a
+// reset. Linux tells of a reset once, then reads see the end of the stream: if
+// the other direction was writing at that moment, it has been told and we have
+// not, and a broken download would look like a complete one.
+func (p *pump) sourceWasReset() bool {
+	if !disconnected(p.src) {
+		return false
+	}
+	// A write to a connection that is gone does not wait: nor do we.
+	p.other.writing.Lock()
+	defer p.other.writing.Unlock()
+	return p.other.refused
 }
 
 func (p *pump) gone(client bool) transport.Status {
@@ -56,9 +81,11 @@ func (p *pump) move() error {
 	if len(p.early) > 0 {
 		early := p.early
 		p.early = nil
-		if err := p.deliver(early); err != nil {
+		wait, err := p.write(early)
+		if err != nil {
 			return err
 		}
+		p.f.pause(wait)
 	}
 	p.ready = transport.NewReady(p.src)
 	for {
@@ -67,30 +94,33 @@ func (p *pump) move() error {
 			return p.sourceEnd(err)
 		}
 		full := n == len(*b)
-		err = p.deliver((*b)[:n])
+		wait, err := p.write((*b)[:n])
 		buffers.Put(b)
 		if err != nil {
 			return err
 		}
+		p.f.pause(wait)
 		if full && !p.f.limited() {
-			if over, err := p.bulk(); over {
+			if over, err := p.splice(); over {
 				return err
 			}
 		}
 	}
 }
 
-func (p *pump) deliver(b []byte) error {
+// write delivers b and returns the pause that the account asks for. That comes
+// after the buffer is given back.
+func (p *pump) write(b []byte) (wait time.Duration, err error) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	n, err := p.dst.Write(b)
 	if n > 0 {
-		if d := p.f.moved(p.up, n); d > 0 {
-			p.f.pause(d)
-		}
+		wait = p.f.moved(p.up, n)
 	}
 	if err != nil {
-		return p.sinkEnd(err)
+		return 0, p.sinkEnd(err)
 	}
-	return nil
+	return wait, nil
 }
 
 func (p *pump) sourceEnd(err error) error {
@@ -103,9 +133,13 @@ func (p *pump) sourceEnd(err error) error {
 	return errSource
 }
 
+// sinkEnd names the end of a direction whose sink took no more; under writing.
 func (p *pump) sinkEnd(err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return net.ErrClosed
 	}
+	// A peer that has closed its end in order answers our bytes with a reset,
+	// too; that is EPIPE, and what it sent before is complete.
+	p.refused = !errors.Is(err, syscall.EPIPE)
 	return errSink
 }
