@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +28,8 @@ type conn struct {
 	source  netip.Addr
 	began   time.Time
 	counted bool           // in srv.sources
+	place   *list.Element  // in srv.sources; under its lock
+	evicted atomic.Bool    // reset to make room
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
 }
@@ -41,7 +45,10 @@ func (c *conn) serve(route []Inbound) {
 	if err == nil {
 		return
 	}
-	if errors.Is(err, net.ErrClosed) && c.srv.ctx.Err() != nil {
+	switch {
+	case c.evicted.Load():
+		err = errEvicted
+	case errors.Is(err, net.ErrClosed) && c.srv.ctx.Err() != nil:
 		err = errDrained // Shutdown has closed raw
 	}
 	c.close(err)
@@ -138,7 +145,7 @@ func (c *conn) close(why error) {
 	case transport.NotOurs, transport.ClientGone, transport.Timeout, transport.Drained:
 		return // nobody was told anything
 	}
-	if c.inbound == "" {
+	if c.inbound == "" || errors.Is(why, errEvicted) {
 		return
 	}
 	if c.near.CloseWrite() != nil || c.near.SetDeadline(time.Now().Add(lingerTime)) != nil {
@@ -151,7 +158,7 @@ func (c *conn) close(why error) {
 func (c *conn) authenticated() {
 	if c.counted {
 		c.counted = false
-		c.srv.sources.leave(c.source)
+		c.srv.sources.leave(c)
 	}
 }
 
@@ -172,6 +179,9 @@ type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
+// errEvicted ends an opening that made room for another connection.
+var errEvicted = errors.New("waited longest when the relay was full")
+
 // errNotServed marks what kept a user's session from beginning: mostly one of
 // auth's reasons, or trouble with the database.
 var errNotServed = errors.New("user is not served")
@@ -184,6 +194,8 @@ func statusOf(err error) transport.Status {
 		return transport.NotOurs
 	case errors.Is(err, errDrained):
 		return transport.Drained
+	case errors.Is(err, errEvicted):
+		return transport.OverLimit
 	case errors.Is(err, policy.ErrDenied):
 		return transport.Denied
 	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs):

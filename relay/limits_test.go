@@ -83,21 +83,42 @@ func TestPerSourceCountsRefused(t *testing.T) {
 	})
 }
 
+// With every place taken by flows, a newcomer is refused.
 func TestConnectionLimit(t *testing.T) {
-	inRig(t, func(r *rig) { r.set.Limits.Connections = 3 }, func(r *rig) {
+	inRig(t, func(r *rig) { r.set.Limits.Connections = 2 }, func(r *rig) {
 		client, server := r.open("-")
-		a, b := r.dial(), r.dial()
-		synctest.Wait()
+		client2, server2 := r.open("-")
 		r.wantEnd(r.dial(), syscall.ECONNRESET)
-		if got := r.srv.Snapshot(); got.Live != 3 || got.Flows != 1 {
-			t.Errorf("snapshot: got %d live and %d flows, want 3 and 1", got.Live, got.Flows)
+		if got := r.srv.Snapshot(); got.Live != 2 || got.Flows != 2 {
+			t.Errorf("snapshot: got %d live and %d flows, want 2 and 2", got.Live, got.Flows)
 		}
 		_ = client.Close()
 		_ = server.Close()
 		synctest.Wait()
 		c := r.dial()
 		r.say(c, "go - "+targetAddr+"\n", "ok\n")
-		for _, c := range []transport.Conn{a, b, c} {
+		for _, c := range []transport.Conn{client2, server2, c} {
+			_ = c.Close()
+		}
+	})
+}
+
+// With places taken by those who say nothing, the one that has waited longest
+// makes room, and flows are left alone.
+func TestEviction(t *testing.T) {
+	inRig(t, func(r *rig) { r.set.Limits.Connections = 3 }, func(r *rig) {
+		client, server := r.open("-")
+		oldest, younger := r.dial(), r.dial()
+		synctest.Wait()
+		c := r.dial()
+		r.wantEnd(oldest, syscall.ECONNRESET)
+		r.say(c, "go - "+targetAddr+"\n", "ok\n")
+		r.wantEnd(func() transport.Conn { _ = r.dial(); return younger }(), syscall.ECONNRESET)
+		synctest.Wait()
+		if got := r.srv.Snapshot(); got.Flows != 2 || got.Ends[transport.OverLimit] != 2 {
+			t.Errorf("snapshot: got %d flows and %d over the limit, want 2 and 2", got.Flows, got.Ends[transport.OverLimit])
+		}
+		for _, c := range []transport.Conn{client, server, c} {
 			_ = c.Close()
 		}
 	})

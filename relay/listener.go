@@ -91,16 +91,16 @@ func (l *listener) handle(raw net.Conn) {
 		return
 	}
 	c := &conn{srv: s, set: r.set, raw: tc, near: tc, source: transport.Source(tc), began: time.Now()}
-	if !s.reserve(r.set.limits.Connections) {
-		s.refuse(tc)
-		return
-	}
-	if !s.sources.enter(c.source) {
-		s.live.Add(-1)
+	if !s.sources.enter(c) {
 		s.refuse(tc)
 		return
 	}
 	c.counted = true
+	if !s.reserve(c, r.set.limits.Connections) {
+		c.authenticated()
+		s.refuse(tc)
+		return
+	}
 	if !s.begin(c) {
 		c.authenticated()
 		s.live.Add(-1)
@@ -108,10 +108,41 @@ func (l *listener) handle(raw net.Conn) {
 		_ = tc.Close()
 		return
 	}
-	go func() {
-		c.serve(r.inbounds)
-		s.opened(c)
-	}()
+	select {
+	case s.openings <- opening{c, r.inbounds}:
+	default:
+		go s.serve(opening{c, r.inbounds})
+	}
+}
+
+// opening is a connection for the next goroutine that is free.
+type opening struct {
+	c        *conn
+	inbounds []Inbound
+}
+
+// rest is how long a goroutine waits for the next opening.
+const rest = time.Second
+
+// serve takes openings one after the other. An opening needs more stack than a
+// goroutine begins with, and growing it costs a twelfth of all the work on a
+// connection: a goroutine that has done it is kept for a moment.
+func (s *Server) serve(o opening) {
+	t := time.NewTimer(rest)
+	defer t.Stop()
+	for {
+		o.c.serve(o.inbounds)
+		s.opened(o.c)
+		o = opening{} // nothing is kept alive while waiting
+		t.Reset(rest)
+		select {
+		case o = <-s.openings:
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+			return
+		}
+	}
 }
 
 // refuse resets a connection that is over a limit. There is no log line: a
@@ -130,6 +161,9 @@ func Listen(ctx context.Context, address string, backlog int) (net.Listener, err
 			return raw.Control(inheritKeepAlive)
 		},
 	}
+	// Go offers Multipath TCP by default. A relay has no use for it, and the
+	// answer to such a SYN would tell it from a web server.
+	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, err

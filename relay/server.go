@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,9 @@ type Settings struct {
 	Listeners []Listener
 	Dialer    transport.Dialer
 	Limits    Limits
+	// Public are addresses in front of the listeners that lead back to them,
+	// such as the public one of a machine behind NAT.
+	Public []netip.AddrPort
 }
 
 // Listener is an address and the inbounds that are asked there, in order.
@@ -73,9 +77,12 @@ type Server struct {
 	cancel  context.CancelCauseFunc
 	sources *sources
 	stats   stats
-	live    atomic.Int64
-	own     atomic.Pointer[[]netip.AddrPort]
-	began   time.Time
+	// openings hands connections to goroutines that wait for one.
+	openings chan opening
+
+	live  atomic.Int64
+	own   atomic.Pointer[[]netip.AddrPort]
+	began time.Time
 
 	mu        sync.Mutex
 	listeners map[string]*listener // by configured address
@@ -92,7 +99,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{
 		log: o.Log, users: o.Users, splice: o.Splice, listen: o.Listen,
-		sources: newSources(), began: time.Now(),
+		sources: newSources(), openings: make(chan opening), began: time.Now(),
 		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
@@ -129,7 +136,7 @@ func (s *Server) Apply(set Settings) error {
 	for _, l := range old {
 		l.close()
 	}
-	s.noteOwn()
+	s.noteOwn(set.Public)
 	for _, l := range fresh {
 		s.serving.Go(l.accept)
 	}
@@ -177,7 +184,8 @@ func (s *Server) Addrs() []net.Addr {
 	return out
 }
 
-// Own are the TCP addresses in use, which no client may reach through us. It
+// Own are the TCP addresses in use and the public ones in front of them, which
+// no client may reach through us. It
 // is asked for every target, so it neither locks nor allocates; the caller
 // must not change the result.
 func (s *Server) Own() []netip.AddrPort {
@@ -188,8 +196,8 @@ func (s *Server) Own() []netip.AddrPort {
 }
 
 // noteOwn brings Own up to date; under mu.
-func (s *Server) noteOwn() {
-	var own []netip.AddrPort
+func (s *Server) noteOwn(public []netip.AddrPort) {
+	own := slices.Clone(public)
 	for _, a := range s.order {
 		if t, ok := s.listeners[a].ln.Addr().(*net.TCPAddr); ok {
 			own = append(own, t.AddrPort())
@@ -229,13 +237,17 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	return left
 }
 
-// reserve counts a connection as live unless there are limit of them already.
-func (s *Server) reserve(limit int) bool {
-	if n := s.live.Add(1); limit > 0 && n > int64(limit) {
-		s.live.Add(-1)
-		return false
+// reserve counts c as live. At the limit it makes room if somebody else is
+// waiting who has not proved anything; otherwise c is to be refused.
+func (s *Server) reserve(c *conn, limit int) bool {
+	if n := s.live.Add(1); limit <= 0 || n <= int64(limit) {
+		return true
 	}
-	return true
+	if s.sources.evict(c) {
+		return true
+	}
+	s.live.Add(-1)
+	return false
 }
 
 // begin registers an accepted connection; false says that the relay stops.

@@ -1,20 +1,22 @@
 package relay
 
 import (
+	"container/list"
 	"net/netip"
 	"sync"
 
 	"relay/transport"
 )
 
-// sources counts, by source, the connections that have not proved anything
-// yet. Its size is bounded by the number of such connections. Carrier NAT puts
-// thousands of users behind one address: that is why a connection leaves the
-// count as soon as it is authenticated.
+// sources knows the connections that have not proved anything yet, counts them
+// by source, and finds the one that has waited longest. Its size is bounded by
+// their number. Carrier NAT puts thousands of users behind one address: that is
+// why a connection leaves the count as soon as it is authenticated.
 type sources struct {
 	mu      sync.Mutex
 	count   map[netip.Prefix]int
-	limit   int // per source; 0: none
+	waiting list.List // of *conn, in the order they came
+	limit   int       // per source; 0: none
 	trusted func(netip.Addr) bool
 }
 
@@ -29,20 +31,21 @@ func (s *sources) set(limit int, trusted func(netip.Addr) bool) {
 
 // enter counts a connection; false says that its source has too many. leave
 // must be called once for every enter that returned true.
-func (s *sources) enter(a netip.Addr) bool {
-	p := transport.SourcePrefix(a)
+func (s *sources) enter(c *conn) bool {
+	p := transport.SourcePrefix(c.source)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.count[p]
-	if s.limit > 0 && n >= s.limit && (s.trusted == nil || !s.trusted(a)) {
+	if s.limit > 0 && n >= s.limit && (s.trusted == nil || !s.trusted(c.source)) {
 		return false
 	}
 	s.count[p] = n + 1
+	c.place = s.waiting.PushBack(c)
 	return true
 }
 
-func (s *sources) leave(a netip.Addr) {
-	p := transport.SourcePrefix(a)
+func (s *sources) leave(c *conn) {
+	p := transport.SourcePrefix(c.source)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.count[p]; n > 1 {
@@ -50,4 +53,33 @@ func (s *sources) leave(a netip.Addr) {
 	} else {
 		delete(s.count, p)
 	}
+	s.forget(c)
+}
+
+// forget takes c off the queue; under mu.
+func (s *sources) forget(c *conn) {
+	if c.place != nil {
+		s.waiting.Remove(c.place)
+		c.place = nil
+	}
+}
+
+// evict resets the connection that has waited longest without proving
+// anything, unless that is c, and reports whether there was one. When a flood
+// from many sources has taken every place, this is what lets others in: whoever
+// means it is through the opening in a few round trips, long before a place
+// that is not used comes to the front of the queue.
+func (s *sources) evict(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.waiting.Front()
+	if e == nil || e.Value == any(c) {
+		return false
+	}
+	old := e.Value.(*conn)
+	s.forget(old)
+	old.evicted.Store(true)
+	// Under mu: once it has left, raw is not ours to touch.
+	_ = transport.Abort(old.raw)
+	return true
 }

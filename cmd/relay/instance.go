@@ -85,6 +85,7 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		set.Listeners = append(set.Listeners, relay.Listener{
 			Address: l.Address, Inbounds: inbounds(l, tabs, in.users),
 		})
+		set.Public = append(set.Public, publicAddrs(l)...)
 	}
 	if err := in.server.Apply(set); err != nil {
 		if metrics != nil {
@@ -97,6 +98,18 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	in.swapMetrics(cfg.Admin, metrics)
 	in.cfg = cfg
 	return nil
+}
+
+// publicAddrs are the literal addresses among the public ones of a listener.
+func publicAddrs(l config.Listen) []netip.AddrPort {
+	var out []netip.AddrPort
+	own, ok := listenAddr(l.Address)
+	for _, host := range l.Public {
+		if ip, err := netip.ParseAddr(host); ok && err == nil {
+			out = append(out, netip.AddrPortFrom(ip, own.Port()))
+		}
+	}
+	return out
 }
 
 // limits turns the configuration's words into the flow's.
@@ -125,7 +138,7 @@ func limits(l config.Limits) relay.Limits {
 // connectionsFor leaves descriptors for listeners, the database, pipes and
 // lookups; a connection and its target take two.
 func connectionsFor(fds uint64) int {
-	const reserve = 256
+	const reserve = 768 // most of it pipes, two descriptors each
 	if fds <= 2*reserve {
 		return int(fds / 4)
 	}
