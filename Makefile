@@ -69,7 +69,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 	while read -r package name; do \
 		echo "-- fuzz: $$name in $$package"; \
 		for attempt in 1 2; do \
-			rc=0; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" \
+			rc=0; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" \
 				>"$$tmp/out" 2>&1 </dev/null || rc=$$?; \
 			[ $$rc -ne 0 ] || { tail -n 1 "$$tmp/out"; break; }; \
 			cat "$$tmp/out"; \

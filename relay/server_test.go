@@ -19,6 +19,7 @@ func TestApplySwapsListeners(t *testing.T) {
 		client, server := r.open("-")
 		opening := r.dial()
 		_, _ = io.WriteString(opening, "go ")
+		synctest.Wait() // it is accepted: a closing listener resets what is not
 		// The old address goes, a new one comes, with other inbounds and limits.
 		const next = "10.0.0.1:1081"
 		r.set.Listeners = []relay.Listener{{Address: next, Inbounds: []relay.Inbound{&inbound{word: "new"}}}}
