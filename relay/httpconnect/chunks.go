@@ -127,9 +127,12 @@ func (k *chunks) framing() error {
 		k.out = append(k.buf[:0], crlf...)
 	case inTrailer:
 		k.trail += taken
-		if len(line) == 0 {
+		switch {
+		case len(line) == 0:
 			k.state = atEnd
 			k.out = append(k.buf[:0], crlf...)
+		case !validField(line):
+			return errChunk
 		}
 	}
 	k.c.Discard(taken)

@@ -102,13 +102,18 @@ func parseHead(b []byte) (*http.Request, error) {
 // most (Section 6.3), one credential.
 func validFields(b []byte) bool {
 	for line := range fieldLines(b) {
-		name, value, ok := bytes.Cut(line, colon)
-		if !ok || len(name) == 0 || bytes.ContainsFunc(name, notToken) || bytes.ContainsFunc(value, isControl) {
+		if !validField(line) {
 			return false
 		}
 	}
 	return countField(b, "Content-Length")+countField(b, "Transfer-Encoding") <= 1 &&
 		countField(b, "Proxy-Authorization") <= 1
+}
+
+// validField reports whether a line is a field (RFC 9112, Section 5).
+func validField(line []byte) bool {
+	name, value, ok := bytes.Cut(line, colon)
+	return ok && len(name) > 0 && !bytes.ContainsFunc(name, notToken) && !bytes.ContainsFunc(value, isControl)
 }
 
 // notToken reports what no field name may hold (RFC 9110, Section 5.6.2). Bytes
