@@ -88,6 +88,7 @@ func TestConnectionLimit(t *testing.T) {
 	inRig(t, func(r *rig) { r.set.Limits.Connections = 2 }, func(r *rig) {
 		client, server := r.open("-")
 		client2, server2 := r.open("-")
+		synctest.Wait()
 		r.wantEnd(r.dial(), syscall.ECONNRESET)
 		if got := r.srv.Snapshot(); got.Live != 2 || got.Flows != 2 {
 			t.Errorf("snapshot: got %d live and %d flows, want 2 and 2", got.Live, got.Flows)

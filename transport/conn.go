@@ -55,7 +55,9 @@ type ReadWaiter interface {
 // ErrTooLong says that a peer's opening is longer than the limit for it.
 var ErrTooLong = errors.New("opening is longer than allowed")
 
-// Abort closes c so that a TCP peer sees a reset, not an orderly end.
+// Abort closes c so that a TCP peer sees a reset, not an orderly end. It closes
+// the connection below all layers that have a Below method, and not the layers:
+// what a layer holds, it must let go of when reading or writing fails.
 func Abort(c Conn) error {
 	for {
 		switch v := c.(type) {

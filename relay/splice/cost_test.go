@@ -68,7 +68,7 @@ func TestIdleFlowMemory(t *testing.T) {
 			}
 			buf := make([]byte, 64<<10)
 			if kind == "memory" {
-				buf = buf[:300] // the test's own network keeps what it needed once
+				buf = buf[:100] // the test's own network keeps what it needed once
 			}
 			for _, p := range pairs { // all of them have been busy once, up and down
 				go func() { _, _ = p[0].Write(make([]byte, len(buf))) }()

@@ -65,6 +65,12 @@ func (f *Flow) broken(s transport.Status) {
 	}
 }
 
+func (f *Flow) isBroken() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left != ""
+}
+
 // pumpDone is the last thing that a direction does.
 func (f *Flow) pumpDone() {
 	f.last.Store(f.core.now.Load())

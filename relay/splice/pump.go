@@ -55,9 +55,11 @@ func (p *pump) run() {
 }
 
 // endWrite passes the end of the source on. For the direction that ends last on
-// a TCP socket the close that follows does, with one system call less.
+// a TCP socket the close that follows does, with one system call less; not if
+// the other direction broke off, as it may have left unread bytes behind, with
+// which a close is a reset.
 func (p *pump) endWrite() {
-	if _, ok := p.dst.(*net.TCPConn); ok && p.f.pumps.Load() == 1 {
+	if _, ok := p.dst.(*net.TCPConn); ok && p.f.pumps.Load() == 1 && !p.f.isBroken() {
 		return
 	}
 	_ = p.dst.CloseWrite()

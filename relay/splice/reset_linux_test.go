@@ -69,6 +69,37 @@ func TestOrderlyAnswerWhileUploading(t *testing.T) {
 	}
 }
 
+// slowDown pauses the direction to the client after every move.
+type slowDown time.Duration
+
+func (s slowDown) Moved(up bool, _ int) time.Duration {
+	if up {
+		return 0
+	}
+	return time.Duration(s)
+}
+
+func (slowDown) Limited() bool { return false }
+
+// The target's end is passed on as such even when the upload has broken off
+// before and the client's bytes lie unread: closing alone would be a reset.
+func TestAnswerEndsInOrder(t *testing.T) {
+	c := splice.New(0)
+	defer c.Drain(t.Context())
+	j := join(t, c, "tcp", splice.Limits{}, slowDown(300*time.Millisecond))
+	defer j.close()
+	// As much as fits, and nothing is being written when the reset comes.
+	_ = j.client.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	_ = pour(j.client)
+	_ = send(j.server, 2, 1000)
+	_ = j.server.CloseWrite()
+	_ = j.server.Close() // with unread bytes: a reset behind the end
+	if n, err := receive(j.client, 2); n != 1000 || err != nil {
+		t.Errorf("answer: got %d bytes, %v, want 1000 and an orderly end", n, err)
+	}
+	j.want(t, transport.TargetGone, -1, 1000)
+}
+
 // pour writes until it cannot.
 func pour(w io.Writer) (err error) {
 	b := make([]byte, 100_000)
