@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,13 +36,10 @@ func TestScript(t *testing.T) {
 			e.Setenv("HOME", filepath.Join(dir, "home"))
 			e.Setenv("XDG_STATE_HOME", "")
 			e.Setenv("STATE_DIRECTORY", "")
-			for _, name := range []string{"PORT", "PORT2"} {
-				port, err := freePort()
-				if err != nil {
-					return err
-				}
-				e.Setenv(name, port)
-			}
+			// A loopback address for each script: ports never meet.
+			e.Setenv("IP", fmt.Sprintf("127.%d.%d.1", 20+os.Getpid()%200, scripts.Add(1)))
+			e.Setenv("PORT", "1080")
+			e.Setenv("PORT2", "1081")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -51,15 +49,8 @@ func TestScript(t *testing.T) {
 	})
 }
 
-func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	return port, err
-}
+// scripts counts the scripts of this run.
+var scripts atomic.Int32
 
 // cmdExits runs a command and wants an exit code: exits 2 relay nonsense.
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
@@ -78,10 +69,10 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdListening waits until something accepts on a loopback port.
+// cmdListening waits until something accepts on the script's address.
 func cmdListening(ts *testscript.TestScript, neg bool, args []string) {
 	for range 200 {
-		c, err := net.Dial("tcp", "127.0.0.1:"+args[0])
+		c, err := net.Dial("tcp", ts.Getenv("IP")+":"+args[0])
 		if err == nil {
 			c.Close()
 			return
@@ -91,17 +82,17 @@ func cmdListening(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("nothing listens on port %s after 5 s", args[0])
 }
 
-// cmdClosed wants nothing to listen on a loopback port.
+// cmdClosed wants nothing to listen on the script's address.
 func cmdClosed(ts *testscript.TestScript, neg bool, args []string) {
-	if c, err := net.Dial("tcp", "127.0.0.1:"+args[0]); err == nil {
+	if c, err := net.Dial("tcp", ts.Getenv("IP")+":"+args[0]); err == nil {
 		c.Close()
 		ts.Fatalf("port %s: got a listener, want none", args[0])
 	}
 }
 
-// cmdTaken occupies a loopback port until the script ends.
+// cmdTaken occupies a port until the script ends.
 func cmdTaken(ts *testscript.TestScript, neg bool, args []string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:"+args[0])
+	ln, err := net.Listen("tcp", ts.Getenv("IP")+":"+args[0])
 	ts.Check(err)
 	ts.Defer(func() { ln.Close() })
 }
