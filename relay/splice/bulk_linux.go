@@ -141,7 +141,7 @@ type bulk struct {
 	pipe pipe
 	held bool
 	slow bool // the sink made us wait at the last turn
-	over bool // the sink's peer had ended its direction when we last wrote
+	lost bool // the error of the sink may be another than err says
 	n    int  // bytes in the pipe
 	err  error
 	wait time.Duration // the longest pause that the account asked for
@@ -183,9 +183,7 @@ func (b *bulk) deliver() error {
 	if err != nil {
 		b.pipe.pool.drop(b.pipe)
 		end := p.sinkEnd(err)
-		// splice(2) returns what it moved and loses the error that stopped it;
-		// the next call says EPIPE, whatever it was.
-		if !b.over {
+		if b.lost {
 			p.refused = true
 		}
 		return end
@@ -243,7 +241,7 @@ func (b *bulk) fill(fd uintptr) bool {
 
 // empty empties the pipe into the sink; false waits for room.
 func (b *bulk) empty(fd uintptr) bool {
-	b.over = sinkOver(fd)
+	over, before := sinkOver(fd), b.n
 	for b.n > 0 {
 		n, err := unix.Splice(b.pipe.r, nil, int(fd), nil, b.n, spliceFlags)
 		switch {
@@ -253,6 +251,9 @@ func (b *bulk) empty(fd uintptr) bool {
 			return false
 		case err != nil:
 			b.err = err
+			// splice(2) returns what it moved and loses the error that stopped
+			// it; the next call says EPIPE, whatever it was.
+			b.lost = b.n < before && !over
 			return true
 		case n == 0:
 			b.err = io.ErrUnexpectedEOF
