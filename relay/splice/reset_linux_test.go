@@ -81,9 +81,11 @@ func (s slowDown) Moved(up bool, _ int) time.Duration {
 
 func (slowDown) Limited() bool { return false }
 
-// The target's end is passed on as such even when the upload has broken off
-// before and the client's bytes lie unread: closing alone would be a reset.
-func TestAnswerEndsInOrder(t *testing.T) {
+// The answer arrives whole even when the upload has broken off before and the
+// client's bytes lie unread. A reset follows its end, as it does from the
+// target; whether the client sees the end or that reset is a race between the
+// two on the wire.
+func TestAnswerIsWhole(t *testing.T) {
 	c := splice.New(0)
 	defer c.Drain(t.Context())
 	j := join(t, c, "tcp", splice.Limits{}, slowDown(300*time.Millisecond))
@@ -94,8 +96,8 @@ func TestAnswerEndsInOrder(t *testing.T) {
 	_ = send(j.server, 2, 1000)
 	_ = j.server.CloseWrite()
 	_ = j.server.Close() // with unread bytes: a reset behind the end
-	if n, err := receive(j.client, 2); n != 1000 || err != nil {
-		t.Errorf("answer: got %d bytes, %v, want 1000 and an orderly end", n, err)
+	if n, err := receive(j.client, 2); n != 1000 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("answer: got %d bytes, %v, want 1000 and an end or a reset", n, err)
 	}
 	j.want(t, transport.TargetGone, -1, 1000)
 }
