@@ -166,6 +166,9 @@ func (c *conn) authenticated() {
 func (c *conn) ended(e splice.End) {
 	c.srv.stats.end(e.Status)
 	c.srv.live.Add(-1)
+	if c.evicted.Load() {
+		return // like refuse: a flood must not become a flood of lines
+	}
 	c.srv.log.LogAttrs(c.srv.ctx, slog.LevelInfo, "connection ended",
 		slog.String("inbound", c.inbound),
 		slog.String("status", string(e.Status)),
