@@ -103,7 +103,9 @@ func (c *conn) connect(req transport.Request) error {
 		return orCause(ctx, err)
 	}
 	c.srv.handOver(c) // to the core, from here on
-	c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
+	if c.srv.log.Enabled(ctx, slog.LevelDebug) { // the arguments alone cost allocations
+		c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
+	}
 	flow := c.srv.splice.Join(near, newFar, c.set.limits.splice(), sess, func(e splice.End) {
 		sess.End()
 		c.ended(e)

@@ -70,6 +70,12 @@ func (p *pump) endWrite() {
 // the other direction was writing at that moment, it has been told and we have
 // not, and a broken download would look like a complete one.
 func (p *pump) sourceWasReset() bool {
+	// Nobody is writing: what the other direction was told is known, at the
+	// price of a lock and no system call.
+	if p.other.writing.TryLock() {
+		defer p.other.writing.Unlock()
+		return p.other.refused
+	}
 	if !disconnected(p.src) {
 		return false
 	}
