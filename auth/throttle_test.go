@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,7 +87,7 @@ func TestThrottleCancel(t *testing.T) {
 func TestThrottleIsBounded(t *testing.T) {
 	th, now := newThrottle(), time.Now()
 	for i := range 10 * throttleTable {
-		th.note(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Duration(i)))
+		th.note(throttlePrefix(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), now.Add(time.Duration(i)))
 		if n := len(th.fails); n > throttleTable {
 			t.Fatalf("got %d sources, want at most %d", n, throttleTable)
 		}
@@ -96,9 +97,9 @@ func TestThrottleIsBounded(t *testing.T) {
 	}
 	// What is old goes first and together.
 	for i := len(th.fails); i < throttleTable; i++ {
-		th.note(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), now)
+		th.note(throttlePrefix(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)})), now)
 	}
-	th.note(home, now.Add(2*throttleForget))
+	th.note(throttlePrefix(home), now.Add(2*throttleForget))
 	if n := len(th.fails); n != 1 {
 		t.Errorf("got %d sources, want the new one alone", n)
 	}
@@ -109,6 +110,36 @@ func BenchmarkThrottleFlood(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		i++
-		th.note(netip.AddrFrom4([4]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}), now)
+		th.note(throttlePrefix(netip.AddrFrom4([4]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})), now)
 	}
+}
+
+// Wrong passwords of one source hold a bounded number of connections for long.
+func TestThrottleWaitingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th, begin := newThrottle(), time.Now()
+		for range 20 {
+			th.note(throttlePrefix(home), begin)
+		}
+		var short, long atomic.Int32
+		var wg sync.WaitGroup
+		for range 3 * throttleWaiting {
+			wg.Go(func() {
+				th.wait(t.Context(), home, begin)
+				switch time.Since(begin) {
+				case throttleFirst:
+					short.Add(1)
+				case throttleMost:
+					long.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if short.Load() != 2*throttleWaiting || long.Load() != throttleWaiting {
+			t.Errorf("waits: got %d short and %d long, want %d and %d", short.Load(), long.Load(), 2*throttleWaiting, throttleWaiting)
+		}
+		if n := len(th.waiting); n != 0 {
+			t.Errorf("sources that wait: got %d in the end, want 0", n)
+		}
+	})
 }

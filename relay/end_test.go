@@ -258,3 +258,24 @@ func (r *rig) disable(name string) {
 		r.t.Errorf("disable: got %v, want nil", err)
 	}
 }
+
+// A flood of strangers writes a bounded number of lines, and none is lost from
+// the counts.
+func TestLinesOfStrangersAreBounded(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		const n = 500
+		for range n {
+			c := r.dial()
+			_, _ = io.WriteString(c, "junk")
+			synctest.Wait()
+			_ = c.Close()
+		}
+		synctest.Wait()
+		if got := r.srv.Snapshot().Ends[transport.NotOurs]; got != n {
+			t.Errorf("counted: got %d, want %d", got, n)
+		}
+		if got := strings.Count(r.log.String(), "connection ended"); got == 0 || got > 150 {
+			t.Errorf("lines: got %d for %d strangers, want at most 150", got, n)
+		}
+	})
+}

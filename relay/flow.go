@@ -30,6 +30,7 @@ type conn struct {
 	counted bool           // in srv.sources
 	place   *list.Element  // in srv.sources; under its lock
 	evicted atomic.Bool    // reset to make room
+	served  bool           // a user's session has begun, or an anonymous one
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
 }
@@ -84,6 +85,7 @@ func (c *conn) connect(req transport.Request) error {
 	if err != nil {
 		return c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
 	}
+	c.served = true
 	far, err := c.set.dialer.DialStream(ctx, req.Target(), nil)
 	if err != nil {
 		sess.End()
@@ -102,7 +104,7 @@ func (c *conn) connect(req transport.Request) error {
 		_ = far.Close()
 		return orCause(ctx, err)
 	}
-	c.srv.handOver(c) // to the core, from here on
+	c.srv.handOver(c)                            // to the core, from here on
 	if c.srv.log.Enabled(ctx, slog.LevelDebug) { // the arguments alone cost allocations
 		c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
 	}
@@ -164,19 +166,28 @@ func (c *conn) authenticated() {
 	}
 }
 
-// ended accounts for the end of a connection: one count, one line.
+// ended accounts for the end of a connection: one count, and one line, except
+// that those who were never served get a bounded number of lines; unlogged is
+// how many were left out before this one.
 func (c *conn) ended(e splice.End) {
 	c.srv.stats.end(e.Status)
 	c.srv.live.Add(-1)
-	if c.evicted.Load() {
-		return // like refuse: a flood must not become a flood of lines
+	var unlogged int64
+	if !c.served {
+		// A flood must not become a flood of lines.
+		if c.evicted.Load() || !c.srv.lines.Allow() {
+			c.srv.unlogged.Add(1)
+			return
+		}
+		unlogged = c.srv.unlogged.Swap(0)
 	}
 	c.srv.log.LogAttrs(c.srv.ctx, slog.LevelInfo, "connection ended",
 		slog.String("inbound", c.inbound),
 		slog.String("status", string(e.Status)),
 		slog.Int64("up", e.Up),
 		slog.Int64("down", e.Down),
-		slog.Duration("after", time.Since(c.began).Round(time.Millisecond)))
+		slog.Duration("after", time.Since(c.began).Round(time.Millisecond)),
+		slog.Int64("unlogged", unlogged))
 }
 
 // dialError marks the errors of dialling: a time-out there is not the client's.

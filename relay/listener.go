@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -152,6 +153,15 @@ func (s *Server) refuse(c transport.Conn) {
 	_ = transport.Abort(c)
 }
 
+// network keeps an IPv4 address to IPv4: Go takes 0.0.0.0 for both families,
+// and a firewall that knows only IPv4 would leave the other one open.
+func network(address string) string {
+	if ap, err := netip.ParseAddrPort(address); err == nil && ap.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
+}
+
 // Listen opens a TCP listener. A client that vanishes without a word is found
 // by keep-alive probes, whose settings accepted sockets inherit on Linux.
 func Listen(ctx context.Context, address string, backlog int) (net.Listener, error) {
@@ -164,7 +174,7 @@ func Listen(ctx context.Context, address string, backlog int) (net.Listener, err
 	// Go offers Multipath TCP by default. A relay has no use for it, and the
 	// answer to such a SYN would tell it from a web server.
 	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(ctx, "tcp", address)
+	ln, err := lc.Listen(ctx, network(address), address)
 	if err != nil {
 		return nil, err
 	}

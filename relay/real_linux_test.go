@@ -205,3 +205,22 @@ func inUse() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
 }
+
+// 0.0.0.0 is IPv4 and nothing else, and :: is both.
+func TestListenFamilies(t *testing.T) {
+	for address, want := range map[string]bool{"0.0.0.0:0": false, "[::]:0": true} {
+		ln, err := relay.Listen(t.Context(), address, 0)
+		if err != nil {
+			t.Fatalf("listen on %s: got %v, want nil", address, err)
+		}
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		c, err := net.Dial("tcp6", "[::1]:"+port)
+		if got := err == nil; got != want {
+			t.Errorf("IPv6 dial to a listener on %s: got %v, want it to work: %v", address, err, want)
+		}
+		if c != nil {
+			_ = c.Close()
+		}
+		_ = ln.Close()
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"relay/auth"
 	"relay/relay/splice"
 	"relay/transport"
@@ -77,6 +79,9 @@ type Server struct {
 	cancel  context.CancelCauseFunc
 	sources *sources
 	stats   stats
+	// lines bounds the log lines of those who were never served.
+	lines    *rate.Limiter
+	unlogged atomic.Int64
 	// openings hands connections to goroutines that wait for one.
 	openings chan opening
 
@@ -99,7 +104,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{
 		log: o.Log, users: o.Users, splice: o.Splice, listen: o.Listen,
-		sources: newSources(), openings: make(chan opening), began: time.Now(),
+		lines: rate.NewLimiter(10, 100), sources: newSources(), openings: make(chan opening), began: time.Now(),
 		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

@@ -40,7 +40,8 @@ type configCmd struct {
 
 // Help is shown below the usage.
 func (*configCmd) Help() string {
-	return `Prints the file with every default filled in, and without secrets.
+	return `Prints what the file says now, with every default filled in and without secrets.
+A relay that runs has it since its start or its last reload.
 
 Example:
   relay config --config /etc/relay/relay.toml`

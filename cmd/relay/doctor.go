@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"relay/auth"
@@ -50,16 +52,33 @@ func (c *doctorCmd) Run(s streams) error {
 	for _, f := range partFindings(cfg) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
 	}
-	_, err = admin.Dial(cfg.State)
+	cl, err := admin.Dial(cfg.State)
 	running := err == nil
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("the relay in %s belongs to another user: run this command as that user or as root", cfg.State)
+	}
+	if running {
+		st, err := cl.Status()
+		switch {
+		case err != nil:
+			say(false, "the relay that runs does not answer: %v", err)
+		case st.Trouble != "":
+			say(false, "the relay that runs is in trouble: %s", st.Trouble)
+		default:
+			say(true, "a relay runs on this folder, on %s", strings.Join(st.Listen, ", "))
+		}
+	}
 	if err := c.database(s, cfg.State, running); err != nil {
 		say(false, "%s", withHint(err))
 	} else {
 		say(true, "user database in %s", cfg.State)
 	}
-	say(descriptorLimit() >= 4096, "up to %d descriptors, enough for %d connections (raise it with LimitNOFILE= or ulimit -n)", descriptorLimit(), connectionsFor(descriptorLimit()))
+	say(descriptorLimit() >= fewDescriptors, "up to %d descriptors, enough for %d connections (raise it with LimitNOFILE= or ulimit -n)", descriptorLimit(), connectionsFor(descriptorLimit()))
 	say(time.Now().Year() >= 2026, "the clock says %s", time.Now().Format(time.DateTime))
 	if !running {
+		if a := cfg.Admin.Metrics; a != "" {
+			cfg.Listen = append(cfg.Listen, config.Listen{Address: a})
+		}
 		for _, l := range cfg.Listen {
 			err := bindable(l.Address)
 			if err != nil {
@@ -70,7 +89,7 @@ func (c *doctorCmd) Run(s streams) error {
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%d of these things are wrong", bad)
+		return fmt.Errorf("wrong: %d", bad)
 	}
 	return nil
 }
@@ -78,14 +97,15 @@ func (c *doctorCmd) Run(s streams) error {
 // database opens the users if no relay has them open, and sets a damaged file
 // aside if that was asked for.
 func (c *doctorCmd) database(s streams, state string, running bool) error {
-	fi, err := os.Stat(state)
+	_, err := os.Stat(state)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil // made at the first start
 	case err != nil:
 		return err
-	case fi.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s can be read by others: chmod 700 %s", state, shellQuote(state))
+	}
+	if err := closed(state); err != nil {
+		return err
 	}
 	if running {
 		return nil
@@ -115,6 +135,16 @@ func withHint(err error) string {
 		return err.Error() + "\n      " + h.hint
 	}
 	return err.Error()
+}
+
+// closed says what in a state folder others can get at.
+func closed(state string) error {
+	for path, mode := range map[string]string{state: "700", filepath.Join(state, auth.StoreFile): "600"} {
+		if fi, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && fi.Mode().Perm()&0o077 != 0 {
+			return hinted{fmt.Errorf("%s is open to other users of this machine, and with it every key", path), "chmod " + mode + " " + shellQuote(path)}
+		}
+	}
+	return nil
 }
 
 func bindable(address string) error {

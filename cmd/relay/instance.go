@@ -54,6 +54,12 @@ func start(cfg *config.Config, tabs []config.Table, log *slog.Logger, listen lis
 	if in.store, err = auth.OpenStore(cfg.State); err != nil {
 		return nil, storeHint(err)
 	}
+	if err := closed(cfg.State); err != nil {
+		log.Warn("state folder", "problem", withHint(err))
+	}
+	if n := descriptorLimit(); n < fewDescriptors {
+		log.Warn("few descriptors: raise the limit with LimitNOFILE= or ulimit -n", "limit", n, "connections", connectionsFor(n))
+	}
 	in.users = auth.NewUsers(in.store, log)
 	in.server = relay.New(relay.Options{
 		Log: log, Users: in.users, Splice: splice.New(0), Listen: listen,
@@ -86,6 +92,9 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 			Address: l.Address, Inbounds: inbounds(l, tabs, in.users),
 		})
 		set.Public = append(set.Public, publicAddrs(l)...)
+	}
+	if ap, ok := listenAddr(cfg.Admin.Metrics); ok {
+		set.Public = append(set.Public, ap) // not a listener of the flow, but ours
 	}
 	if err := in.server.Apply(set); err != nil {
 		if metrics != nil {
@@ -134,6 +143,9 @@ func limits(l config.Limits) relay.Limits {
 	}
 	return out
 }
+
+// fewDescriptors is worth a warning.
+const fewDescriptors = 4096
 
 // connectionsFor leaves descriptors for listeners, the database, pipes and
 // lookups; a connection and its target take two.

@@ -37,7 +37,7 @@ type cli struct {
 	Quickstart quickstartCmd `cmd:"" help:"Start a relay on this computer and print links to paste."`
 	Serve      serveCmd      `cmd:"" help:"Run the relay that a configuration file describes."`
 	Check      checkCmd      `cmd:"" help:"Check a configuration file and report every fault."`
-	Config     configCmd     `cmd:"" help:"Print the configuration in force, defaults included."`
+	Config     configCmd     `cmd:"" help:"Print what the configuration file says, defaults included."`
 	Reload     reloadCmd     `cmd:"" help:"Make the running relay read its configuration again."`
 	User       userCmd       `cmd:"" help:"Add, show, change and remove users."`
 	Status     statusCmd     `cmd:"" help:"Show what the running relay does."`

@@ -109,6 +109,13 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 // cmdMode wants the permissions of a file: mode 600 FILE.
 func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
 	fi, err := os.Stat(ts.MkAbs(args[1]))
+	for range 200 { // a relay that is just starting makes its files one by one
+		if err == nil {
+			break
+		}
+		time.Sleep(25 * time.Millisecond)
+		fi, err = os.Stat(ts.MkAbs(args[1]))
+	}
 	ts.Check(err)
 	if got := fmt.Sprintf("%o", fi.Mode().Perm()); got != args[0] {
 		ts.Fatalf("mode of %s: got %s, want %s", args[1], got, args[0])

@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -29,6 +32,7 @@ func (in *instance) status() admin.Status {
 			Rate: admin.Bytes{Up: a.UpRate, Down: a.DownRate},
 		})
 	}
+	slices.SortFunc(s.Users, func(a, b admin.Activity) int { return strings.Compare(a.Name, b.Name) })
 	if err := in.users.SaveError(); err != nil {
 		s.Trouble = "byte counters cannot be saved: " + err.Error()
 	}
@@ -60,6 +64,16 @@ func (in *instance) openMetrics(a config.Admin) (net.Listener, error) {
 	return ln, nil
 }
 
+// isLoopbackHost reports whether a Host field names this machine.
+func isLoopbackHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
 // swapMetrics ends the old metrics port if it moved and serves the new one;
 // under in.mu.
 func (in *instance) swapMetrics(a config.Admin, fresh net.Listener) {
@@ -71,7 +85,13 @@ func (in *instance) swapMetrics(a config.Admin, fresh net.Listener) {
 		return
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		// A page in a browser on this machine could otherwise read them under
+		// a name of its own that leads to loopback.
+		if !isLoopbackHost(r.Host) {
+			http.Error(w, "this port serves loopback names only", http.StatusForbidden)
+			return
+		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		_ = in.writeMetrics(w)
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 type serveCmd struct {
-	Config   string `help:"Configuration file." short:"c" placeholder:"FILE" type:"path" env:"RELAY_CONFIG"`
+	place
 	LogLevel string `help:"Log level, in place of the configured one: debug, info, warn or error. Debug lines show targets." placeholder:"LEVEL"`
 }
 
@@ -32,13 +32,13 @@ Example:
 // Run runs a relay until a signal.
 func (c *serveCmd) Run(s streams) error {
 	read := func() (*config.Config, []config.Table, error) {
-		cfg, tabs, err := place{Config: c.Config}.load()
+		cfg, tabs, err := c.load()
 		if err == nil && len(cfg.Listen) == 0 {
 			err = hinted{errors.New("there is no [[listen]] table, so nobody could connect"), noListenHint}
 		}
 		return cfg, tabs, err
 	}
-	if c.Config == "" && existing(systemConfig) == "" {
+	if c.Config == "" && c.State == "" && existing(systemConfig) == "" {
 		return usagef("serve needs a configuration: relay serve --config FILE, or put it at %s", systemConfig)
 	}
 	cfg, tabs, err := read()

@@ -66,8 +66,9 @@ func existing(path string) string {
 }
 
 // client returns a client of the running relay, or of its database when none
-// runs. done must be called in the end.
-func (p place) client() (c *admin.Client, done func(), err error) {
+// runs. Only with create is a database made where there is none. done must be
+// called in the end.
+func (p place) client(create bool) (c *admin.Client, done func(), err error) {
 	cfg, _, err := p.load()
 	if err != nil {
 		return nil, nil, err
@@ -83,6 +84,12 @@ func (p place) client() (c *admin.Client, done func(), err error) {
 		// A path too long for a socket: then no relay can run there either.
 	default:
 		return nil, nil, fmt.Errorf("control socket: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.State, auth.StoreFile)); !create && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, hinted{
+			fmt.Errorf("there are no users in the state folder %s", cfg.State),
+			"Make one with relay user add NAME, or name another relay's folder or file with --state or --config.",
+		}
 	}
 	store, err := auth.OpenStore(cfg.State)
 	if err != nil {
@@ -104,7 +111,7 @@ func storeHint(err error) error {
 	case errors.Is(err, auth.ErrDamaged):
 		return hinted{err, "Put a backup in its place, or set it aside and begin with no users: relay doctor --repair"}
 	case errors.Is(err, auth.ErrInUse):
-		return hinted{err, "Is a relay running on this folder that is just starting or stopping? Try again in a moment."}
+		return hinted{err, "Most likely a relay runs on this folder already: relay status shows it, with the same --state or --config. Another relay needs a folder of its own."}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return hinted{err, "The state folder must be writable for the user who runs the relay; choose another with --state or --dir, or in the configuration: state = \"…\""}
 	}

@@ -39,8 +39,11 @@ type jsonFlag struct {
 }
 
 // with runs f on the relay's users.
-func (p place) with(f func(*admin.Client) error) error {
-	c, done, err := p.client()
+func (p place) with(f func(*admin.Client) error) error { return p.ask(false, f) }
+
+// ask is with; with create, the users are made where there are none.
+func (p place) ask(create bool, f func(*admin.Client) error) error {
+	c, done, err := p.client(create)
 	if err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (c *userAddCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	return c.with(func(cl *admin.Client) error {
+	return c.ask(true, func(cl *admin.Client) error {
 		us, err := cl.Add(admin.Add{Names: c.Names, Limits: l})
 		if err != nil {
 			return err
