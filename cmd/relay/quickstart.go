@@ -54,6 +54,7 @@ func (c *quickstartCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
+	sig := catchSignals()
 	in, err := start(cfg, tables(), log, nil)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -75,7 +76,7 @@ func (c *quickstartCmd) Run(s streams) error {
 		in.release()
 		return err
 	}
-	runUntilSignal(in, log, func() time.Duration { return quickstartDrain })
+	runUntilSignal(sig, in, log, func() time.Duration { return quickstartDrain })
 	fmt.Fprintln(s.out, "Stopped.")
 	return nil
 }

@@ -49,6 +49,7 @@ func (c *serveCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
+	sig := catchSignals()
 	held, err := activated()
 	if err != nil {
 		return err
@@ -68,7 +69,7 @@ func (c *serveCmd) Run(s streams) error {
 	if n, err := countUsers(in.users); err == nil && n == 0 && needsUsers(cfg) {
 		log.Warn("there are no users yet; make one with: relay user add NAME")
 	}
-	runUntilSignal(in, log, func() time.Duration { return in.config().Limits.DrainTimeout })
+	runUntilSignal(sig, in, log, func() time.Duration { return in.config().Limits.DrainTimeout })
 	return nil
 }
 
@@ -95,10 +96,16 @@ func countUsers(u *auth.Users) (n int, err error) {
 	return n, err
 }
 
-// runUntilSignal waits for the signals of a service and answers them.
-func runUntilSignal(in *instance, log *slog.Logger, drain func() time.Duration) {
+// catchSignals begins to catch the signals of a service: before anything is
+// opened, so that one that comes right behind a ready line is not missed.
+func catchSignals() chan os.Signal {
 	sig := make(chan os.Signal, 4)
 	signal.Notify(sig, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	return sig
+}
+
+// runUntilSignal waits for the signals and answers them.
+func runUntilSignal(sig chan os.Signal, in *instance, log *slog.Logger, drain func() time.Duration) {
 	defer signal.Stop(sig)
 	n := newNotifier()
 	defer n.stop()
