@@ -39,11 +39,12 @@ type Request interface {
 	Deny(reason error) error
 }
 
-// Detachable is a layered Conn that has stopped changing the bytes. Detach
-// hands over the connection below and the bytes already read from it; the
-// layer must not be used afterwards.
+// Detachable is a layered Conn that can let go of the connection below: Detach
+// hands it over, with what the layer still does to its bytes (nil: nothing any
+// more) and the payload already decoded and not yet read. The layer must not be
+// used afterwards. A layer that cannot let go returns itself.
 type Detachable interface {
-	Detach() (below Conn, unread []byte)
+	Detach() (below Conn, codec Codec, unread []byte)
 }
 
 // ReadWaiter is a Conn that can wait for bytes without a buffer to put them in.

@@ -83,14 +83,14 @@ func (p *Peeked) WaitRead() error {
 }
 
 // Detach implements [Detachable].
-func (p *Peeked) Detach() (Conn, []byte) {
+func (p *Peeked) Detach() (Conn, Codec, []byte) {
 	var unread []byte
 	if p.w > p.r {
 		unread = append(unread, p.buf[p.r:p.w]...)
 	}
 	p.r, p.w = 0, 0
 	p.release()
-	return p.Conn, unread
+	return p.Conn, nil, unread
 }
 
 // Below returns the wrapped connection.

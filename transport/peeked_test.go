@@ -142,7 +142,7 @@ func TestDetach(t *testing.T) {
 	p := transport.NewPeeked(b)
 	_, _ = p.Peek(15)
 	p.Discard(8)
-	below, unread := p.Detach()
+	below, _, unread := p.Detach()
 	if below != transport.Conn(b) || string(unread) != "payload" {
 		t.Errorf("Detach: got %v, %q, want the conn below and the payload", below, unread)
 	}
@@ -153,7 +153,7 @@ func TestDetach(t *testing.T) {
 	if string(unread) != "payload" {
 		t.Errorf("unread bytes after the buffer's next use: got %q, want the payload", unread)
 	}
-	if _, unread := transport.NewPeeked(b).Detach(); unread != nil {
+	if _, _, unread := transport.NewPeeked(b).Detach(); unread != nil {
 		t.Errorf("Detach of an unused Peeked: got %q, want nil", unread)
 	}
 }

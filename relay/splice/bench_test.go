@@ -2,6 +2,7 @@ package splice_test
 
 import (
 	"io"
+	"slices"
 	"testing"
 
 	"relay/relay/splice"
@@ -9,9 +10,11 @@ import (
 
 // BenchmarkMessage is a 300-byte message and its answer through a flow.
 func BenchmarkMessage(b *testing.B) {
-	for kind := range kinds {
-		b.Run(kind, func(b *testing.B) {
-			j := join(b, splice.New(0), kind, splice.Limits{}, nil)
+	for _, p := range paths {
+		b.Run(p.name, func(b *testing.B) {
+			c := p.core(0)
+			defer c.Drain(b.Context())
+			j := p.join(b, c, splice.Limits{}, nil)
 			defer j.close()
 			msg := make([]byte, 300)
 			b.ReportAllocs()
@@ -29,17 +32,16 @@ func BenchmarkMessage(b *testing.B) {
 	}
 }
 
-// BenchmarkBulk is 1 MiB one way through a flow. "tcp" is splice(2) on Linux;
-// "copy" is the same sockets with a rate limit that never holds anything up.
+// BenchmarkBulk is 1 MiB one way through a flow: splice(2) for "tcp" on Linux,
+// and a copy of the same for "limited", where a rate limit that never holds
+// anything up keeps the reads small.
 func BenchmarkBulk(b *testing.B) {
-	for name, acct := range map[string]*meter{"tcp": {}, "memory": {}, "copy": {limited: true}} {
-		b.Run(name, func(b *testing.B) {
-			kind := name
-			if name == "copy" {
-				kind = "tcp"
-			}
+	for _, p := range append(slices.Clone(paths), path{name: "limited", pair: plainPair}) {
+		b.Run(p.name, func(b *testing.B) {
 			const size = 1 << 20
-			j := join(b, splice.New(0), kind, splice.Limits{}, acct)
+			c := p.core(0)
+			defer c.Drain(b.Context())
+			j := p.join(b, c, splice.Limits{}, &meter{limited: p.name == "limited"})
 			defer j.close()
 			go func() {
 				out := make([]byte, 256<<10)

@@ -3,17 +3,16 @@ package splice
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"relay/transport"
 )
 
 // Account is told of every byte moved and may slow a direction down. Its
-// methods are called by both directions at once.
+// methods are called by both directions at once, and must not block.
 type Account interface {
-	// Moved reports n bytes that went up (to the target) or down (to the
-	// client), and returns how long that direction should pause now.
+	// Moved reports n bytes of payload that went up (to the target) or down
+	// (to the client), and returns how long that direction should pause now.
 	Moved(up bool, n int) (pause time.Duration)
 	// Limited reports whether a rate limit holds: moves are then kept small.
 	Limited() bool
@@ -28,20 +27,28 @@ type Limits struct {
 // End is how a flow ended.
 type End struct {
 	Status   transport.Status
-	Up, Down int64 // bytes moved to the target, to the client
+	Up, Down int64 // bytes of payload moved to the target, to the client
+}
+
+// Flow is a joined pair.
+type Flow interface {
+	// Cut ends the flow with a reset towards both sides: nothing that is still
+	// queued reaches anyone. It may be called at any time, by anyone, and does
+	// not wait. Only the first reason to end counts.
+	Cut(transport.Status)
 }
 
 // Core joins pairs. Make it with New.
 type Core struct {
-	tick  time.Duration
-	epoch time.Time
-	now   atomic.Int64 // time since epoch when the sweeper last looked
+	tick time.Duration
+	size int // how many reactors
 
-	mu    sync.Mutex
-	flows list
-	empty chan struct{} // closed when the last flow ends; nil if nobody waits
-	stop  chan struct{} // closed to end the sweeper early; nil if none runs
-	swept chan struct{} // closed by the sweeper when it ends
+	mu       sync.Mutex
+	n        int           // live flows
+	empty    chan struct{} // closed when the last flow ends; nil if nobody waits
+	reactors []*reactor    // nil until the first pair of sockets
+	next     int           // the reactor that is asked next
+	sweeper  sweeper
 }
 
 // New returns a Core whose timeouts come up to two ticks late and never early;
@@ -50,60 +57,38 @@ func New(tick time.Duration) *Core {
 	if tick <= 0 {
 		tick = time.Second
 	}
-	return &Core{tick: tick, epoch: time.Now()}
+	return &Core{tick: tick, size: reactorCount(), sweeper: sweeper{tick: tick, epoch: time.Now()}}
 }
 
 // Join takes both connections over and returns at once. near is the client's
-// side, far the target's. Unread bytes of a [transport.Detachable] go first.
-// done is called once, after both connections are closed; it may be called
-// before Join returns.
-func (c *Core) Join(near, far transport.Conn, lim Limits, acct Account, done func(End)) *Flow {
-	f := &Flow{core: c, lim: lim, acct: acct, done: done}
-	var early, answer []byte
-	f.near, early = detach(near)
-	f.far, answer = detach(far)
-	f.pumps.Store(2)
-	c.add(f)
-	up := &pump{f: f, up: true, src: f.near, dst: f.far, early: early}
-	down := &pump{f: f, src: f.far, dst: f.near, early: answer}
-	up.other, down.other = down, up
-	go up.run()
-	go down.run()
-	return f
-}
-
-func detach(c transport.Conn) (transport.Conn, []byte) {
-	var unread []byte
-	for {
-		d, ok := c.(transport.Detachable)
-		if !ok {
-			return c, unread
-		}
-		below, more := d.Detach()
-		if below == c {
-			return c, append(unread, more...)
-		}
-		// The outer layer has read further: its bytes come first.
-		unread = append(unread, more...)
-		c = below
+// side, far the target's. A layered Conn is taken apart as far as it can be: see
+// [transport.Detachable]. Unread payload goes first. done is called once, after
+// both connections are closed, and must not block; it may be called before Join
+// returns.
+func (c *Core) Join(near, far transport.Conn, lim Limits, acct Account, done func(End)) Flow {
+	c.begin()
+	ends := [2]end{peel(near), peel(far)}
+	if f := c.react(&ends, lim, acct, done); f != nil {
+		return f
 	}
+	return c.pump(&ends, lim, acct, done)
 }
 
 // Len is the number of live flows.
 func (c *Core) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.flows.n
+	return c.n
 }
 
 // Drain waits until no flow is left. When ctx ends first it cuts those that
 // remain with [transport.Drained], waits for them to close and returns how
-// many there were. After it no goroutine of the core is left, unless somebody
-// joins more.
+// many there were. After it no goroutine and no descriptor of the core is left,
+// unless somebody joins more.
 func (c *Core) Drain(ctx context.Context) int {
 	defer c.rest()
 	c.mu.Lock()
-	if c.flows.n == 0 {
+	if c.n == 0 {
 		c.mu.Unlock()
 		return 0
 	}
@@ -117,118 +102,72 @@ func (c *Core) Drain(ctx context.Context) int {
 		return 0
 	case <-ctx.Done():
 	}
-	left := c.all()
-	for _, f := range left {
-		f.Cut(transport.Drained)
+	left := c.Len()
+	for {
+		c.cutAll()
+		select {
+		case <-empty:
+			return left
+		case <-time.After(c.tick): // somebody was about to join
+		}
 	}
-	<-empty
-	return len(left)
 }
 
-// rest ends the sweeper if there is nothing left to sweep.
+func (c *Core) cutAll() {
+	c.mu.Lock()
+	reactors := c.reactors
+	c.mu.Unlock()
+	for _, r := range reactors {
+		r.cutAll(transport.Drained)
+	}
+	for _, f := range c.sweeper.all() {
+		f.Cut(transport.Drained)
+	}
+}
+
+// rest ends what the core runs on if it has nothing left to do.
 func (c *Core) rest() {
 	c.mu.Lock()
-	stop, swept := c.stop, c.swept
-	if stop == nil || c.flows.n > 0 {
+	if c.n > 0 {
 		c.mu.Unlock()
 		return
 	}
-	c.stop = nil
+	reactors := c.reactors
+	c.reactors = nil
 	c.mu.Unlock()
-	close(stop)
-	<-swept
-}
-
-func (c *Core) all() []*Flow {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make([]*Flow, 0, c.flows.n)
-	for f := c.flows.head; f != nil; f = f.next {
-		out = append(out, f)
+	for _, r := range reactors {
+		r.close()
 	}
-	return out
+	c.sweeper.rest()
 }
 
-func (c *Core) add(f *Flow) {
+// begin counts a flow; ended takes it off again.
+func (c *Core) begin() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stop == nil {
-		c.stop, c.swept = make(chan struct{}), make(chan struct{})
-		c.now.Store(int64(time.Since(c.epoch)))
-		go c.sweep(c.stop, c.swept)
-	}
-	f.last.Store(c.now.Load())
-	c.flows.push(f)
+	c.n++
+	c.mu.Unlock()
 }
 
-func (c *Core) remove(f *Flow) {
+func (c *Core) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flows.drop(f)
-	if c.flows.n == 0 && c.empty != nil {
+	if c.n--; c.n == 0 && c.empty != nil {
 		close(c.empty)
 		c.empty = nil
 	}
 }
 
-// sweep runs while there are flows: an idle relay has no timer at all.
-func (c *Core) sweep(stop, swept chan struct{}) {
-	defer close(swept)
-	t := time.NewTicker(c.tick)
-	defer t.Stop()
-	var late []*Flow
-	for {
-		select {
-		case <-stop:
-			return
-		case <-t.C:
-		}
-		now := int64(time.Since(c.epoch))
-		c.now.Store(now)
-		late = late[:0]
-		c.mu.Lock()
-		if c.flows.n == 0 && c.stop == stop {
-			c.stop = nil
-			c.mu.Unlock()
-			return
-		}
-		for f := c.flows.head; f != nil; f = f.next {
-			if f.late(now) {
-				late = append(late, f)
-			}
-		}
-		c.mu.Unlock()
-		for _, f := range late {
-			f.end(transport.Timeout, false)
-		}
-		clear(late)
+// reactor returns the one that takes the next pair, or nil where there is none.
+func (c *Core) reactor() *reactor {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reactors == nil {
+		c.reactors = newReactors(c)
 	}
-}
-
-// list is an intrusive list of flows: no memory beyond the flows themselves.
-type list struct {
-	head *Flow
-	n    int
-}
-
-func (l *list) push(f *Flow) {
-	f.next = l.head
-	if l.head != nil {
-		l.head.prev = f
+	if len(c.reactors) == 0 {
+		c.reactors = nil // out of descriptors, it may be: ask again next time
+		return nil
 	}
-	l.head = f
-	l.n++
-}
-
-func (l *list) drop(f *Flow) {
-	if f.prev != nil {
-		f.prev.next = f.next
-	} else {
-		l.head = f.next
-	}
-	if f.next != nil {
-		f.next.prev = f.prev
-	}
-	f.next, f.prev = nil, nil
-	l.n--
+	c.next++
+	return c.reactors[c.next%len(c.reactors)]
 }

@@ -12,10 +12,10 @@ import (
 
 // A message on its way through costs no allocation, and neither does bulk.
 func TestMessageAllocates(t *testing.T) {
-	for kind := range kinds {
+	for _, p := range paths {
 		for name, size := range map[string]int{"message": 300, "bulk": 256 << 10} {
-			c := splice.New(0)
-			j := join(t, c, kind, splice.Limits{}, new(meter))
+			c := p.core(0)
+			j := p.join(t, c, splice.Limits{}, new(meter))
 			msg, buf := make([]byte, size), make([]byte, size)
 			ask, asked := make(chan bool), make(chan bool)
 			go func() { // a message may be larger than what is between the ends
@@ -37,7 +37,7 @@ func TestMessageAllocates(t *testing.T) {
 			}
 			got := testing.AllocsPerRun(300, round)
 			if got != 0 && !raceEnabled {
-				t.Errorf("%s, %s: got %v allocations per round trip, want 0", kind, name, got)
+				t.Errorf("%s, %s: got %v allocations per round trip, want 0", p.name, name, got)
 			}
 			close(ask)
 			j.close()
@@ -47,19 +47,28 @@ func TestMessageAllocates(t *testing.T) {
 	}
 }
 
-// An idle flow holds no buffer and no pipe. Measured: two goroutines, of which
-// each has a stack of 2 or 4 KiB, and the flow itself.
+// An idle flow holds no buffer and no pipe. On a reactor it is one object, with
+// its codecs if it has any; on the portable path two goroutines, of which each
+// has a stack of 2 or 4 KiB.
 func TestIdleFlowMemory(t *testing.T) {
-	const flows, most = 1000, 8 << 10
-	for kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
+	const flows = 1000
+	for _, p := range paths {
+		t.Run(p.name, func(t *testing.T) {
+			most := int64(400)
+			switch {
+			case p.portable || p.fake:
+				most = 12 << 10 // with two codecs and what they are in
+			case p.name != "tcp":
+				most = 4 << 10 // the codecs, and what they were in before
+			}
 			var pairs [][4]transport.Conn
 			for range flows {
-				near, client := kinds[kind](t)
-				far, server := kinds[kind](t)
+				near, client := p.pair(t)
+				far, server := p.pair(t)
 				pairs = append(pairs, [4]transport.Conn{client, near, far, server})
 			}
-			c := splice.New(0)
+			c := p.core(0)
+			warm := p.join(t, c, splice.Limits{}, nil)
 			before := inUse()
 			var ended sync.WaitGroup
 			for _, p := range pairs {
@@ -67,7 +76,7 @@ func TestIdleFlowMemory(t *testing.T) {
 				c.Join(p[1], p[2], splice.Limits{}, nil, func(splice.End) { ended.Done() })
 			}
 			buf := make([]byte, 64<<10)
-			if kind == "memory" {
+			if p.fake {
 				buf = buf[:100] // the test's own network keeps what it needed once
 			}
 			for _, p := range pairs { // all of them have been busy once, up and down
@@ -90,6 +99,7 @@ func TestIdleFlowMemory(t *testing.T) {
 				_ = p[3].Close()
 			}
 			ended.Wait()
+			warm.close()
 			c.Drain(t.Context())
 		})
 	}
@@ -108,19 +118,15 @@ func inUse() int64 {
 
 // Flows come and go by the thousand at once.
 func TestChurn(t *testing.T) {
-	const workers, each = 2000, 2
+	const workers, each = 1000, 4
 	c := splice.New(0)
 	var ok, all sync.WaitGroup
 	for w := range workers {
 		ok.Add(each)
 		all.Go(func() {
 			for i := range each {
-				kind := "memory"
-				if (w+i)%4 == 0 {
-					kind = "tcp"
-				}
-				near, client := kinds[kind](t)
-				far, server := kinds["memory"](t)
+				near, client := paths[w%len(paths)].pair(t)
+				far, server := paths[(w+i)%len(paths)].pair(t)
 				c.Join(near, far, splice.Limits{}, nil, func(splice.End) { ok.Done() })
 				churn(t, client, server, w)
 			}

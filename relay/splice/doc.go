@@ -11,22 +11,61 @@
 //	    ▼                                                  ▼
 //	  ended ◄──────────────────────────────────────────  ended
 //
-// One way is a pump: wait until the source is readable, read into a pooled
-// buffer, write, give the buffer back. A pump that waits for its source or
-// pauses holds no buffer; one that waits for room in its sink does. Where both
-// ends are TCP sockets on Linux, a read that fills the buffer switches the pump
-// to splice(2): the kernel moves the bytes through a pipe that is borrowed only
-// while bytes are in it; a small move switches back, because for a lone message
-// copying is cheaper.
+// # Which path a pair takes
 //
-// A pump that meets an error on its source resets the other side, so that a
-// reset stays a reset. A pump that cannot write ends by itself: what the other
-// way still carries is delivered first. Linux tells of a reset once, to a read
-// or to a write; a pump whose source has come to an end therefore asks whether
-// the other pump has been told (see pump.sourceWasReset).
+// Join takes layers off a connection as far as they let go ([transport.Detachable]).
+// What they still do to the bytes is a [transport.Codec], and runs here.
 //
-// Timeouts are kept by one sweeper for all flows: a pump only stores the coarse
-// time of its last movement. The idle timeout holds while both directions are
-// open, the fin timeout once one has ended; both count idleness, not total time,
-// and a pause that the account asked for is no idleness.
+//	two TCP sockets, Linux   reactor      the kernel moves the bytes
+//	the same with codecs     reactor      one read, the codecs, one write
+//	anything else            portable     a goroutine for each direction
+//
+// A flow means the same on all of them: one suite of tests runs on every path.
+//
+// # The reactors
+//
+// A reactor (reactor_linux.go) is one goroutine that alone touches its pairs: it
+// reads, writes and closes their descriptors. There are about as many as
+// processors. A pair at rest is two descriptors and one object of some 250 bytes
+// (pair_linux.go): no goroutine, no buffer, no pipe, no timer.
+//
+//	Join ─► duplicate both descriptors, close the originals (the runtime forgets
+//	        them), name the pair, add both to epoll ─► the reactor has it
+//
+//	          ┌──────────────── sleep in the runtime's poller ◄───────────────┐
+//	          ▼                                                               │
+//	   fetch events ─► take word from others ─► clock ─► move bytes ─► turns left?
+//	          ▲         (joined, cut, drain)   (pauses,   (move_linux.go)     │
+//	          └─────────────────────────────    timeouts) ◄───────────────────┘
+//
+// An event carries the slot of its pair and a name that is never used twice:
+// what epoll fetched before a pair ended means nobody afterwards. Descriptors
+// cannot be mixed up, as nobody else closes them. Whoever joins holds the lock
+// that the reactor takes between fetching events and looking at them, so there
+// is no event for a pair that the reactor does not know yet.
+//
+// Small reads pass through one buffer of the reactor. A read that fills it is
+// taken for bulk: from then on the sink is asked how much room it has, and
+// splice(2) moves that much through the reactor's pipe, which is empty again
+// afterwards. A sink that takes no more stops the reading behind it, and the flow
+// holds nothing but what its sockets hold. The rest of a small write that did
+// not fit is kept, at its own size. Nobody moves more than a turn at a time.
+//
+// # The portable path
+//
+// One way is a pump (pump.go): wait until the source is readable, read into a
+// pooled buffer, write, give the buffer back.
+//
+// # Ends
+//
+// An error on a source resets the other side, so that a reset stays a reset. A
+// direction that cannot write ends by itself: what the other way still carries
+// is delivered first. Linux tells of a reset once, to a read or to a write, and
+// splice(2) can lose it; both paths remember who was told.
+//
+// The idle timeout holds while both directions are open, the fin timeout once
+// one has ended; both count idleness, not total time, and a pause that the
+// account asked for is no idleness. A reactor files its pairs in a wheel by their
+// deadline and looks at each once in an idle time, however much it moves; the
+// portable path has one sweeper for all.
 package splice

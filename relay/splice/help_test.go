@@ -2,10 +2,12 @@ package splice_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"relay/relay/relaytest"
@@ -13,28 +15,129 @@ import (
 	"relay/transport"
 )
 
+// path is one of the ways in which a core moves bytes, and the connections that
+// make it take that way.
+type path struct {
+	name string
+	// pair returns what the core is given, and the peer's end of it.
+	pair     func(t testing.TB) (given, peer transport.Conn)
+	portable bool // no reactor
+	fake     bool // runs with fake time
+}
+
+// paths are what every flow has to work the same on.
+var paths = []path{
+	{name: "memory", pair: memoryPair, fake: true},
+	{name: "tcp", pair: plainPair},
+	{name: "tcp-portable", pair: plainPair, portable: true},
+	{name: "ctr", pair: ctrPair},
+	{name: "records", pair: recordsPair},
+	{name: "records-portable", pair: recordsPair, portable: true},
+}
+
+func memoryPair(testing.TB) (given, peer transport.Conn) { return relaytest.Pipe() }
+
+func plainPair(t testing.TB) (given, peer transport.Conn) { return tcpPair(t) }
+
+func ctrPair(t testing.TB) (given, peer transport.Conn) { return withCTR(tcpPair(t)) }
+
+func withCTR(a, b transport.Conn) (given, peer transport.Conn) {
+	ca, cb := relaytest.CTR()
+	return transport.NewCoded(a, ca), transport.NewCoded(b, cb)
+}
+
+// recordsPair has records inside of a byte-wise cipher.
+func recordsPair(t testing.TB) (given, peer transport.Conn) { return withRecords(tcpPair(t)) }
+
+func withRecords(a, b transport.Conn) (given, peer transport.Conn) {
+	given, peer = withCTR(a, b)
+	ra, rb := relaytest.NewRecords()
+	return transport.NewCoded(given, ra), transport.NewCoded(peer, rb)
+}
+
+func (p path) core(tick time.Duration) *splice.Core {
+	c := splice.New(tick)
+	if p.portable {
+		c.TestingReactors(0)
+	}
+	return c
+}
+
+// harness is a path with a core on it.
+type harness struct {
+	path
+	*splice.Core
+	unit time.Duration // what the limits of a test are counted in; a tick
+	t    *testing.T
+}
+
+// onEveryPath runs f with a fresh core on each path. The flows must end when f
+// closes what it holds.
+func onEveryPath(t *testing.T, f func(t *testing.T, h *harness)) {
+	t.Helper()
+	for _, p := range paths {
+		t.Run(p.name, func(t *testing.T) {
+			if p.fake {
+				inBubble(t, func(t *testing.T, c *splice.Core) { f(t, &harness{p, c, time.Second, t}) })
+				return
+			}
+			t.Parallel()
+			h := &harness{p, p.core(10 * time.Millisecond), 10 * time.Millisecond, t}
+			f(t, h)
+			h.Drain(context.Background())
+		})
+	}
+}
+
+// inBubble runs f with fake time and a fresh core whose tick is a second.
+func inBubble(t *testing.T, f func(t *testing.T, c *splice.Core)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := splice.New(0)
+		f(t, c)
+		c.Drain(context.Background())
+	})
+}
+
+// settle waits until what is on its way has arrived, or long enough for that.
+func (h *harness) settle() {
+	if h.fake {
+		synctest.Wait()
+		return
+	}
+	time.Sleep(5 * h.unit)
+}
+
+// took checks how long something took. Real time may add what a busy machine
+// takes; nothing may come early.
+func (h *harness) took(what string, since time.Time, least, most time.Duration) {
+	h.t.Helper()
+	if !h.fake {
+		most += 2 * time.Second
+	}
+	if got := time.Since(since); got < least || got > most {
+		h.t.Errorf("%s: took %v, want %v to %v", what, got, least, most)
+	}
+}
+
 // joined is a flow between a client and a server, both played by the test.
 type joined struct {
 	client, server transport.Conn
-	flow           *splice.Flow
+	flow           splice.Flow
 	end            chan splice.End // gets every call of done; there must be one
 	near, far      transport.Conn
 }
 
-// kinds are the connections that a core joins: sockets, and anything else.
-var kinds = map[string]func(t testing.TB) (near, client transport.Conn){
-	"memory": func(testing.TB) (transport.Conn, transport.Conn) { return memoryPair() },
-	"tcp":    func(t testing.TB) (transport.Conn, transport.Conn) { return tcpPair(t) },
+// join makes a flow.
+func (h *harness) join(lim splice.Limits, acct splice.Account) *joined {
+	return h.path.join(h.t, h.Core, lim, acct)
 }
 
-func memoryPair() (a, b transport.Conn) { return relaytest.Pipe() }
-
-// join makes a flow of two connections of a kind.
-func join(t testing.TB, c *splice.Core, kind string, lim splice.Limits, acct splice.Account) *joined {
+func (p path) join(t testing.TB, c *splice.Core, lim splice.Limits, acct splice.Account) *joined {
 	t.Helper()
 	j := &joined{end: make(chan splice.End, 2)}
-	j.near, j.client = kinds[kind](t)
-	j.far, j.server = kinds[kind](t)
+	j.near, j.client = p.pair(t)
+	j.far, j.server = p.pair(t)
 	j.flow = c.Join(j.near, j.far, lim, acct, func(e splice.End) { j.end <- e })
 	return j
 }
@@ -142,4 +245,22 @@ func receive(r io.Reader, seed uint64) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// pour writes until it cannot.
+func pour(w io.Writer) (err error) {
+	b := make([]byte, 100_000)
+	for err == nil {
+		_, err = w.Write(b)
+	}
+	return err
+}
+
+// drain reads until it cannot, and returns io.EOF too.
+func drain(r io.Reader) (err error) {
+	b := make([]byte, 100_000)
+	for err == nil {
+		_, err = r.Read(b)
+	}
+	return err
 }

@@ -23,28 +23,32 @@ var seedFlag = flag.Uint64("seed", 0, "run the model test with this seed only")
 // TestModel joins two TCP connections under random conditions and holds what
 // both sides saw against what a single TCP connection would have shown them.
 func TestModel(t *testing.T) {
-	relaytest.LeakCheck(t)
-	c := splice.New(0)
-	defer c.Drain(t.Context())
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatalf("listen: got %v, want nil", err)
+	for _, p := range paths {
+		if p.fake {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			modelOnSockets(t, p)
+		})
 	}
-	defer ln.Close()
-	var dialling sync.Mutex // dial and accept belong together
-	pair := func(r *rand.Rand) (a, b transport.Conn) {
-		dialling.Lock()
-		defer dialling.Unlock()
-		ta, tb := dialPair(t, ln)
-		for _, conn := range []*net.TCPConn{ta, tb} {
+}
+
+func modelOnSockets(t *testing.T, p path) {
+	c := p.core(0)
+	defer c.Drain(t.Context())
+	pair := func(r *rand.Rand) (given, peer transport.Conn) {
+		given, peer = p.pair(t)
+		for _, conn := range []transport.Conn{given, peer} {
+			tcp := innermost(conn)
 			if r.IntN(2) == 0 {
-				_ = conn.SetReadBuffer(16384 << r.IntN(3))
+				_ = tcp.SetReadBuffer(16384 << r.IntN(3))
 			}
 			if r.IntN(2) == 0 {
-				_ = conn.SetWriteBuffer(4096 << r.IntN(5))
+				_ = tcp.SetWriteBuffer(4096 << r.IntN(5))
 			}
 		}
-		return ta, tb
+		return given, peer
 	}
 	var running sync.WaitGroup
 	next := make(chan uint64)
@@ -55,11 +59,21 @@ func TestModel(t *testing.T) {
 			}
 		})
 	}
-	for seed := range seeds(500) {
+	for seed := range seeds(250) {
 		next <- seed
 	}
 	close(next)
 	running.Wait()
+}
+
+func innermost(c transport.Conn) *net.TCPConn {
+	for {
+		l, ok := c.(interface{ Below() transport.Conn })
+		if !ok {
+			return c.(*net.TCPConn)
+		}
+		c = l.Below()
+	}
 }
 
 // TestModelMemory is TestModel on the portable path, with fake time.
@@ -140,7 +154,7 @@ func newModel(seed uint64) *model {
 }
 
 func (m *model) join(c *splice.Core, pair func(*rand.Rand) (a, b transport.Conn)) {
-	m.client.conn, m.near = pair(m.rnd)
+	m.near, m.client.conn = pair(m.rnd)
 	m.far, m.server.conn = pair(m.rnd)
 	near := m.near
 	if n := m.rnd.IntN(3) * 10; n > 0 && m.client.resetAt < 0 { // early bytes

@@ -20,13 +20,12 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return 
 
 // pump moves one direction of a flow.
 type pump struct {
-	f        *Flow
+	f        *pumped
 	up       bool
 	src, dst transport.Conn
 	other    *pump  // the opposite direction
 	early    []byte // read before the flow began; goes first
 	ready    *transport.Ready
-	bulk     *bulk // made when first wanted
 
 	writing sync.Mutex // held during a write to dst
 	refused bool       // a write failed, and not because the peer has closed in order; under writing
@@ -110,18 +109,12 @@ func (p *pump) move() error {
 		if n == 0 {
 			return p.sourceEnd(err)
 		}
-		full := n == len(*b)
 		wait, err := p.write((*b)[:n])
 		buffers.Put(b)
 		if err != nil {
 			return err
 		}
 		p.f.pause(wait)
-		if full && !p.f.limited() {
-			if over, err := p.splice(); over {
-				return err
-			}
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package splice_test
 import (
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,57 +17,57 @@ import (
 // the client must not take what it got for the whole. Linux tells of a reset
 // once, and splice(2) can lose even that.
 func TestResetWhileBothMove(t *testing.T) {
-	c := splice.New(0)
-	defer c.Drain(t.Context())
-	for i := range 100 {
-		j := join(t, c, "tcp", splice.Limits{}, nil)
-		var both sync.WaitGroup
-		var rerr, werr error
-		both.Go(func() { werr = pour(j.client) })
-		both.Go(func() { rerr = drain(j.client) })
-		both.Go(func() { _ = pour(j.server) })
-		buf := make([]byte, 300_000+7000*i)
-		_, _ = io.ReadFull(j.server, buf)
-		if i%2 == 0 {
-			time.Sleep(time.Duration(i) * 15 * time.Microsecond)
+	onSockets(t, func(t *testing.T, h *harness) {
+		for i := range 100 {
+			j := h.join(splice.Limits{}, nil)
+			var both sync.WaitGroup
+			var rerr, werr error
+			both.Go(func() { werr = pour(j.client) })
+			both.Go(func() { rerr = drain(j.client) })
+			both.Go(func() { _ = pour(j.server) })
+			buf := make([]byte, 300_000+7000*i)
+			_, _ = io.ReadFull(j.server, buf)
+			if i%2 == 0 {
+				time.Sleep(time.Duration(i) * 15 * time.Microsecond)
+			}
+			_ = transport.Abort(j.server)
+			both.Wait()
+			if !errors.Is(rerr, syscall.ECONNRESET) && !errors.Is(werr, syscall.ECONNRESET) {
+				t.Errorf("run %d: got read error %v and write error %v, want ECONNRESET from one of them", i, rerr, werr)
+			}
+			j.close()
+			j.want(t, transport.TargetGone, -1, -1)
 		}
-		_ = transport.Abort(j.server)
-		both.Wait()
-		if !errors.Is(rerr, syscall.ECONNRESET) && !errors.Is(werr, syscall.ECONNRESET) {
-			t.Errorf("run %d: got read error %v and write error %v, want ECONNRESET from one of them", i, rerr, werr)
-		}
-		j.close()
-		j.want(t, transport.TargetGone, -1, -1)
-	}
+	})
 }
 
 // The other way round: a target that has answered and closed in order, and
 // resets what the client still sends, has given a complete answer.
 func TestOrderlyAnswerWhileUploading(t *testing.T) {
-	c := splice.New(0)
-	defer c.Drain(t.Context())
-	lost := 0
-	for i := range 50 {
-		j := join(t, c, "tcp", splice.Limits{}, nil)
-		var both sync.WaitGroup
-		both.Go(func() { _ = pour(j.client) })
-		buf := make([]byte, 300_000+7000*i)
-		_, _ = io.ReadFull(j.server, buf)
-		_ = send(j.server, 2, 1000)
-		_ = j.server.CloseWrite()
-		n, err := receive(j.client, 2) // an upload goes on until the answer is there
-		_ = j.server.Close()
-		both.Go(func() { _, _ = io.Copy(io.Discard, j.client) })
-		both.Wait()
-		if n != 1000 || err != nil {
-			lost++
+	onSockets(t, func(t *testing.T, h *harness) {
+		lost := 0
+		for i := range 50 {
+			j := h.join(splice.Limits{}, nil)
+			var both sync.WaitGroup
+			both.Go(func() { _ = pour(j.client) })
+			buf := make([]byte, 300_000+7000*i)
+			_, _ = io.ReadFull(j.server, buf)
+			_ = send(j.server, 2, 1000)
+			_ = j.server.CloseWrite()
+			n, err := receive(j.client, 2) // an upload goes on until the answer is there
+			_ = j.server.Close()
+			both.Go(func() { _, _ = io.Copy(io.Discard, j.client) })
+			both.Wait()
+			if n != 1000 || err != nil {
+				lost++
+			}
+			j.close()
+			<-j.end
 		}
-		j.close()
-		<-j.end
-	}
-	if lost > 0 {
-		t.Errorf("answers: got %d of 50 broken off, want none", lost)
-	}
+		if lost > 0 {
+			t.Errorf("answers: got %d of 50 broken off, want none", lost)
+		}
+	})
 }
 
 // slowDown pauses the direction to the client after every move.
@@ -86,36 +87,28 @@ func (slowDown) Limited() bool { return false }
 // target; whether the client sees the end or that reset is a race between the
 // two on the wire.
 func TestAnswerIsWhole(t *testing.T) {
-	c := splice.New(0)
-	defer c.Drain(t.Context())
-	j := join(t, c, "tcp", splice.Limits{}, slowDown(300*time.Millisecond))
-	defer j.close()
-	// As much as fits, and nothing is being written when the reset comes.
-	_ = j.client.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-	_ = pour(j.client)
-	_ = send(j.server, 2, 1000)
-	_ = j.server.CloseWrite()
-	_ = j.server.Close() // with unread bytes: a reset behind the end
-	if n, err := receive(j.client, 2); n != 1000 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("answer: got %d bytes, %v, want 1000 and an end or a reset", n, err)
-	}
-	j.want(t, transport.TargetGone, -1, 1000)
+	onSockets(t, func(t *testing.T, h *harness) {
+		j := h.join(splice.Limits{}, slowDown(300*time.Millisecond))
+		defer j.close()
+		// As much as fits, and nothing is being written when the reset comes.
+		_ = j.client.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		_ = pour(j.client)
+		_ = send(j.server, 2, 1000)
+		_ = j.server.CloseWrite()
+		_ = j.server.Close() // with unread bytes: a reset behind the end
+		if n, err := receive(j.client, 2); n != 1000 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("answer: got %d bytes, %v, want 1000 and an end or a reset", n, err)
+		}
+		j.want(t, transport.TargetGone, -1, 1000)
+	})
 }
 
-// pour writes until it cannot.
-func pour(w io.Writer) (err error) {
-	b := make([]byte, 100_000)
-	for err == nil {
-		_, err = w.Write(b)
-	}
-	return err
-}
-
-// drain reads until it cannot, and returns io.EOF too.
-func drain(r io.Reader) (err error) {
-	b := make([]byte, 100_000)
-	for err == nil {
-		_, err = r.Read(b)
-	}
-	return err
+// onSockets is onEveryPath without those that are not plain sockets.
+func onSockets(t *testing.T, f func(t *testing.T, h *harness)) {
+	t.Helper()
+	onEveryPath(t, func(t *testing.T, h *harness) {
+		if strings.HasPrefix(h.name, "tcp") {
+			f(t, h)
+		}
+	})
 }

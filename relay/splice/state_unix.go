@@ -10,10 +10,17 @@ import (
 	"relay/transport"
 )
 
-// disconnected reports whether c is a socket whose connection is over, by a
+// disconnected reports whether c is, below its layers, a socket whose connection is over, by a
 // reset or by an end in both directions. A connection of which one direction
 // has ended is not.
 func disconnected(c transport.Conn) bool {
+	for {
+		l, ok := c.(interface{ Below() transport.Conn })
+		if !ok {
+			break
+		}
+		c = l.Below()
+	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return false

@@ -8,17 +8,17 @@ import (
 	"relay/transport"
 )
 
-// Flow is a joined pair.
-type Flow struct {
+// pumped is a flow on the portable path: one goroutine for each direction.
+type pumped struct {
 	core      *Core
 	near, far transport.Conn
 	lim       Limits
 	acct      Account
 	done      func(End)
 
-	prev, next *Flow // under core.mu
+	prev, next *pumped // under sweeper.mu
 
-	last     atomic.Int64 // core.now when a byte last moved
+	last     atomic.Int64 // sweeper.now when a byte last moved
 	up, down atomic.Int64
 	pumps    atomic.Int32 // directions still running
 	paused   atomic.Int32 // directions in a pause, which is no idleness
@@ -29,13 +29,25 @@ type Flow struct {
 	stop   chan struct{}    // made when a pump pauses, closed at the end
 }
 
-// Cut ends the flow at once, with a reset towards both sides: nothing that is
-// still queued reaches anyone. It may be called at any time, by anyone.
-func (f *Flow) Cut(s transport.Status) { f.end(s, true) }
+// pump joins two connections of any kind.
+func (c *Core) pump(ends *[2]end, lim Limits, acct Account, done func(End)) Flow {
+	f := &pumped{core: c, near: ends[0].wrap(), far: ends[1].wrap(), lim: lim, acct: acct, done: done}
+	f.pumps.Store(2)
+	c.sweeper.add(f)
+	up := &pump{f: f, up: true, src: f.near, dst: f.far, early: ends[0].unread}
+	down := &pump{f: f, src: f.far, dst: f.near, early: ends[1].unread}
+	up.other, down.other = down, up
+	go up.run()
+	go down.run()
+	return f
+}
+
+// Cut implements Flow.
+func (f *pumped) Cut(s transport.Status) { f.end(s, true) }
 
 // end closes both connections; the pumps notice and finish. Only the first
 // reason counts.
-func (f *Flow) end(s transport.Status, reset bool) {
+func (f *pumped) end(s transport.Status, reset bool) {
 	f.mu.Lock()
 	if f.status != "" {
 		f.mu.Unlock()
@@ -57,7 +69,7 @@ func (f *Flow) end(s transport.Status, reset bool) {
 
 // broken notes who left when a direction could not deliver. The other
 // direction goes on: it may still carry the answer.
-func (f *Flow) broken(s transport.Status) {
+func (f *pumped) broken(s transport.Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.left == "" {
@@ -65,15 +77,15 @@ func (f *Flow) broken(s transport.Status) {
 	}
 }
 
-func (f *Flow) isBroken() bool {
+func (f *pumped) isBroken() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.left != ""
 }
 
 // pumpDone is the last thing that a direction does.
-func (f *Flow) pumpDone() {
-	f.last.Store(f.core.now.Load())
+func (f *pumped) pumpDone() {
+	f.last.Store(f.core.sweeper.now.Load())
 	if f.pumps.Add(-1) > 0 {
 		return
 	}
@@ -90,12 +102,13 @@ func (f *Flow) pumpDone() {
 	if f.done != nil {
 		f.done(End{Status: f.status, Up: f.up.Load(), Down: f.down.Load()})
 	}
-	f.core.remove(f)
+	f.core.sweeper.remove(f)
+	f.core.ended()
 }
 
 // moved accounts for n bytes and returns the pause that the account asks for.
-func (f *Flow) moved(up bool, n int) time.Duration {
-	f.last.Store(f.core.now.Load())
+func (f *pumped) moved(up bool, n int) time.Duration {
+	f.last.Store(f.core.sweeper.now.Load())
 	if up {
 		f.up.Add(int64(n))
 	} else {
@@ -108,7 +121,7 @@ func (f *Flow) moved(up bool, n int) time.Duration {
 }
 
 // pause waits for d, or until the flow ends.
-func (f *Flow) pause(d time.Duration) {
+func (f *pumped) pause(d time.Duration) {
 	if d <= 0 {
 		return
 	}
@@ -128,17 +141,15 @@ func (f *Flow) pause(d time.Duration) {
 	case <-stop:
 	case <-t.C:
 	}
-	f.last.Store(f.core.now.Load())
+	f.last.Store(f.core.sweeper.now.Load())
 	f.paused.Add(-1)
 }
 
-func (f *Flow) limited() bool { return f.acct != nil && f.acct.Limited() }
-
-func (f *Flow) late(now int64) bool {
+func (f *pumped) late(now int64, tick time.Duration) bool {
 	lim := f.lim.Idle
 	if f.pumps.Load() < 2 {
 		lim = f.lim.Fin
 	}
 	// last is up to a tick older than the movement: never end a flow early.
-	return lim > 0 && f.paused.Load() == 0 && now-f.last.Load() >= int64(lim+f.core.tick)
+	return lim > 0 && f.paused.Load() == 0 && now-f.last.Load() >= int64(lim+tick)
 }

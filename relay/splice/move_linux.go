@@ -1,0 +1,293 @@
+package splice
+
+import (
+	"io"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"relay/transport"
+)
+
+const (
+	// leastRoom is the room in a sink that is worth a read. It must be less
+	// than what makes the kernel call a socket writable: a third of the
+	// smallest send buffer.
+	leastRoom = 1 << 10
+	// largeRead is one read of a flow that moves much and cannot be spliced.
+	largeRead = 64 << 10
+	// turn is how much one direction may move before the others have theirs.
+	turn = 256 << 10
+)
+
+// move takes one direction as far as it goes, up to a turn.
+func (r *reactor) move(p *pair, d int) {
+	w, src := &p.ways[d], &p.sides[d]
+	for left := turn; !w.over && !p.ended && !w.full; {
+		switch {
+		case len(w.rest) > 0:
+			rest := w.rest
+			w.rest = nil
+			r.push(p, d, rest, 0)
+		case w.eof:
+			r.sourceEnded(p, d)
+		case w.paused || !src.readable:
+			return
+		case src.replies && len(p.ways[1-d].rest) > 0:
+			return // maybe an answer to what we read: these must not pile up
+		case left <= 0:
+			if !p.queued {
+				p.queued = true
+				r.queue = append(r.queue, p)
+			}
+			return
+		case w.bulk && r.canSplice(p):
+			left -= r.splice(p, d)
+		default:
+			left -= r.copy(p, d)
+		}
+	}
+}
+
+// copy moves one read. A flow that fills its reads is asked how much its sink
+// takes before it reads more: what is read here then finds room, and a reader
+// that stalls keeps nothing but its socket's buffer.
+func (r *reactor) copy(p *pair, d int) (n int) {
+	w, src := &p.ways[d], &p.sides[d]
+	size := bufferSize
+	if w.bulk {
+		if size = r.room(p, d); size == 0 {
+			return 0
+		}
+		most := largeRead
+		if p.limited() {
+			most = bufferSize
+		}
+		size = min(size, most)
+	}
+	n, e := recv(src.fd, r.in[:size])
+	switch {
+	case e == unix.EAGAIN:
+		src.readable, w.bulk = false, false
+		return 0
+	case e != 0:
+		r.sourceFailed(p, d)
+		return 0
+	case n == 0:
+		r.wireEnded(p, d)
+		return 0
+	}
+	if w.bulk = n == size; !w.bulk && !src.closing {
+		src.readable = false // all that there was; a byte more is an event
+	}
+	payload := r.in[:n]
+	if len(src.codecs) == 0 {
+		r.deliver(p, d, payload)
+		return n
+	}
+	payload, err := r.decode(p, d, payload)
+	if len(payload) > 0 {
+		r.deliver(p, d, payload)
+	}
+	switch {
+	case p.ended || w.over:
+	case err == io.EOF:
+		w.eof = true
+	case err != nil:
+		r.sourceFailed(p, d)
+	}
+	return n
+}
+
+// room is how much the sink takes now; 0 after arranging to be told of more.
+func (r *reactor) room(p *pair, d int) int {
+	dst := &p.sides[1-d]
+	n := room(dst.fd)
+	if n < leastRoom {
+		r.await(p, d, true)
+		return 0
+	}
+	if len(dst.codecs) > 0 {
+		n -= n / 16 // for what they add
+	}
+	return n
+}
+
+// await stops a direction until its sink has room. look makes the kernel see for
+// itself that there is none, which a write has done already.
+func (r *reactor) await(p *pair, d int, look bool) {
+	p.ways[d].full = true
+	if s := &p.sides[1-d]; look || !s.armed {
+		s.armed = true
+		if p.watch(1-d, unix.EPOLL_CTL_MOD, true) != nil {
+			r.sinkFailed(p, d, unix.EPIPE) // cannot be: we watch it already
+		}
+	}
+}
+
+// wireEnded notes the end of a source, unless it came too early.
+func (r *reactor) wireEnded(p *pair, d int) {
+	for _, c := range p.sides[d].codecs {
+		if c.Ended() != nil {
+			r.sourceFailed(p, d)
+			return
+		}
+	}
+	p.ways[d].eof = true
+}
+
+// deliver encodes payload for the sink and writes it.
+func (r *reactor) deliver(p *pair, d int, payload []byte) {
+	wire := payload
+	codecs := p.sides[1-d].codecs
+	for i := len(codecs) - 1; i >= 0; i-- {
+		var err error
+		if wire, err = codecs[i].Encode(r.scratch(), wire); err != nil {
+			r.sinkFailed(p, d, unix.EPROTO)
+			return
+		}
+		r.keep(wire)
+	}
+	r.push(p, d, wire, len(payload))
+}
+
+// push writes to the sink and keeps what it does not take. Bytes are accounted
+// for as they go; where codecs stand in between, when all that a payload became
+// has gone.
+func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
+	w, dst := &p.ways[d], &p.sides[1-d]
+	w.owed += payload
+	if len(w.rest) > 0 {
+		w.rest = append(w.rest, wire...)
+		return
+	}
+	n, e := 0, unix.Errno(0)
+	if len(wire) > 0 {
+		n, e = send(dst.fd, wire)
+	}
+	switch {
+	case e == unix.EAGAIN:
+		n = 0
+	case e != 0:
+		r.sinkFailed(p, d, e)
+		return
+	}
+	if n < len(wire) {
+		w.rest = slices.Clone(wire[n:])
+		r.await(p, d, false)
+	}
+	if len(dst.codecs) > 0 {
+		if n, w.owed = w.owed, 0; len(w.rest) > 0 {
+			n, w.owed = 0, n
+		}
+	} else {
+		w.owed = 0
+	}
+	r.account(p, d, n)
+}
+
+// decode takes payload out of what was read, and sends what the codecs have to
+// answer. The error is io.EOF when the source has ended within its protocol.
+func (r *reactor) decode(p *pair, d int, wire []byte) (payload []byte, err error) {
+	src := &p.sides[d]
+	payload, err = decode(src.codecs, wire, r.scratch, r.keep)
+	if back := &p.ways[1-d]; src.replies && !back.over && !back.said {
+		for i, c := range src.codecs {
+			if c, ok := c.(transport.Replier); ok && c.ReplyDue() {
+				r.reply(p, d, i, c)
+			}
+		}
+	}
+	return payload, err
+}
+
+// reply sends what codec i of the source says by itself, through those below it.
+func (r *reactor) reply(p *pair, d, i int, c transport.Replier) {
+	wire := c.Reply(nil)
+	if len(wire) == 0 {
+		return
+	}
+	for _, below := range slices.Backward(p.sides[d].codecs[:i]) {
+		var err error
+		if wire, err = below.Encode(nil, wire); err != nil {
+			return
+		}
+	}
+	r.push(p, 1-d, wire, 0)
+}
+
+// scratch is an empty buffer for the result of a codec, keep puts the result in
+// its place: the next scratch is the other buffer, as the result is its input.
+func (r *reactor) scratch() []byte { return r.a[:0] }
+
+func (r *reactor) keep(b []byte) { r.a, r.b = r.b, b[:0] }
+
+func (p *pair) limited() bool { return p.acct != nil && p.acct.Limited() }
+
+func (r *reactor) canSplice(p *pair) bool {
+	a, b := &p.sides[0], &p.sides[1]
+	return len(a.codecs)+len(b.codecs) == 0 && !a.noSplice && !b.noSplice && !p.limited() && r.pipe.open()
+}
+
+const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
+
+// splice lets the kernel move as much as the sink has room for, through a pipe
+// that is empty again afterwards.
+func (r *reactor) splice(p *pair, d int) int {
+	w, src, dst := &p.ways[d], &p.sides[d], &p.sides[1-d]
+	size := r.room(p, d)
+	if size == 0 {
+		return 0
+	}
+	n, err := unix.Splice(int(src.fd), nil, r.pipe.w, nil, min(size, r.pipe.size), spliceFlags)
+	switch {
+	case err == unix.EINTR:
+		return 0
+	case err == unix.EAGAIN:
+		src.readable, w.bulk = false, false
+		return 0
+	case err == unix.EINVAL || err == unix.ENOSYS:
+		src.noSplice = true
+		return 0
+	case err != nil:
+		r.sourceFailed(p, d)
+		return 0
+	case n == 0:
+		w.eof = true
+		return 0
+	}
+	// A lone message goes cheaper by a copy: two system calls, not four.
+	w.bulk = n >= bufferSize
+	// splice(2) returns what it moved and loses the error that stopped it; the
+	// next call says EPIPE, whatever it was.
+	orderly := p.ways[1-d].eof || peerEnded(dst.fd)
+	left := int(n)
+	for left > 0 {
+		m, err := unix.Splice(r.pipe.r, nil, int(dst.fd), nil, left, spliceFlags)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			r.account(p, d, int(n)-left)
+			if w.rest, err = r.pipe.drain(left); err != nil {
+				r.pipe.close()
+				r.sinkFailed(p, d, unix.EIO)
+				return int(n)
+			}
+			r.await(p, d, false)
+			return int(n)
+		case err != nil:
+			r.pipe.close() // with what is in it
+			r.account(p, d, int(n)-left)
+			e, _ := err.(unix.Errno)
+			if left < int(n) && !orderly {
+				e = unix.ECONNRESET
+			}
+			r.sinkFailed(p, d, e)
+			return int(n)
+		}
+		left -= int(m)
+	}
+	r.account(p, d, int(n))
+	return int(n)
+}

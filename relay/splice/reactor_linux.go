@@ -1,0 +1,307 @@
+package splice
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"relay/transport"
+)
+
+const (
+	// batch is how many events one epoll_wait fetches.
+	batch = 256
+	// mostBusy is how many rounds of turns follow each other without a look at
+	// the runtime's poller, where accepting and dialling wait.
+	mostBusy = 8
+)
+
+// reactor is one goroutine and everything that it alone touches: the pairs it
+// was given, their descriptors, the buffers that bytes pass through. Others
+// leave word for it under mu.
+type reactor struct {
+	core *Core
+	epfd int
+	file *os.File        // epfd, in the runtime's poller
+	raw  syscall.RawConn // of file
+	bell int             // eventfd: somebody left word
+	done chan struct{}   // closed when the goroutine has ended
+
+	mu      sync.Mutex
+	joined  []*pair
+	spare   []*pair // the other half of joined's double buffer
+	orders  []order
+	cut     transport.Status // for all; empty: no such order
+	free    []uint32         // slots
+	slots   uint32           // how many there are
+	names   uint32           // how many pairs there have been
+	asleep  bool             // without a time to wake up
+	closing bool
+
+	pairs  []*pair // by slot
+	events [batch]unix.EpollEvent
+	now    int64 // since epoch, as of this batch
+	due    int64 // when expire has something to do, or before; 0: never
+	armed  int64 // the due that the poller knows
+	wheel  wheel
+	pauses pauses
+	queue  []*pair // those that have used up their turn
+	turnOf []*pair // the other half of queue's double buffer
+	busy   int     // turns since the last sleep
+
+	in    []byte // what was read
+	a, b  []byte // what codecs make of it
+	pipe  pipe
+	epoch time.Time
+}
+
+// order is word for one pair.
+type order struct {
+	p      *pair
+	status transport.Status
+}
+
+func reactorCount() int { return runtime.GOMAXPROCS(0) }
+
+// newReactors starts as many as the core wants, or as the system gives.
+func newReactors(c *Core) []*reactor {
+	var out []*reactor
+	for range c.size {
+		r, err := newReactor(c)
+		if err != nil {
+			break
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func newReactor(c *Core) (*reactor, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epfd)
+		return nil, err
+	}
+	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: time.Now(), pipe: noPipe}
+	// What a codec makes of a read can be more: a record that began before.
+	r.in, r.a, r.b = make([]byte, largeRead), make([]byte, 0, largeRead*3/2), make([]byte, 0, largeRead*3/2)
+	r.wheel.tick = int64(c.tick)
+	// Non-blocking is what makes os.File put a descriptor into the poller.
+	err = unix.SetNonblock(epfd, true)
+	if err == nil {
+		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1})
+	}
+	if err == nil {
+		r.file = os.NewFile(uintptr(epfd), "epoll")
+		// Fails where the runtime could not take it in.
+		err = r.file.SetReadDeadline(time.Time{})
+	}
+	if err == nil {
+		r.raw, err = r.file.SyscallConn()
+	}
+	if err != nil {
+		r.release()
+		return nil, err
+	}
+	go r.run()
+	return r, nil
+}
+
+func (r *reactor) release() {
+	if r.file != nil {
+		_ = r.file.Close()
+	} else {
+		_ = unix.Close(r.epfd)
+	}
+	_ = unix.Close(r.bell)
+	r.pipe.close()
+}
+
+// close ends the goroutine of a reactor that has no pairs.
+func (r *reactor) close() {
+	r.tell(func() { r.closing = true })
+	<-r.done
+}
+
+func (r *reactor) cutAll(s transport.Status) { r.tell(func() { r.cut = s }) }
+
+// tell leaves word and rings.
+func (r *reactor) tell(word func()) {
+	r.mu.Lock()
+	word()
+	r.mu.Unlock()
+	r.ring()
+}
+
+// ring wakes the goroutine. The bell is edge-triggered and never read: every
+// write is an edge, and 2^64 of them do not happen.
+func (r *reactor) ring() {
+	one := [8]byte{1}
+	_, _ = unix.Write(r.bell, one[:])
+}
+
+// run is the goroutine. It sleeps in the runtime's poller, in which its own epoll
+// descriptor is one of many: blocking in epoll_wait would give the processor
+// away at every sleep and cost half as much again for a lone message.
+func (r *reactor) run() {
+	defer close(r.done)
+	defer r.release()
+	for {
+		err := r.raw.Read(r.turns)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		// As long as a deadline is past, the poller lets nobody in.
+		_ = r.file.SetReadDeadline(time.Time{})
+		r.armed = 0
+	}
+}
+
+// turns works until there is nothing to do; true ends the reactor.
+func (r *reactor) turns(uintptr) bool {
+	for {
+		n, err := epollWait(r.epfd, &r.events)
+		if err != nil {
+			return true // cannot be: the descriptor is ours
+		}
+		r.now = int64(time.Since(r.epoch))
+		if r.heed() {
+			return true
+		}
+		if r.due != 0 && r.now >= r.due {
+			r.expire()
+		}
+		for i := range r.events[:n] {
+			r.event(&r.events[i])
+		}
+		if len(r.queue) > 0 {
+			r.goOn()
+			if r.busy++; r.busy < mostBusy {
+				continue
+			}
+			r.ring() // wakes us as soon as the others have had their chance
+		}
+		if n < batch && r.sleep() {
+			return false
+		}
+	}
+}
+
+// sleep prepares for waiting; false says that there is word already.
+func (r *reactor) sleep() bool {
+	r.busy = 0
+	if r.due != r.armed {
+		r.armed = r.due
+		var at time.Time
+		if r.due != 0 {
+			at = r.epoch.Add(time.Duration(r.due))
+		}
+		_ = r.file.SetReadDeadline(at)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asleep = r.due == 0
+	return len(r.joined) == 0 && len(r.orders) == 0 && r.cut == "" && !r.closing
+}
+
+// dueBy sees to it that expire looks at the clock then.
+func (r *reactor) dueBy(at int64) {
+	if r.due == 0 || at < r.due {
+		r.due = at
+	}
+}
+
+// heed takes the word that others left; true ends the reactor.
+func (r *reactor) heed() (closing bool) {
+	r.mu.Lock()
+	r.asleep = false
+	joined, orders, cut := r.joined, r.orders, r.cut
+	r.joined, r.orders, r.cut = r.spare[:0], nil, ""
+	closing = r.closing
+	r.mu.Unlock()
+	for i, p := range joined {
+		joined[i] = nil
+		r.take(p)
+	}
+	r.spare = joined
+	for _, o := range orders {
+		if !o.p.ended {
+			r.end(o.p, o.status, true)
+		}
+	}
+	if cut != "" {
+		for _, p := range r.pairs {
+			if p != nil {
+				r.end(p, cut, true)
+			}
+		}
+	}
+	return closing
+}
+
+// event passes one event on to the pair that it is for. Slots are used again;
+// the name in the event tells whether it still means the pair in the slot.
+func (r *reactor) event(e *unix.EpollEvent) {
+	if e.Fd < 0 {
+		return // the bell
+	}
+	slot := uint32(e.Fd) >> 1
+	if p := r.pairs[slot]; p != nil && p.name == uint32(e.Pad) {
+		r.ready(p, int(e.Fd&1), e.Events)
+	}
+}
+
+// goOn gives another turn to those who have not finished theirs.
+func (r *reactor) goOn() {
+	r.turnOf, r.queue = r.queue, r.turnOf[:0]
+	for i, p := range r.turnOf {
+		r.turnOf[i] = nil
+		if p.queued = false; !p.ended {
+			r.move(p, toFar)
+			r.move(p, toNear)
+		}
+	}
+}
+
+// expire ends the pauses that are over and the pairs whose time is.
+func (r *reactor) expire() {
+	r.due = 0
+	for len(r.pauses) > 0 && r.pauses[0].at <= r.now {
+		e := r.pauses.pop()
+		if p := e.p; !p.ended {
+			p.ways[e.d].paused = false
+			p.last = r.now
+			r.move(p, e.d)
+		}
+	}
+	for p := r.wheel.take(r.now); p != nil; {
+		next := p.next
+		p.next, p.prev = nil, nil
+		at, paused := p.deadline(), p.ways[0].paused || p.ways[1].paused
+		switch {
+		case at == 0: // no limit holds any more
+		case paused: // a pause is no idleness
+			r.wheel.file(p, r.now+r.wheel.tick)
+		case at > r.now:
+			r.wheel.file(p, at)
+		default:
+			r.end(p, transport.Timeout, false)
+		}
+		p = next
+	}
+	if r.wheel.first != 0 {
+		r.dueBy(r.wheel.first)
+	}
+	if len(r.pauses) > 0 {
+		r.dueBy(r.pauses[0].at)
+	}
+}

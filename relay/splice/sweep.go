@@ -1,0 +1,121 @@
+package splice
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relay/transport"
+)
+
+// sweeper keeps the time-outs of the flows on the portable path: a pump only
+// stores the coarse time of its last movement. It runs while there are flows,
+// so that an idle relay has no timer at all.
+type sweeper struct {
+	tick  time.Duration
+	epoch time.Time
+	now   atomic.Int64 // time since epoch when it last looked
+
+	mu    sync.Mutex
+	flows list
+	stop  chan struct{} // closed to end it early; nil if it does not run
+	swept chan struct{} // closed when it has ended
+}
+
+func (s *sweeper) add(f *pumped) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop == nil {
+		s.stop, s.swept = make(chan struct{}), make(chan struct{})
+		s.now.Store(int64(time.Since(s.epoch)))
+		go s.sweep(s.stop, s.swept)
+	}
+	f.last.Store(s.now.Load())
+	s.flows.push(f)
+}
+
+func (s *sweeper) remove(f *pumped) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flows.drop(f)
+}
+
+func (s *sweeper) all() []*pumped {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*pumped
+	for f := s.flows.head; f != nil; f = f.next {
+		out = append(out, f)
+	}
+	return out
+}
+
+// rest ends the sweeper if there is nothing left to sweep.
+func (s *sweeper) rest() {
+	s.mu.Lock()
+	stop, swept := s.stop, s.swept
+	if stop == nil || s.flows.head != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.stop = nil
+	s.mu.Unlock()
+	close(stop)
+	<-swept
+}
+
+func (s *sweeper) sweep(stop, swept chan struct{}) {
+	defer close(swept)
+	t := time.NewTicker(s.tick)
+	defer t.Stop()
+	var late []*pumped
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+		}
+		now := int64(time.Since(s.epoch))
+		s.now.Store(now)
+		late = late[:0]
+		s.mu.Lock()
+		if s.flows.head == nil && s.stop == stop {
+			s.stop = nil
+			s.mu.Unlock()
+			return
+		}
+		for f := s.flows.head; f != nil; f = f.next {
+			if f.late(now, s.tick) {
+				late = append(late, f)
+			}
+		}
+		s.mu.Unlock()
+		for _, f := range late {
+			f.end(transport.Timeout, false)
+		}
+		clear(late)
+	}
+}
+
+// list is an intrusive list of flows: no memory beyond the flows themselves.
+type list struct{ head *pumped }
+
+func (l *list) push(f *pumped) {
+	f.next = l.head
+	if l.head != nil {
+		l.head.prev = f
+	}
+	l.head = f
+}
+
+func (l *list) drop(f *pumped) {
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		l.head = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	}
+	f.next, f.prev = nil, nil
+}
