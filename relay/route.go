@@ -24,7 +24,9 @@ type Inbound interface {
 	Name() string
 	// Match judges the first bytes of a connection. It is pure: the same
 	// prefix has the same verdict, and a longer one never takes a Yes or No
-	// back. prefix is never empty.
+	// back. The first prefix is empty: Yes to it claims connections whose
+	// client waits for the target to speak; a protocol that its client begins
+	// answers More.
 	Match(prefix []byte) Verdict
 	// Open reads the client's opening and returns what it wants. user is who
 	// the carrier proved the client to be, the zero User if nobody. Bytes
@@ -43,14 +45,12 @@ var (
 
 var errNotOurs = errors.New("no inbound knows this connection")
 
-// detect asks the inbounds in order about the first bytes. An inbound that
-// needs more holds back those behind it, as the order is the operator's.
+// detect asks the inbounds in order about the first bytes, at first about none:
+// nothing is read before somebody wants to see it. An inbound that needs more
+// holds back those behind it, as the order is the operator's.
 func detect(c *transport.Peeked, inbounds []Inbound) (Inbound, error) {
-	for n := 1; ; {
-		prefix, err := c.Peek(n)
-		if err != nil {
-			return nil, err
-		}
+	var prefix []byte
+	for {
 		more := false
 	ask:
 		for _, in := range inbounds {
@@ -65,6 +65,9 @@ func detect(c *transport.Peeked, inbounds []Inbound) (Inbound, error) {
 		if !more {
 			return nil, errNotOurs
 		}
-		n = len(prefix) + 1
+		var err error
+		if prefix, err = c.Peek(len(prefix) + 1); err != nil {
+			return nil, err
+		}
 	}
 }

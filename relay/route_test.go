@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"context"
 	"io"
 	"os"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"relay/auth"
 	"relay/relay"
 	"relay/transport"
 )
@@ -28,7 +30,7 @@ func TestRoute(t *testing.T) {
 		{[]string{"x", "y", "z"}, "z", "z"},
 		{[]string{"x", "y"}, "z", ""},
 		{[]string{"alpha"}, "alpx", ""},
-		{nil, "z", ""},
+		{nil, "", ""}, // nobody ever could: it ends before a byte
 	} {
 		for _, oneByOne := range []bool{false, true} {
 			inRig(t, func(r *rig) {
@@ -60,6 +62,65 @@ func TestRoute(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// eager claims every connection before its first byte and takes it to one
+// target. Its protocol has no reply.
+type eager struct{ to string }
+
+func (*eager) Name() string               { return "eager" }
+func (*eager) Match([]byte) relay.Verdict { return relay.Yes }
+
+func (e *eager) Open(_ context.Context, _ auth.User, c *transport.Peeked) (transport.Request, error) {
+	to, err := transport.ParseTarget(e.to)
+	return &mute{request{c: c, to: to}}, err
+}
+
+// mute is a request whose client is told nothing.
+type mute struct{ request }
+
+func (m *mute) Accept(_ context.Context, far transport.Conn) (near, newFar transport.Conn, err error) {
+	return m.c, far, nil
+}
+
+// An inbound that claims connections before their first byte has them at once;
+// those in front of it come first, and wait for as many bytes as they need.
+func TestRouteBeforeTheFirstByte(t *testing.T) {
+	const greeting = "220 the target speaks first\r\n"
+	for name, tt := range map[string]struct {
+		ahead []relay.Inbound
+		say   string // before anything can come back
+	}{
+		"alone":         {nil, ""},
+		"behind more":   {[]relay.Inbound{&inbound{word: "go"}}, "x"},
+		"behind a word": {[]relay.Inbound{&inbound{word: "xylophone"}, &inbound{word: "go"}}, "xylox"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRig(t, func(r *rig) {
+				r.set.Listeners[0].Inbounds = append(tt.ahead, &eager{to: targetAddr}, &inbound{word: "never"})
+			}, func(r *rig) {
+				c := r.dial()
+				defer c.Close()
+				_, _ = io.WriteString(c, tt.say[:max(len(tt.say)-1, 0)])
+				synctest.Wait()
+				if got := r.srv.Snapshot().Flows; tt.say != "" && got != 0 {
+					t.Errorf("flows before the verdict: got %d, want 0", got)
+				}
+				_, _ = io.WriteString(c, tt.say[max(len(tt.say)-1, 0):])
+				s, err := r.target.Accept()
+				if err != nil {
+					t.Fatalf("accept at the target: got %v, want nil", err)
+				}
+				defer s.Close()
+				_, _ = io.WriteString(s, greeting)
+				r.say(c, "", greeting)
+				got := make([]byte, len(tt.say))
+				if n, err := io.ReadFull(s, got); err != nil || string(got) != tt.say {
+					t.Errorf("at the target: got %q, %v, want %q", got[:n], err, tt.say)
+				}
+			})
+		})
 	}
 }
 

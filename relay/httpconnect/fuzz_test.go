@@ -39,6 +39,7 @@ func FuzzOpen(f *testing.F) {
 		if len(said) > 64<<10 {
 			return
 		}
+		checkMatch(t, said)
 		_, _ = client.Write(said)
 		_ = client.CloseWrite()
 		w := &written{Conn: &cutReader{Conn: server, first: min(max(0, cut), len(said))}}
@@ -65,6 +66,20 @@ func FuzzOpen(f *testing.F) {
 		up, upErr := io.ReadAll(near)
 		checkOpened(t, said, req.Target(), up, upErr)
 	})
+}
+
+// checkMatch asks about every prefix, the empty one first: a verdict other than
+// More stays, and there is one before the longest method ends.
+func checkMatch(t *testing.T, said []byte) {
+	t.Helper()
+	before := relay.More
+	for n := range min(len(said), longestMethod+2) + 1 {
+		got := new(Inbound).Match(said[:n])
+		if before != relay.More && got != before || (got == relay.More) && n > longestMethod || n == 0 && got != relay.More {
+			t.Fatalf("Match(%q): got %d behind %d, want a verdict that stays", said[:n], got, before)
+		}
+		before = got
+	}
 }
 
 // checkOpened compares what the client said with what reaches the target.

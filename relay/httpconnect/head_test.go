@@ -112,6 +112,7 @@ func TestMatch(t *testing.T) {
 		prefix string
 		want   relay.Verdict
 	}{
+		{"", relay.More},
 		{"C", relay.More},
 		{"CONNECT", relay.More},
 		{"CONNECT ", relay.Yes},

@@ -144,8 +144,8 @@ type oneByte struct{ io.Reader }
 // Read implements io.Reader.
 func (o oneByte) Read(b []byte) (int, error) { return o.Reader.Read(b[:min(1, len(b))]) }
 
-// match: Match is pure, takes no verdict back, and says Yes before the end of
-// the opening at the latest.
+// match: Match is pure, begins with no byte at all, takes no verdict back, and
+// says Yes before the end of the opening at the latest.
 func (k suite) match(t *testing.T) {
 	in := k.fresh()
 	all := []byte(k.o.Bytes + k.o.payload())
@@ -167,7 +167,10 @@ func (k suite) match(t *testing.T) {
 func checkMatch(t *testing.T, in Opener, b []byte) {
 	t.Helper()
 	before := more
-	for n := 1; n <= len(b); n++ {
+	if empty, none := in.Match([]byte{}), in.Match(nil); empty != none {
+		t.Fatalf("Match of an empty prefix: got %d, want %d as for nil", empty, none)
+	}
+	for n := 0; n <= len(b); n++ {
 		prefix := append([]byte(nil), b[:n]...)
 		got := in.Match(prefix)
 		if again := in.Match(prefix); again != got {

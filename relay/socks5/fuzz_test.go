@@ -95,6 +95,9 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		in := &Inbound{Verify: verify, Anonymous: anonymous}
+		if got := in.Match(nil); got != relay.More {
+			t.Errorf("Match of nothing: got %d, want More (%d)", got, relay.More)
+		}
 		if len(said) > 0 && in.Match(said) != in.Match(said[:1]) {
 			t.Errorf("Match: got %d, want %d as for the first byte", in.Match(said), in.Match(said[:1]))
 		}

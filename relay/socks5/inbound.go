@@ -37,7 +37,10 @@ func (*Inbound) Name() string { return "socks5" }
 
 // Match implements relay.Inbound: the version byte decides.
 func (*Inbound) Match(prefix []byte) relay.Verdict {
-	if prefix[0] == version {
+	switch {
+	case len(prefix) == 0:
+		return relay.More
+	case prefix[0] == version:
 		return relay.Yes
 	}
 	return relay.No
