@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/auth"
+	"relay/relay"
 	"relay/relay/policy"
 	"relay/transport"
 )
@@ -168,6 +169,36 @@ func TestRefusedClientGetsItsAnswer(t *testing.T) {
 				if took := time.Since(began); took > time.Second {
 					t.Errorf("refused client is read from for %v, want a second at most", took)
 				}
+				_ = c.Close()
+			})
+		})
+	}
+}
+
+// Where the protocol has no reply, a failed dial is a reset and at once: an
+// orderly end would look like a target with nothing to say.
+func TestRefusedWithoutAReply(t *testing.T) {
+	for name, tt := range map[string]struct {
+		to, say string
+		want    transport.Status
+	}{
+		"dial":              {"203.0.113.5:9", "", transport.DialFailed},
+		"dial, early bytes": {"203.0.113.5:9", "hello", transport.DialFailed},
+		"policy":            {"203.0.113.5:4", "", transport.Denied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRig(t, func(r *rig) {
+				failing(r)
+				r.set.Listeners[0].Inbounds = []relay.Inbound{&eager{to: tt.to}}
+			}, func(r *rig) {
+				began := time.Now()
+				c := r.dial()
+				_, _ = io.WriteString(c, tt.say)
+				r.wantEnd(c, syscall.ECONNRESET)
+				if took := time.Since(began); took != 0 {
+					t.Errorf("reset after %v, want at once", took)
+				}
+				r.wantEnds(map[transport.Status]int64{tt.want: 1})
 				_ = c.Close()
 			})
 		})

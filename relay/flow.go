@@ -31,6 +31,7 @@ type conn struct {
 	place   *list.Element  // in srv.sources; under its lock
 	evicted atomic.Bool    // reset to make room
 	served  bool           // a user's session has begun, or an anonymous one
+	untold  bool           // denied in a protocol that has no reply
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
 }
@@ -131,7 +132,7 @@ func (c *conn) allow() error { return c.near.SetDeadline(time.Now().Add(c.set.li
 // deny tells the client and keeps the reason.
 func (c *conn) deny(req transport.Request, why error) error {
 	_ = c.allow()
-	_ = req.Deny(why)
+	c.untold = errors.Is(req.Deny(why), ErrNoReply)
 	return why
 }
 
@@ -142,8 +143,13 @@ const (
 
 // close ends a connection that was refused. Whoever was told why gets the
 // chance to read it: closing with unread bytes in the socket would reset the
-// connection, and the answer would be lost on its way.
+// connection, and the answer would be lost on its way. Where the protocol has
+// no answer, a reset is the answer.
 func (c *conn) close(why error) {
+	if c.untold {
+		_ = transport.Abort(c.near)
+		return
+	}
 	defer c.near.Close()
 	switch statusOf(why) {
 	case transport.NotOurs, transport.ClientGone, transport.Timeout, transport.Drained:

@@ -43,6 +43,11 @@ var (
 	ErrAuth       = errors.New("not authenticated")
 )
 
+// ErrNoReply is what Deny of a request returns when its protocol has no reply
+// for the client. The flow then resets the connection: an orderly end would
+// look like a target that had nothing to say.
+var ErrNoReply = errors.New("the protocol has no reply")
+
 var errNotOurs = errors.New("no inbound knows this connection")
 
 // detect asks the inbounds in order about the first bytes, at first about none:

@@ -84,6 +84,8 @@ func (m *mute) Accept(_ context.Context, far transport.Conn) (near, newFar trans
 	return m.c, far, nil
 }
 
+func (*mute) Deny(error) error { return relay.ErrNoReply }
+
 // An inbound that claims connections before their first byte has them at once;
 // those in front of it come first, and wait for as many bytes as they need.
 func TestRouteBeforeTheFirstByte(t *testing.T) {

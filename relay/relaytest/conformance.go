@@ -44,7 +44,7 @@ type Samples struct {
 // Opening is an opening that the inbound accepts.
 type Opening struct {
 	Name   string
-	Bytes  string // all that the client says before its payload
+	Bytes  string // all that the client says before its payload; may be nothing
 	Target string
 	User   string // who is proved by it; "" is anonymous
 	Reply  string // all that the client has been told when Accept has returned
@@ -58,7 +58,8 @@ type Opening struct {
 	Framed  bool
 }
 
-// Denial is a reason for Deny and the exact reply.
+// Denial is a reason for Deny and the exact reply. The reply is "" where the
+// protocol has none: Deny writes nothing then, and returns an error to say so.
 type Denial struct {
 	Reason error
 	Reply  string
@@ -86,6 +87,9 @@ func Inbound(t *testing.T, fresh func() Opener, s Samples) {
 			k := suite{fresh: fresh, secret: s.Secret, o: o}
 			t.Run("match", k.match)
 			t.Run("whole", k.whole)
+			if o.Bytes == "" {
+				t.Run("silent", k.silent)
+			}
 			t.Run("bytewise", k.bytewise)
 			t.Run("split", k.split)
 			t.Run("half-close", k.halfClose)

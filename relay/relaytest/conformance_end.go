@@ -136,8 +136,8 @@ func (k suite) cancel(t *testing.T) {
 	})
 }
 
-// deny: every reason has its reply, in one write, and the connection stays open
-// for its owner.
+// deny: every reason has its reply, in one write, or none where the protocol
+// has no reply; the connection stays open for its owner.
 func (k suite) deny(t *testing.T, denials []Denial) {
 	if len(denials) == 0 {
 		t.Fatal("denials: got 0, want the sentinels of auth and relay/policy")
@@ -153,10 +153,10 @@ func (k suite) deny(t *testing.T, denials []Denial) {
 					return
 				}
 				before := len(s.raw.writes)
-				if err := s.req.Deny(reason); err != nil {
-					t.Errorf("Deny(%v): got %v, want nil", reason, err)
-				}
-				if got := s.raw.writes[before:]; len(got) != 1 || got[0] != d.Reply {
+				s.denied(reason, d.Reply)
+				if got := s.raw.writes[before:]; d.Reply == "" && len(got) > 0 {
+					t.Errorf("Deny(%v): got writes %q, want none", reason, got)
+				} else if d.Reply != "" && (len(got) != 1 || got[0] != d.Reply) {
 					t.Errorf("Deny(%v): got writes %q, want one of %q", reason, got, d.Reply)
 				}
 				if s.raw.closed {
@@ -166,6 +166,14 @@ func (k suite) deny(t *testing.T, denials []Denial) {
 		}
 	}
 	k.denySlowly(t, denials[0])
+}
+
+// denied calls Deny: it works, or says that there is no reply.
+func (s *session) denied(reason error, reply string) {
+	s.t.Helper()
+	if err := s.req.Deny(reason); (err == nil) == (reply == "") {
+		s.t.Errorf("Deny(%v): got %v, want an error only where there is no reply", reason, err)
+	}
 }
 
 // denySlowly denies a client that reads one byte at a time.
@@ -179,8 +187,8 @@ func (k suite) denySlowly(t *testing.T, d Denial) {
 			<-s.opened
 			if s.err != nil {
 				t.Errorf("Open: got %v, want a request", s.err)
-			} else if err := s.req.Deny(d.Reason); err != nil {
-				t.Errorf("Deny(%v): got %v, want nil", d.Reason, err)
+			} else {
+				s.denied(d.Reason, d.Reply)
 			}
 			_ = s.raw.Conn.CloseWrite()
 		}()

@@ -4,6 +4,7 @@ import (
 	"io"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // whole: the opening in one write, then payload both ways.
@@ -21,6 +22,24 @@ func (k suite) whole(t *testing.T) {
 		if s.raw.closed {
 			t.Error("connection: got closed by the inbound, want open")
 		}
+	})
+}
+
+// silent: where there is no opening, a client that says nothing hears the target
+// at once.
+func (k suite) silent(t *testing.T) {
+	k.bubble(t, 0, func(s *session) {
+		s.open()
+		near := s.accepted()
+		if near == nil {
+			return
+		}
+		s.down(near)
+		if took := time.Since(s.began); took != 0 {
+			t.Errorf("target heard after %v, want at once", took)
+		}
+		s.say(k.o.payload())
+		s.up(near, k.o.Up+k.o.payload())
 	})
 }
 
