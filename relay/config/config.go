@@ -82,6 +82,10 @@ type Admin struct {
 type Table struct {
 	Name    string
 	Options any
+	// Agree, if not nil, is called after Check, on the same occasions. It
+	// checks what the options and the rest of the file say together; its keys
+	// are those of the whole file, such as "listen[0].anonymous".
+	Agree func(c *Config, fault func(key, problem, hint string))
 }
 
 // Default returns the config of an empty file. The state folder is the first

@@ -142,15 +142,22 @@ func (d *decoder) config(c *Config, tables []Table, tree map[string]any, places 
 func (d *decoder) checks(c *Config, tables []Table, tree map[string]any, places *place, inbounds []string) {
 	d.listeners(c, places, inbounds)
 	for _, t := range []Table{
-		{"egress", &c.Egress}, {"dns", &c.DNS}, {"limits", &c.Limits}, {"log", &c.Log}, {"admin", &c.Admin},
+		{Name: "egress", Options: &c.Egress}, {Name: "dns", Options: &c.DNS}, {Name: "limits", Options: &c.Limits},
+		{Name: "log", Options: &c.Log}, {Name: "admin", Options: &c.Admin},
 	} {
 		d.check(t, places.at(t.Name))
 	}
 	for _, t := range tables {
+		at := namedBy(c.Listen, places.at("listen"), t.Name)
 		if _, ok := tree[t.Name]; ok {
-			d.check(t, places.at(t.Name))
-		} else if at := namedBy(c.Listen, places.at("listen"), t.Name); at != nil {
-			d.check(t, at)
+			at = places.at(t.Name)
+		}
+		if at == nil {
+			continue
+		}
+		d.check(t, at)
+		if t.Agree != nil {
+			t.Agree(c, d.anywhere(places, at))
 		}
 	}
 }
@@ -184,6 +191,20 @@ func (d *decoder) relative(table string, at *place) func(key, problem, hint stri
 		}
 		if !d.spoiled(full) {
 			d.add(at.find(key).line, full, problem, hint)
+		}
+	}
+}
+
+// anywhere returns the fault function of Agree: keys are those of the file, and
+// the fault of one that is not in it stands at the given place.
+func (d *decoder) anywhere(file, at *place) func(key, problem, hint string) {
+	return func(key, problem, hint string) {
+		where := file.find(key)
+		if where == file {
+			where = at
+		}
+		if !d.spoiled(key) {
+			d.add(where.line, key, problem, hint)
 		}
 	}
 }

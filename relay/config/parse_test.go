@@ -92,7 +92,7 @@ func (m *mtproto) Check(fault func(key, problem, hint string)) {
 }
 
 func tables() []Table {
-	return []Table{{"cover", &cover{Port: 8080}}, {"upstream", &[]upstream{}}, {"mtproto", &mtproto{}}}
+	return []Table{{Name: "cover", Options: &cover{Port: 8080}}, {Name: "upstream", Options: &[]upstream{}}, {Name: "mtproto", Options: &mtproto{}}}
 }
 
 // faultsOf parses src and returns its faults, one a line.
@@ -292,6 +292,35 @@ func TestFaults(t *testing.T) {
 			got := faultsOf(t, tt.src)
 			if len(got) != 1 || !strings.HasPrefix(got[0], tt.want) {
 				t.Errorf("got %s, want one fault %s", strings.Join(got, "\n"), tt.want)
+			}
+		})
+	}
+}
+
+// Agree is asked when the table is written or named, after what could not be
+// read is known, and its keys find their lines in the whole file.
+func TestAgree(t *testing.T) {
+	const listen = "[[listen]]\naddress = \"127.0.0.1:1\"\ninbounds = [\"web\"]\n"
+	for _, tt := range []struct {
+		name, src, key string
+		want           string // "" for no fault
+	}{
+		{"not used", "state = \"/s\"\n", "web.port", ""},
+		{"named", listen, "web.port", "r:3: web.port: wrong (mend it)"},
+		{"written", "\n[web]\nport = 2\n", "web.port", "r:3: web.port: wrong (mend it)"},
+		{"written without the key", "\n[web]\n", "web.port", "r:2: web.port: wrong (mend it)"},
+		{"elsewhere", listen + "[web]\n", "listen[0].address", "r:2: listen[0].address: wrong (mend it)"},
+		{"told already", "\n[web]\nport = \"x\"\n", "web.port", "r:3: web.port: want an integer, got a string"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, faults := Parse("r", []byte(tt.src), []string{"web"}, []Table{{
+				Name: "web", Options: new(struct {
+					Port int `toml:"port"`
+				}),
+				Agree: func(c *Config, fault func(key, problem, hint string)) { fault(tt.key, "wrong", "mend it") },
+			}})
+			if got := faults.Error(); !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" || len(faults) > 1 {
+				t.Errorf("faults: got %q, want %q", got, tt.want)
 			}
 		})
 	}

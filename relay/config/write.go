@@ -30,7 +30,7 @@ func (c *Config) Write(w io.Writer, tables []Table) error {
 	for _, f := range fieldsOf(root.Type()) {
 		v := root.FieldByIndex(f.index)
 		if v.Kind() != reflect.String {
-			later = append(later, Table{f.name, v.Addr().Interface()})
+			later = append(later, Table{Name: f.name, Options: v.Addr().Interface()})
 			continue
 		}
 		if err := writeKey(b, f.name, v); err != nil {

@@ -77,7 +77,7 @@ func TestWriteHidesSecrets(t *testing.T) {
 	opts.Plain, opts.Pointer, opts.List, opts.Map = s, &s, []secret{s}, map[string]secret{"a b": s}
 	opts.Any, opts.Inner.S, opts.Hidden = []any{s}, s, hidden{"hunter2"}
 	var b bytes.Buffer
-	if err := Default().Write(&b, []Table{{"part", &opts}, {"parts", &[]upstream{{Link: s}}}}); err != nil {
+	if err := Default().Write(&b, []Table{{Name: "part", Options: &opts}, {Name: "parts", Options: &[]upstream{{Link: s}}}}); err != nil {
 		t.Fatal(err)
 	}
 	_, got, _ := strings.Cut(b.String(), "[part]\n")
@@ -122,10 +122,10 @@ func TestWriteKinds(t *testing.T) {
 	back := opts
 	back.U = 0
 	var b bytes.Buffer
-	if err := Default().Write(&b, []Table{{"part", &opts}}); err != nil {
+	if err := Default().Write(&b, []Table{{Name: "part", Options: &opts}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, faults := Parse("r", b.Bytes(), nil, []Table{{"part", &back}}); faults != nil {
+	if _, faults := Parse("r", b.Bytes(), nil, []Table{{Name: "part", Options: &back}}); faults != nil {
 		t.Fatalf("%v in:\n%s", faults, b.Bytes())
 	}
 	opts.Map["\x7f\n"] = "\ufffd\x00"
@@ -138,7 +138,7 @@ func TestWriteErrors(t *testing.T) {
 	for _, bad := range []any{nil, cover{}, &struct {
 		C chan int `toml:"c"`
 	}{}} {
-		if err := Default().Write(&bytes.Buffer{}, []Table{{"part", bad}}); err == nil {
+		if err := Default().Write(&bytes.Buffer{}, []Table{{Name: "part", Options: bad}}); err == nil {
 			t.Errorf("%T: got no error", bad)
 		}
 	}
