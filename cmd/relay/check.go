@@ -23,11 +23,12 @@ Example:
 
 // Run checks a file.
 func (c *checkCmd) Run(s streams) error {
-	cfg, err := config.Load(c.File, inboundNames(), tables())
+	tabs := tables()
+	cfg, err := config.Load(c.File, inboundNames(), tabs)
 	if err != nil {
 		return err
 	}
-	for _, f := range partFindings(cfg) {
+	for _, f := range partFindings(cfg, tabs) {
 		fmt.Fprintf(s.out, "warning: %s\n", f)
 	}
 	fmt.Fprintf(s.out, "%s is valid.\n", c.File)

@@ -44,12 +44,12 @@ func (c *doctorCmd) Run(s streams) error {
 		}
 		fmt.Fprintf(s.out, word+format+"\n", args...)
 	}
-	cfg, _, err := c.load()
+	cfg, tabs, err := c.load()
 	if err != nil {
 		return err
 	}
 	say(true, "configuration is valid")
-	for _, f := range partFindings(cfg) {
+	for _, f := range partFindings(cfg, tabs) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
 	}
 	cl, err := admin.Dial(cfg.State)
@@ -156,7 +156,7 @@ func bindable(address string) error {
 }
 
 // partFindings asks every part about the listeners that it is on.
-func partFindings(cfg *config.Config) []finding {
+func partFindings(cfg *config.Config, tabs []config.Table) []finding {
 	var out []finding
 	for _, l := range cfg.Listen {
 		seen := make(map[finding]bool)
@@ -165,7 +165,7 @@ func partFindings(cfg *config.Config) []finding {
 				if p.name != word || p.doctor == nil {
 					continue
 				}
-				for _, f := range p.doctor(l) {
+				for _, f := range p.doctor(cfg, l, optionsOf(p.name, tabs)) {
 					if !seen[f] {
 						seen[f] = true
 						out = append(out, f)
@@ -178,7 +178,7 @@ func partFindings(cfg *config.Config) []finding {
 }
 
 // clearTextOnPublic warns of SOCKS5 and HTTP beyond this machine.
-func clearTextOnPublic(l config.Listen) []finding {
+func clearTextOnPublic(_ *config.Config, l config.Listen, _ any) []finding {
 	ap, ok := listenAddr(l.Address)
 	if !ok || ap.Addr().IsLoopback() {
 		return nil

@@ -94,7 +94,7 @@ func (c *quickstartCmd) config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := config.Listen{Address: address.String(), Inbounds: inboundNames()}
+	l := config.Listen{Address: address.String(), Inbounds: linkedInbounds()}
 	if c.Anonymous {
 		if !address.Addr().IsLoopback() {
 			return nil, usagef("--anonymous on %s would serve everyone who finds it: leave it out, or write a configuration with anonymous = \"public\"", address.Addr())

@@ -350,7 +350,7 @@ func showUser(s streams, u admin.UserLinks, asJSON bool) error {
 	}
 	b.WriteString("\n")
 	if len(u.Links) == 0 {
-		b.WriteString("\nNo links: the configuration has no listener. Name it with --config FILE.\n")
+		b.WriteString("\nNo links: the configuration has no listener for users. Name it with --config FILE.\n")
 	}
 	for _, l := range u.Links {
 		fmt.Fprintf(&b, "\n%s, %s:\n  %s\n", l.Protocol, l.Note, l.URL)

@@ -7,6 +7,7 @@ import (
 	"relay/auth"
 	"relay/relay"
 	"relay/relay/config"
+	"relay/relay/forward"
 	"relay/relay/httpconnect"
 	"relay/relay/socks5"
 )
@@ -15,16 +16,20 @@ import (
 // only list of parts: configuration, ready lines, links and doctor walk it.
 type part struct {
 	name    string // the word in [[listen]] inbounds and in ready lines
-	label   string // the auth label of its credentials; also the key of --only
+	label   string // the auth label of its credentials; also the key of --only; empty: it has none
 	scheme  string // of the URL in the ready line
 	options func() any
+	agree   func(options any, c *config.Config, fault faultFunc) // see config.Table
 	inbound func(e env, options any) relay.Inbound
-	links   func(a access) []link
-	doctor  func(l config.Listen) []finding
+	links   func(a access) []link // nil: nothing to give to a user
+	doctor  func(cfg *config.Config, l config.Listen, options any) []finding
 }
+
+type faultFunc = func(key, problem, hint string)
 
 // env is what an inbound gets from its listener.
 type env struct {
+	address   string // as configured
 	anonymous bool
 	verify    func(label string) verifier
 }
@@ -60,6 +65,16 @@ var parts = []part{
 		links:  httpLinks,
 		doctor: clearTextOnPublic,
 	},
+	{
+		name: "forward", scheme: "tcp",
+		options: func() any { return new(forward.Options) },
+		agree:   forwardAgrees,
+		inbound: func(e env, options any) relay.Inbound {
+			to, _ := options.(*forward.Options).For(e.address)
+			return &forward.Inbound{Target: to}
+		},
+		doctor: forwardFindings,
+	},
 }
 
 // inboundNames are the words for [[listen]] inbounds.
@@ -71,11 +86,24 @@ func inboundNames() []string {
 	return out
 }
 
+// linkedInbounds are those that users have links to.
+func linkedInbounds() []string {
+	var out []string
+	for _, p := range parts {
+		if p.links != nil {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
 // labels are the auth labels in use.
 func labels() []string {
 	var out []string
 	for _, p := range parts {
-		out = append(out, p.label)
+		if p.label != "" {
+			out = append(out, p.label)
+		}
 	}
 	return out
 }
@@ -84,16 +112,32 @@ func labels() []string {
 func tables() []config.Table {
 	var out []config.Table
 	for _, p := range parts {
-		if p.options != nil {
-			out = append(out, config.Table{Name: p.name, Options: p.options()})
+		if p.options == nil {
+			continue
 		}
+		t := config.Table{Name: p.name, Options: p.options()}
+		if p.agree != nil {
+			t.Agree = func(c *config.Config, fault faultFunc) { p.agree(t.Options, c, fault) }
+		}
+		out = append(out, t)
 	}
 	return out
+}
+
+// optionsOf returns the options of a part among tables; nil if it has none.
+func optionsOf(name string, tabs []config.Table) any {
+	for _, t := range tabs {
+		if t.Name == name {
+			return t.Options
+		}
+	}
+	return nil
 }
 
 // inbounds makes the inbounds of a listener.
 func inbounds(l config.Listen, tabs []config.Table, users *auth.Users) []relay.Inbound {
 	e := env{
+		address:   l.Address,
 		anonymous: l.Anonymous != "",
 		verify: func(label string) verifier {
 			return func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error) {
@@ -104,16 +148,9 @@ func inbounds(l config.Listen, tabs []config.Table, users *auth.Users) []relay.I
 	var out []relay.Inbound
 	for _, word := range l.Inbounds {
 		for _, p := range parts {
-			if p.name != word {
-				continue
+			if p.name == word {
+				out = append(out, p.inbound(e, optionsOf(p.name, tabs)))
 			}
-			var options any
-			for _, t := range tabs {
-				if t.Name == p.name {
-					options = t.Options
-				}
-			}
-			out = append(out, p.inbound(e, options))
 		}
 	}
 	return out
