@@ -4,6 +4,8 @@ GO        ?= go
 # Every fuzz target runs this long; a count such as 50000x works too.
 FUZZTIME  ?= 5s
 BENCH     ?= .
+# Flags of the comparison with other proxies: -h lists them.
+BENCHFLAGS ?=
 # The largest stripped binary that "make size" accepts, in bytes.
 SIZE_MAX  ?= 12000000
 # Other systems than the one we build on: everything must compile there.
@@ -18,18 +20,18 @@ BUILDVCS  := $(shell git rev-parse --quiet --verify HEAD >/dev/null 2>&1 && echo
 
 # The steps of "make test" run one after the other, in the order written.
 .NOTPARALLEL:
-.PHONY: help build test test-deps test-go lint cross fuzz interop size deploy-check bench soak clean
+.PHONY: help build test test-deps test-go lint cross fuzz interop bench-check size deploy-check bench microbench soak clean
 
 help: ## list the targets
 	@echo 'Targets:'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Settings: FUZZTIME=$(FUZZTIME) BENCH=$(BENCH) SIZE_MAX=$(SIZE_MAX) INSTALL=$(INSTALL)'
+	@echo 'Settings: FUZZTIME=$(FUZZTIME) BENCH=$(BENCH) BENCHFLAGS=$(BENCHFLAGS) SIZE_MAX=$(SIZE_MAX) INSTALL=$(INSTALL)'
 
 build: ## build the static binary, bin/relay
 	@echo '== build: $(BIN)'
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o $(BIN) ./cmd/relay
 
-test: test-deps lint cross test-go fuzz interop size deploy-check ## every test: the steps below, in order
+test: test-deps lint cross test-go fuzz interop bench-check size deploy-check ## every test: the steps below, in order
 	@echo '== test: all steps passed'
 
 test-deps: ## programs the tests need; installs them as root on Debian
@@ -91,6 +93,10 @@ interop: ## test against other people's programs (nested modules)
 	[ $$n -gt 0 ] || { echo 'interop: found no nested module'; exit 1; }; \
 	echo "interop: $$n modules passed"
 
+bench-check: ## vet and test the comparison with other proxies, without running it
+	@echo '== bench-check: relay/bench'
+	cd relay/bench && $(GO) vet ./... && $(GO) test -count=1 ./...
+
 size: build ## show the size of the binary; fails above SIZE_MAX bytes
 	@echo '== size: $(BIN)'
 	@size=$$(wc -c <$(BIN)); \
@@ -101,8 +107,12 @@ deploy-check: build ## units, scripts and sample config under deploy/
 	@echo '== deploy-check: units, scripts, sample config'
 	@deploy/check $(BIN)
 
-bench: ## benchmarks, with allocations
-	@echo '== bench: $(BENCH)'
+bench: build ## compare with other proxies on loopback, half an hour; see relay/bench
+	@echo '== bench: Relay and other proxies'
+	cd relay/bench && $(GO) run . -relay ../../$(BIN) $(BENCHFLAGS)
+
+microbench: ## go test's benchmarks that match BENCH, with allocations
+	@echo '== microbench: $(BENCH)'
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 soak: ## long run under load, up to 20 minutes; not part of test
