@@ -87,7 +87,7 @@ func (c *conn) connect(req transport.Request) error {
 		return c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
 	}
 	c.served = true
-	far, err := c.set.dialer.DialStream(ctx, req.Target(), nil)
+	far, err := c.dial(ctx, req.Target())
 	if err != nil {
 		sess.End()
 		return c.deny(req, dialError{orCause(ctx, err)})
@@ -118,6 +118,29 @@ func (c *conn) connect(req transport.Request) error {
 	return nil
 }
 
+// dial connects to the target: from where the client is, if that is known
+// without waiting for anything but the target itself.
+func (c *conn) dial(ctx context.Context, to transport.Target) (transport.Conn, error) {
+	if d, ok := c.set.dialer.(transport.DirectDialer); ok {
+		hop, known, err := d.Direct(to)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			if far, ok, err := splice.Dial(ctx, c.raw, hop.Addr, hop.Timeout); ok {
+				if err != nil && !errors.Is(err, net.ErrClosed) {
+					err = d.Failed(err)
+				}
+				return far, err
+			}
+		}
+	}
+	if err := transport.MayWait(c.raw); err != nil {
+		return nil, err
+	}
+	return c.set.dialer.DialStream(ctx, to, nil)
+}
+
 // orCause is err, or why ctx ended if that is behind it.
 func orCause(ctx context.Context, err error) error {
 	if why := context.Cause(ctx); why != nil {
@@ -146,16 +169,16 @@ const (
 // connection, and the answer would be lost on its way. Where the protocol has
 // no answer, a reset is the answer.
 func (c *conn) close(why error) {
-	if c.untold {
+	if c.untold || errors.Is(why, errEvicted) || errors.Is(why, errDrained) {
 		_ = transport.Abort(c.near)
 		return
 	}
 	defer c.near.Close()
 	switch statusOf(why) {
-	case transport.NotOurs, transport.ClientGone, transport.Timeout, transport.Drained:
+	case transport.NotOurs, transport.ClientGone, transport.Timeout:
 		return // nobody was told anything
 	}
-	if c.inbound == "" || errors.Is(why, errEvicted) {
+	if c.inbound == "" {
 		return
 	}
 	if c.near.CloseWrite() != nil || c.near.SetDeadline(time.Now().Add(lingerTime)) != nil {

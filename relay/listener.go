@@ -14,18 +14,36 @@ import (
 	"relay/transport"
 )
 
-// listener is one accept loop.
+// listener accepts connections: on a reactor of the splice core where there is
+// one for it, in a loop of its own elsewhere.
 type listener struct {
 	srv   *Server
 	ln    net.Listener
+	stop  func()        // ends accepting on the reactor; nil: there is a loop
 	done  chan struct{} // closed by close
 	once  sync.Once
 	route atomic.Pointer[route]
+
+	wait   time.Duration // after the last error; only for whoever accepts
+	warned time.Time
 }
 
-// close ends the accept loop, even one that waits out an error.
+// start begins to accept.
+func (l *listener) start() {
+	stop, ok := l.srv.splice.Serve(l.ln, l)
+	if ok {
+		l.stop = stop
+		return
+	}
+	l.srv.serving.Go(l.accept)
+}
+
+// close ends accepting, even in a loop that waits out an error.
 func (l *listener) close() {
 	l.once.Do(func() {
+		if l.stop != nil {
+			l.stop()
+		}
 		_ = l.ln.Close()
 		close(l.done)
 	})
@@ -43,33 +61,36 @@ const (
 	warnEvery    = 10 * time.Second
 )
 
-// accept runs until the listener is closed. An error that does not close it,
-// such as too many open files, is waited out: the loop never spins. Nor does
-// the log: at the limit of descriptors accepting fails and works in turns.
+// accept runs until the listener is closed.
 func (l *listener) accept() {
-	var wait time.Duration
-	var warned time.Time
 	for {
 		raw, err := l.ln.Accept()
 		if err == nil {
-			wait = 0
+			l.wait = 0
 			l.handle(raw)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		wait = min(max(2*wait, firstBackOff), mostBackOff)
-		if now := time.Now(); warned.IsZero() || now.Sub(warned) >= warnEvery {
-			warned = now
-			l.srv.log.Warn("accept", "listener", l.ln.Addr(), "error", acceptCause(err), "retry", wait)
-		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(l.Failed(err)):
 		case <-l.done:
 			return
 		}
 	}
+}
+
+// Failed implements splice.Acceptor: an error that does not close the listener,
+// such as too many open files, is waited out, so that accepting never spins. Nor
+// does the log: at the limit of descriptors accepting fails and works in turns.
+func (l *listener) Failed(err error) time.Duration {
+	l.wait = min(max(2*l.wait, firstBackOff), mostBackOff)
+	if now := time.Now(); l.warned.IsZero() || now.Sub(l.warned) >= warnEvery {
+		l.warned = now
+		l.srv.log.Warn("accept", "listener", l.ln.Addr(), "error", acceptCause(err), "retry", l.wait)
+	}
+	return l.wait
 }
 
 // acceptCause leaves out the address that net puts into its errors.
@@ -81,39 +102,62 @@ func acceptCause(err error) error {
 	return err
 }
 
-// handle counts a connection and gives it a goroutine, or resets it: a reset
-// costs both sides least, and lets a real client try again at once.
+// handle gives a connection from the loop a goroutine.
 func (l *listener) handle(raw net.Conn) {
-	r := l.route.Load()
-	s := l.srv
 	tc, ok := raw.(transport.Conn)
 	if !ok {
 		_ = raw.Close()
 		return
 	}
+	c, r := l.admit(tc)
+	if c == nil {
+		return
+	}
+	select {
+	case l.srv.openings <- opening{c, r.inbounds}:
+	default:
+		go l.srv.serve(opening{c, r.inbounds})
+	}
+}
+
+// Admit implements splice.Acceptor.
+func (l *listener) Admit(raw transport.Conn) (serve func(), eager bool) {
+	l.wait = 0
+	c, r := l.admit(raw)
+	if c == nil {
+		return nil, false
+	}
+	_ = raw.SetDeadline(c.began.Add(c.set.limits.Handshake))
+	return func() {
+		c.serve(r.inbounds)
+		l.srv.opened(c)
+	}, claimsSilent(r.inbounds)
+}
+
+// admit counts a connection, or resets it: a reset costs both sides least, and
+// lets a real client try again at once.
+func (l *listener) admit(tc transport.Conn) (*conn, *route) {
+	r := l.route.Load()
+	s := l.srv
 	c := &conn{srv: s, set: r.set, raw: tc, near: tc, source: transport.Source(tc), began: time.Now()}
 	if !s.sources.enter(c) {
 		s.refuse(tc)
-		return
+		return nil, nil
 	}
 	c.counted = true
 	if !s.reserve(c, r.set.limits.Connections) {
 		c.authenticated()
 		s.refuse(tc)
-		return
+		return nil, nil
 	}
 	if !s.begin(c) {
 		c.authenticated()
 		s.live.Add(-1)
 		s.stats.end(transport.Drained)
 		_ = tc.Close()
-		return
+		return nil, nil
 	}
-	select {
-	case s.openings <- opening{c, r.inbounds}:
-	default:
-		go s.serve(opening{c, r.inbounds})
-	}
+	return c, r
 }
 
 // opening is a connection for the next goroutine that is free.

@@ -76,3 +76,13 @@ func detect(c *transport.Peeked, inbounds []Inbound) (Inbound, error) {
 		}
 	}
 }
+
+// claimsSilent reports whether the route decides without a byte.
+func claimsSilent(inbounds []Inbound) bool {
+	for _, in := range inbounds {
+		if v := in.Match(nil); v != No {
+			return v == Yes
+		}
+	}
+	return true
+}

@@ -92,6 +92,10 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[string]*listener // by configured address
 	order     []string
+
+	// Apart from mu, under which listeners are closed: that waits for whoever
+	// admits a connection.
+	admission sync.Mutex
 	opening   map[*conn]struct{} // not yet with the splice core
 	stopped   bool
 	serving   sync.WaitGroup
@@ -117,7 +121,7 @@ func New(o Options) *Server {
 func (s *Server) Apply(set Settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped {
+	if s.isStopped() {
 		return errDrained
 	}
 	fresh, err := s.openNew(set)
@@ -143,7 +147,7 @@ func (s *Server) Apply(set Settings) error {
 	}
 	s.noteOwn(set.Public)
 	for _, l := range fresh {
-		s.serving.Go(l.accept)
+		l.start()
 	}
 	return nil
 }
@@ -215,7 +219,9 @@ func (s *Server) noteOwn(public []netip.AddrPort) {
 // ctx ends first, what is left is cut. It returns how many flows that were.
 func (s *Server) Shutdown(ctx context.Context) int {
 	s.mu.Lock()
+	s.admission.Lock()
 	s.stopped = true
+	s.admission.Unlock()
 	for _, l := range s.listeners {
 		l.close()
 	}
@@ -230,11 +236,11 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	case <-opened:
 	case <-ctx.Done():
 		s.cancel(errDrained)
-		s.mu.Lock()
+		s.admission.Lock()
 		for c := range s.opening {
-			_ = c.raw.Close()
+			transport.Interrupt(c.raw)
 		}
-		s.mu.Unlock()
+		s.admission.Unlock()
 		<-opened
 	}
 	left := s.splice.Drain(ctx)
@@ -255,10 +261,16 @@ func (s *Server) reserve(c *conn, limit int) bool {
 	return false
 }
 
+func (s *Server) isStopped() bool {
+	s.admission.Lock()
+	defer s.admission.Unlock()
+	return s.stopped
+}
+
 // begin registers an accepted connection; false says that the relay stops.
 func (s *Server) begin(c *conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.admission.Lock()
+	defer s.admission.Unlock()
 	if s.stopped {
 		return false
 	}
@@ -271,16 +283,16 @@ func (s *Server) begin(c *conn) bool {
 // Shutdown must not touch it any more, and c, which lives as long as the flow,
 // must not keep its layers in memory.
 func (s *Server) handOver(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.admission.Lock()
+	defer s.admission.Unlock()
 	delete(s.opening, c)
 	c.near, c.raw = nil, nil
 }
 
 // opened is the end of the goroutine that served an opening.
 func (s *Server) opened(c *conn) {
-	s.mu.Lock()
+	s.admission.Lock()
 	delete(s.opening, c)
-	s.mu.Unlock()
+	s.admission.Unlock()
 	s.serving.Done()
 }

@@ -179,7 +179,7 @@ func TestShutdownCuts(t *testing.T) {
 		}
 		r.wantEnd(client, syscall.ECONNRESET)
 		r.wantEnd(server, syscall.ECONNRESET)
-		r.wantEnd(silent, io.EOF)
+		r.wantEnd(silent, syscall.ECONNRESET)
 		r.wantEnds(map[transport.Status]int64{transport.Drained: 4, transport.AuthFailed: 1})
 		for _, c := range []transport.Conn{client, server, silent, asking, dialling, refused} {
 			_ = c.Close()

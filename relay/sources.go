@@ -64,7 +64,7 @@ func (s *sources) forget(c *conn) {
 	}
 }
 
-// evict resets the connection that has waited longest without proving
+// evict ends the connection that has waited longest without proving
 // anything, unless that is c, and reports whether there was one. When a flood
 // from many sources has taken every place, this is what lets others in: whoever
 // means it is through the opening in a few round trips, long before a place
@@ -80,6 +80,6 @@ func (s *sources) evict(c *conn) bool {
 	s.forget(old)
 	old.evicted.Store(true)
 	// Under mu: once it has left, raw is not ours to touch.
-	_ = transport.Abort(old.raw)
+	transport.Interrupt(old.raw)
 	return true
 }

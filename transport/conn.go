@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
+	"time"
 
 	"relay/auth"
 )
@@ -21,6 +23,24 @@ type Dialer interface {
 	// with the request where the protocol allows, and is written first where
 	// it does not. The caller closes the Conn.
 	DialStream(ctx context.Context, to Target, early []byte) (Conn, error)
+}
+
+// DirectDialer is a Dialer that may know at once where a stream would go, for
+// callers that can connect by themselves.
+type DirectDialer interface {
+	Dialer
+	// Direct returns the only address that DialStream would connect to. known
+	// is false when that takes a name server, or more than connecting. The
+	// error is the one of DialStream.
+	Direct(to Target) (hop Hop, known bool, err error)
+	// Failed turns an error of connecting into the one of DialStream.
+	Failed(err error) error
+}
+
+// Hop is where to connect.
+type Hop struct {
+	Addr    netip.AddrPort
+	Timeout time.Duration
 }
 
 // Request is what a client wants, as its inbound understood it. Exactly one of
@@ -51,6 +71,34 @@ type Detachable interface {
 // It returns nil at the end of the stream too: the Read that follows tells.
 type ReadWaiter interface {
 	WaitRead() error
+}
+
+// MayWait tells a connection that whoever serves it is about to wait for other
+// things: a disk, a name server, a clock. Some connections are served by code
+// that shares a thread with others, and move out of their way here. It is cheap
+// where nothing has to be done. After an error the connection is of no more use.
+func MayWait(c Conn) error {
+	for {
+		switch v := c.(type) {
+		case interface{ MayWait() error }:
+			return v.MayWait()
+		case interface{ Below() Conn }:
+			c = v.Below()
+		default:
+			return nil
+		}
+	}
+}
+
+// Interrupt makes whoever serves c give up: what it waits for on c, and whatever
+// it tries afterwards, fails with net.ErrClosed; the peer may see a reset already.
+// It is for others than the one who serves c and closes it.
+func Interrupt(c Conn) {
+	if i, ok := c.(interface{ Interrupt() }); ok {
+		i.Interrupt()
+		return
+	}
+	_ = Abort(c)
 }
 
 // ErrTooLong says that a peer's opening is longer than the limit for it.

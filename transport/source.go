@@ -7,6 +7,9 @@ import (
 
 // Source is the client's address of a connection; invalid if it has none.
 func Source(c net.Conn) netip.Addr {
+	if s, ok := c.(interface{ Source() netip.Addr }); ok {
+		return s.Source()
+	}
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		return a.AddrPort().Addr().Unmap().WithZone("")
 	}

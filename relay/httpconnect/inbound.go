@@ -83,6 +83,9 @@ func (in *Inbound) authenticate(ctx context.Context, carrier auth.User, c *trans
 		return carrier, nil
 	}
 	if ok {
+		if err := transport.MayWait(c); err != nil {
+			return auth.User{}, err
+		}
 		u, err := in.Verify(ctx, transport.Source(c), name, password)
 		if err == nil && !u.IsAnonymous() && (carrier.IsAnonymous() || carrier.ID == u.ID) {
 			return u, nil

@@ -55,7 +55,7 @@ type Egress struct {
 	connect func(ctx context.Context, to netip.AddrPort) (transport.Conn, error)
 }
 
-var _ transport.Dialer = (*Egress)(nil)
+var _ transport.DirectDialer = (*Egress)(nil)
 
 // New returns an Egress, or the first fault of the configuration.
 func New(o Options) (*Egress, error) {
@@ -171,6 +171,21 @@ func (e *Egress) DialStream(ctx context.Context, to transport.Target, early []by
 	}
 	return c, nil
 }
+
+// Direct implements transport.DirectDialer: known for literal addresses, unless a
+// source address is configured.
+func (e *Egress) Direct(to transport.Target) (hop transport.Hop, known bool, err error) {
+	if to.IsName() || e.source4.IsValid() || e.source6.IsValid() {
+		return transport.Hop{}, false, nil
+	}
+	if err := e.Check(to); err != nil {
+		return transport.Hop{}, false, err
+	}
+	return transport.Hop{Addr: netip.AddrPortFrom(to.Addr(), to.Port()), Timeout: e.timeout}, true, nil
+}
+
+// Failed implements transport.DirectDialer.
+func (e *Egress) Failed(err error) error { return failure("dial", err) }
 
 func (e *Egress) writeEarly(c transport.Conn, early []byte) error {
 	if len(early) <= unhurried {

@@ -107,6 +107,9 @@ func (in *Inbound) authenticate(ctx context.Context, c *transport.Peeked, carrie
 	if n == 0 {
 		return fail(relay.ErrBadRequest)
 	}
+	if err := transport.MayWait(c); err != nil {
+		return auth.User{}, fmt.Errorf("socks5: authentication: %w", err)
+	}
 	var named auth.User
 	valid := credentials(func(name, password string) bool {
 		u, err := in.Verify(ctx, transport.Source(c), name, password)

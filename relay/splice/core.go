@@ -168,6 +168,5 @@ func (c *Core) reactor() *reactor {
 		c.reactors = nil // out of descriptors, it may be: ask again next time
 		return nil
 	}
-	c.next++
-	return c.reactors[c.next%len(c.reactors)]
+	return c.reactors[0]
 }

@@ -27,6 +27,7 @@ type pair struct {
 	sides [2]side
 	ways  [2]way
 
+	task *task  // who has it before it is a flow; nil afterwards
 	name uint32 // of all pairs of the reactor, this one
 	slot uint32 // where it stands, and what events call it
 
@@ -70,6 +71,15 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 	if ends[0].err != nil || ends[1].err != nil {
 		return nil
 	}
+	if a, b := onReactor(ends[0].conn), onReactor(ends[1].conn); a != nil && b != nil && a.t == b.t && a.i == 0 {
+		return a.t.join(ends, lim, acct, done)
+	}
+	for i := range ends {
+		if s := onReactor(ends[i].conn); s != nil {
+			_ = s.MayWait() // if it fails, so does whatever is tried on s
+			ends[i].conn, _, _ = s.Detach()
+		}
+	}
 	near, ok := duplicate(ends[0].conn)
 	if !ok {
 		return nil
@@ -80,10 +90,9 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 		return nil
 	}
 	if r := c.reactor(); r != nil {
-		p := &pair{r: r, acct: acct, done: done, lim: lim}
-		p.sides[0] = side{fd: near, codecs: ends[0].codecs, replies: ends[0].replies()}
-		p.sides[1] = side{fd: far, codecs: ends[1].codecs, replies: ends[1].replies()}
-		p.ways[toFar].rest, p.ways[toNear].rest = ends[0].unread, ends[1].unread
+		p := &pair{r: r}
+		p.sides[0].fd, p.sides[1].fd = near, far
+		p.become(ends, lim, acct, done)
 		if r.join(p, ends) {
 			return p
 		}
@@ -93,19 +102,36 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 	return nil
 }
 
+// become makes a flow of a pair of sockets.
+func (p *pair) become(ends *[2]end, lim Limits, acct Account, done func(End)) {
+	p.lim, p.acct, p.done = lim, acct, done
+	for i := range ends {
+		p.sides[i].codecs, p.sides[i].replies = ends[i].codecs, ends[i].replies()
+		p.ways[i].rest = ends[i].unread
+	}
+}
+
+// join makes a flow of the task's pair. It stays where it is.
+func (t *task) join(ends *[2]end, lim Limits, acct Account, done func(End)) Flow {
+	p := t.p
+	t.finish()
+	p.become(ends, lim, acct, done)
+	t.r.begin(p)
+	if !p.ended {
+		t.r.move(p, toFar)
+	}
+	if !p.ended {
+		t.r.move(p, toNear)
+	}
+	return p
+}
+
 // join gives a pair its slot and lets the reactor have it. The lock is held
 // throughout: the reactor takes it between fetching events and looking at them,
 // so no event can name a pair that it does not know.
 func (r *reactor) join(p *pair, ends *[2]end) bool {
 	r.mu.Lock()
-	if n := len(r.free); n > 0 {
-		p.slot, r.free = r.free[n-1], r.free[:n-1]
-	} else {
-		p.slot = r.slots
-		r.slots++
-	}
-	r.names++
-	p.name = r.names
+	r.name(p)
 	for i := range p.sides {
 		if err := p.watch(i, unix.EPOLL_CTL_ADD, false); err != nil {
 			if i > 0 {
@@ -128,6 +154,18 @@ func (r *reactor) join(p *pair, ends *[2]end) bool {
 	return true
 }
 
+// name gives a pair a slot that is free and a name that none has had; under mu.
+func (r *reactor) name(p *pair) {
+	if n := len(r.free); n > 0 {
+		p.slot, r.free = r.free[n-1], r.free[:n-1]
+	} else {
+		p.slot = r.slots
+		r.slots++
+	}
+	r.names++
+	p.name = r.names
+}
+
 // watch tells epoll what to report of a side: bytes and ends always, room only
 // once it has been missed, since every new socket has room.
 func (p *pair) watch(i, op int, room bool) error {
@@ -138,12 +176,26 @@ func (p *pair) watch(i, op int, room bool) error {
 	return unix.EpollCtl(p.r.epfd, op, int(p.sides[i].fd), &e)
 }
 
-// take makes a pair that has joined known to the goroutine.
-func (r *reactor) take(p *pair) {
+// put makes a pair known to the goroutine.
+func (r *reactor) put(p *pair) {
 	for len(r.pairs) <= int(p.slot) {
 		r.pairs = append(r.pairs, nil)
 	}
 	r.pairs[p.slot] = p
+}
+
+// forget frees a pair's slot.
+func (r *reactor) forget(p *pair) {
+	p.ended = true
+	r.wheel.drop(p)
+	r.pairs[p.slot] = nil
+	r.mu.Lock()
+	r.free = append(r.free, p.slot)
+	r.mu.Unlock()
+}
+
+// begin starts a flow with what was read before.
+func (r *reactor) begin(p *pair) {
 	p.last = r.now
 	r.schedule(p)
 	for d := range p.ways {
@@ -156,11 +208,14 @@ func (r *reactor) take(p *pair) {
 
 // Cut implements Flow.
 func (p *pair) Cut(s transport.Status) {
-	p.r.tell(func() { p.r.orders = append(p.r.orders, order{p, s}) })
+	p.r.tell(func() { p.r.orders = append(p.r.orders, order{p: p, status: s}) })
 }
 
 // deadline is when the pair ends if nothing moves until then; 0: never.
 func (p *pair) deadline() int64 {
+	if p.task != nil {
+		return p.task.at
+	}
 	lim := p.lim.Idle
 	if p.ways[0].over || p.ways[1].over {
 		lim = p.lim.Fin
@@ -186,6 +241,10 @@ func (r *reactor) schedule(p *pair) {
 // ready handles what epoll says of a side, then moves bytes both ways: room on
 // one side can be what reading from it has waited for.
 func (r *reactor) ready(p *pair, i int, events uint32) {
+	if p.task != nil {
+		p.task.event(i, events)
+		return
+	}
 	const gone = unix.EPOLLERR | unix.EPOLLHUP
 	s, in, out := &p.sides[i], &p.ways[i], &p.ways[1-i]
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
@@ -286,18 +345,13 @@ func (r *reactor) wayOver(p *pair) {
 
 // end closes both connections and accounts for the pair.
 func (r *reactor) end(p *pair, s transport.Status, reset bool) {
-	p.ended = true
 	p.status = s
-	r.wheel.drop(p)
-	r.pairs[p.slot] = nil
+	r.forget(p)
 	for i := range p.sides {
 		closeSocket(p.sides[i].fd, reset)
 		p.sides[i].codecs = nil
 		p.ways[i].rest = nil
 	}
-	r.mu.Lock()
-	r.free = append(r.free, p.slot)
-	r.mu.Unlock()
 	if p.done != nil {
 		p.done(End{Status: s, Up: p.ways[toFar].moved, Down: p.ways[toNear].moved})
 		p.done = nil

@@ -37,13 +37,19 @@ type reactor struct {
 	spare   []*pair // the other half of joined's double buffer
 	orders  []order
 	cut     transport.Status // for all; empty: no such order
-	free    []uint32         // slots
-	slots   uint32           // how many there are
-	names   uint32           // how many pairs there have been
-	asleep  bool             // without a time to wake up
+	listens []*listening     // new ones
+	again   []*listening     // that have waited out an error
+	stops   []stopped
+	free    []uint32 // slots
+	slots   uint32   // how many there are
+	names   uint32   // how many pairs there have been
+	asleep  bool     // without a time to wake up
 	closing bool
 
-	pairs  []*pair // by slot
+	pairs     []*pair      // by slot
+	listening []*listening // by -2 - their number
+	idle      []*coroutine
+
 	events [batch]unix.EpollEvent
 	now    int64 // since epoch, as of this batch
 	due    int64 // when expire has something to do, or before; 0: never
@@ -60,10 +66,11 @@ type reactor struct {
 	epoch time.Time
 }
 
-// order is word for one pair.
+// order is word for one pair, to end, or for one task, to stop waiting.
 type order struct {
 	p      *pair
 	status transport.Status
+	t      *task
 }
 
 func reactorCount() int { return runtime.GOMAXPROCS(0) }
@@ -124,6 +131,9 @@ func (r *reactor) release() {
 	}
 	_ = unix.Close(r.bell)
 	r.pipe.close()
+	for _, co := range r.idle {
+		co.stop()
+	}
 }
 
 // close ends the goroutine of a reactor that has no pairs.
@@ -210,7 +220,7 @@ func (r *reactor) sleep() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asleep = r.due == 0
-	return len(r.joined) == 0 && len(r.orders) == 0 && r.cut == "" && !r.closing
+	return len(r.joined)+len(r.orders)+len(r.listens)+len(r.again)+len(r.stops) == 0 && r.cut == "" && !r.closing
 }
 
 // dueBy sees to it that expire looks at the clock then.
@@ -226,21 +236,40 @@ func (r *reactor) heed() (closing bool) {
 	r.asleep = false
 	joined, orders, cut := r.joined, r.orders, r.cut
 	r.joined, r.orders, r.cut = r.spare[:0], nil, ""
+	listens, again, stops := r.listens, r.again, r.stops
+	r.listens, r.again, r.stops = nil, nil, nil
 	closing = r.closing
 	r.mu.Unlock()
+	for _, l := range listens {
+		r.listen(l)
+	}
+	for _, l := range again {
+		if !l.ended {
+			l.watch()
+		}
+	}
+	for _, s := range stops {
+		s.l.end(s.done)
+	}
 	for i, p := range joined {
 		joined[i] = nil
-		r.take(p)
+		r.put(p)
+		r.begin(p)
 	}
 	r.spare = joined
 	for _, o := range orders {
-		if !o.p.ended {
+		switch {
+		case o.t != nil:
+			if o.t.p.task == o.t {
+				o.t.goOn()
+			}
+		case !o.p.ended:
 			r.end(o.p, o.status, true)
 		}
 	}
 	if cut != "" {
 		for _, p := range r.pairs {
-			if p != nil {
+			if p != nil && p.task == nil {
 				r.end(p, cut, true)
 			}
 		}
@@ -251,8 +280,12 @@ func (r *reactor) heed() (closing bool) {
 // event passes one event on to the pair that it is for. Slots are used again;
 // the name in the event tells whether it still means the pair in the slot.
 func (r *reactor) event(e *unix.EpollEvent) {
-	if e.Fd < 0 {
+	switch {
+	case e.Fd == -1:
 		return // the bell
+	case e.Fd < -1:
+		r.listening[-2-e.Fd].accept()
+		return
 	}
 	slot := uint32(e.Fd) >> 1
 	if p := r.pairs[slot]; p != nil && p.name == uint32(e.Pad) {
@@ -293,6 +326,8 @@ func (r *reactor) expire() {
 			r.wheel.file(p, r.now+r.wheel.tick)
 		case at > r.now:
 			r.wheel.file(p, at)
+		case p.task != nil:
+			p.task.goOn()
 		default:
 			r.end(p, transport.Timeout, false)
 		}

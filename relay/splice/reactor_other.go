@@ -2,7 +2,14 @@
 
 package splice
 
-import "relay/transport"
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"relay/transport"
+)
 
 // reactor needs epoll, which only Linux has: elsewhere every flow takes the
 // portable path.
@@ -16,3 +23,11 @@ func (*reactor) cutAll(transport.Status) {}
 func (*reactor) close()                  {}
 
 func (c *Core) react(*[2]end, Limits, Account, func(End)) Flow { return nil }
+
+// Serve has no reactor to offer.
+func (c *Core) Serve(net.Listener, Acceptor) (stop func(), ok bool) { return nil, false }
+
+// Dial has no reactor to dial from.
+func Dial(context.Context, transport.Conn, netip.AddrPort, time.Duration) (far transport.Conn, ok bool, err error) {
+	return nil, false, nil
+}

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 	"unsafe"
@@ -171,4 +172,55 @@ func (p *pipe) close() {
 		_ = unix.Close(p.w)
 	}
 	*p = noPipe
+}
+
+// accept takes a connection from the queue of a listener.
+func accept(ln int32) (fd int32, peer netip.AddrPort, e syscall.Errno) {
+	var sa unix.RawSockaddrInet6 // the larger one
+	size := uint32(unsafe.Sizeof(sa))
+	n, _, e := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(ln), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if e != 0 {
+		return -1, netip.AddrPort{}, e
+	}
+	switch sa.Family {
+	case unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&sa))
+		peer = netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), swap(v4.Port))
+	case unix.AF_INET6:
+		peer = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), swap(sa.Port))
+	}
+	return int32(n), peer, 0
+}
+
+// swap turns a port between the order of the network and ours.
+func swap(port uint16) uint16 {
+	b := (*[2]byte)(unsafe.Pointer(&port))
+	return uint16(b[0])<<8 | uint16(b[1])
+}
+
+// connectSocket makes a socket that is being connected.
+func connectSocket(to netip.AddrPort) (int32, syscall.Errno) {
+	family := uintptr(unix.AF_INET)
+	v4 := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: swap(to.Port())}
+	v6 := unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: swap(to.Port())}
+	sa, size := unsafe.Pointer(&v4), unsafe.Sizeof(v4)
+	if a := to.Addr().Unmap(); a.Is4() {
+		v4.Addr = a.As4()
+	} else {
+		family, v6.Addr = unix.AF_INET6, a.As16()
+		sa, size = unsafe.Pointer(&v6), unsafe.Sizeof(v6)
+	}
+	n, _, e := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if e != 0 {
+		return -1, e
+	}
+	fd := int32(n)
+	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	_, _, e = unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(sa), size)
+	if e != 0 && e != unix.EINPROGRESS {
+		_ = unix.Close(int(fd))
+		return -1, e
+	}
+	return fd, 0
 }

@@ -1,0 +1,522 @@
+package splice
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"relay/transport"
+)
+
+// mostCoroutines is how many coroutines a reactor keeps for the next opening.
+// One that has been used has the stack that an opening needs.
+const mostCoroutines = 64
+
+// coroutine runs tasks, one after the other. Switching to it and back takes the
+// goroutine's place and asks no scheduler.
+type coroutine struct {
+	run    func() // nil when there is nothing to do
+	resume func() (struct{}, bool)
+	stop   func()
+	yield  func(struct{}) bool
+}
+
+func newCoroutine() *coroutine {
+	c := new(coroutine)
+	c.resume, c.stop = iter.Pull(func(yield func(struct{}) bool) {
+		c.yield = yield
+		for {
+			c.run()
+			if c.run = nil; !yield(struct{}{}) {
+				return
+			}
+		}
+	})
+	return c
+}
+
+// task is an opening on a reactor: code that is written as if it could wait, run
+// as a coroutine by the reactor's goroutine. Where it would wait for one of its
+// sockets it lets the reactor go on, which comes back when the socket is ready.
+// Until it joins or leaves, its pair belongs to it.
+type task struct {
+	r    *reactor
+	p    *pair
+	run  func() // until it has started
+	co   *coroutine
+	near Socket
+	far  Socket
+	at   int64 // when what it waits for is due; 0: never
+
+	mu          sync.Mutex
+	off         bool // left the reactor; under mu, and only changed by the task
+	over        bool // joined, or closed; under mu like off
+	interrupted bool // under mu
+}
+
+// Socket is a TCP connection on a reactor, for the task that it belongs to.
+// Nobody else may use it, except for Interrupt.
+type Socket struct {
+	t     *task
+	i     int // which side of the pair
+	peer  netip.AddrPort
+	off   *net.TCPConn // once the task has left
+	until int64        // deadline, since r.epoch; 0: none
+	full  bool         // no room for a write, or not connected yet
+}
+
+func newTask(r *reactor, p *pair, peer netip.AddrPort) *task {
+	t := &task{r: r, p: p}
+	t.near = Socket{t: t, peer: peer}
+	t.far = Socket{t: t, i: 1}
+	return t
+}
+
+// event notes what epoll says of a side and lets the task go on.
+func (t *task) event(i int, events uint32) {
+	s, side := &t.near, &t.p.sides[i]
+	if i == 1 {
+		s = &t.far
+	}
+	const gone = unix.EPOLLERR | unix.EPOLLHUP
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
+		side.readable = true
+	}
+	if events&(unix.EPOLLRDHUP|gone) != 0 {
+		side.closing = true
+	}
+	if events&(unix.EPOLLOUT|gone) != 0 {
+		s.full = false
+	}
+	t.goOn()
+}
+
+// goOn starts the task or switches to it, until it waits or is done.
+func (t *task) goOn() {
+	r := t.r
+	if t.co == nil {
+		if t.run == nil {
+			return // it has ended
+		}
+		if n := len(r.idle); n > 0 {
+			t.co, r.idle = r.idle[n-1], r.idle[:n-1]
+		} else {
+			t.co = newCoroutine()
+		}
+		t.co.run, t.run = t.run, nil
+	}
+	co := t.co
+	co.resume()
+	switch {
+	case co.run == nil:
+		t.co = nil
+		if len(r.idle) < mostCoroutines {
+			r.idle = append(r.idle, co)
+		} else {
+			co.stop()
+		}
+	case t.off:
+		// It will wait for other things than its sockets: a goroutine does
+		// that for it, and the reactor has nothing to do with it any more.
+		go func() {
+			co.resume()
+			co.stop()
+		}()
+	}
+}
+
+// wait lets the reactor go on until something happens to a socket of the task,
+// or until the deadline.
+func (t *task) wait(until int64) error {
+	if err := t.check(until); err != nil {
+		return err
+	}
+	if t.at != until {
+		t.at = until
+		t.r.schedule(t.p)
+	}
+	t.co.yield(struct{}{})
+	return t.check(until)
+}
+
+func (t *task) check(until int64) error {
+	t.mu.Lock()
+	interrupted := t.interrupted || t.over
+	t.mu.Unlock()
+	if interrupted {
+		return net.ErrClosed
+	}
+	if until != 0 && t.r.now >= until {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+func (s *Socket) side() *side { return &s.t.p.sides[s.i] }
+
+// Read implements net.Conn.
+func (s *Socket) Read(b []byte) (int, error) {
+	if s.off != nil {
+		return s.off.Read(b)
+	}
+	if err := s.t.check(s.until); err != nil || len(b) == 0 {
+		return 0, err
+	}
+	for {
+		if err := s.WaitRead(); err != nil {
+			return 0, err
+		}
+		side := s.side()
+		n, e := recv(side.fd, b)
+		switch {
+		case e == unix.EAGAIN:
+			side.readable = false
+			continue
+		case e != 0:
+			return 0, os.NewSyscallError("read", e)
+		case n == 0:
+			return 0, io.EOF
+		}
+		if n < len(b) && !side.closing {
+			side.readable = false
+		}
+		return n, nil
+	}
+}
+
+// WaitRead implements transport.ReadWaiter.
+func (s *Socket) WaitRead() error {
+	if s.off != nil {
+		return nil
+	}
+	for !s.side().readable {
+		if err := s.t.wait(s.until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Write implements net.Conn.
+func (s *Socket) Write(b []byte) (n int, err error) {
+	if s.off != nil {
+		return s.off.Write(b)
+	}
+	if err := s.t.check(s.until); err != nil {
+		return 0, err
+	}
+	for n < len(b) {
+		m, e := send(s.side().fd, b[n:])
+		switch {
+		case e == 0:
+			n += m
+			continue
+		case e != unix.EAGAIN:
+			return n, os.NewSyscallError("write", e)
+		}
+		s.full = true
+		if side := s.side(); !side.armed {
+			side.armed = true
+			if err := s.t.p.watch(s.i, unix.EPOLL_CTL_MOD, true); err != nil {
+				return n, err
+			}
+		}
+		for s.full {
+			if err := s.t.wait(s.until); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// Close implements net.Conn.
+func (s *Socket) Close() error {
+	if s.off != nil {
+		return s.off.Close()
+	}
+	t := s.t
+	if t.over || s.side().fd < 0 {
+		return net.ErrClosed
+	}
+	closeSocket(s.side().fd, false)
+	s.side().fd = -1
+	if t.p.sides[0].fd < 0 && t.p.sides[1].fd < 0 {
+		t.finish()
+		t.r.forget(t.p)
+	}
+	return nil
+}
+
+// finish says that the sockets are not the task's any more.
+func (t *task) finish() {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.p.task = nil
+}
+
+// CloseWrite implements transport.Conn.
+func (s *Socket) CloseWrite() error {
+	if s.off != nil {
+		return s.off.CloseWrite()
+	}
+	if err := s.t.check(0); err != nil {
+		return err
+	}
+	return os.NewSyscallError("shutdown", unix.Shutdown(int(s.side().fd), unix.SHUT_WR))
+}
+
+// SetLinger makes Close a reset if sec is 0; see net.TCPConn.
+func (s *Socket) SetLinger(sec int) error {
+	if s.off != nil {
+		return s.off.SetLinger(sec)
+	}
+	if s.t.over || s.side().fd < 0 {
+		return net.ErrClosed
+	}
+	l := unix.Linger{Linger: int32(sec)}
+	if sec >= 0 {
+		l.Onoff = 1
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(int(s.side().fd), unix.SOL_SOCKET, unix.SO_LINGER, &l))
+}
+
+// SetDeadline implements net.Conn. On a reactor reads and writes have the same
+// deadline, and it comes as late as any other time-out of the core.
+func (s *Socket) SetDeadline(at time.Time) error {
+	if s.off != nil {
+		return s.off.SetDeadline(at)
+	}
+	if s.t.over {
+		return net.ErrClosed
+	}
+	s.until = 0
+	if !at.IsZero() {
+		s.until = max(1, int64(at.Sub(s.t.r.epoch)))
+	}
+	return nil
+}
+
+// SetReadDeadline is SetDeadline; see there.
+func (s *Socket) SetReadDeadline(at time.Time) error {
+	if s.off != nil {
+		return s.off.SetReadDeadline(at)
+	}
+	return s.SetDeadline(at)
+}
+
+// SetWriteDeadline is SetDeadline; see there.
+func (s *Socket) SetWriteDeadline(at time.Time) error {
+	if s.off != nil {
+		return s.off.SetWriteDeadline(at)
+	}
+	return s.SetDeadline(at)
+}
+
+// RemoteAddr implements net.Conn.
+func (s *Socket) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.peer) }
+
+// Source is the address of the peer.
+func (s *Socket) Source() netip.Addr { return s.peer.Addr() }
+
+// LocalAddr implements net.Conn.
+func (s *Socket) LocalAddr() net.Addr {
+	if s.off != nil {
+		return s.off.LocalAddr()
+	}
+	var a net.TCPAddr
+	if s.t.over || s.side().fd < 0 {
+		return &a
+	}
+	switch sa, _ := unix.Getsockname(int(s.side().fd)); sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		a.IP, a.Port = sa.Addr[:], sa.Port
+	case *unix.SockaddrInet6:
+		a.IP, a.Port = sa.Addr[:], sa.Port
+	}
+	return &a
+}
+
+// Interrupt makes what the task waits for fail with net.ErrClosed, and everything
+// that it tries afterwards, so that it ends. Anyone may call it at any time.
+func (s *Socket) Interrupt() {
+	t := s.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over || t.interrupted {
+		return
+	}
+	t.interrupted = true
+	if t.off {
+		_ = t.near.off.Close()
+		return
+	}
+	t.nudge()
+}
+
+// nudge lets the task go on as if something had happened; from anywhere.
+func (t *task) nudge() {
+	t.r.tell(func() { t.r.orders = append(t.r.orders, order{t: t}) })
+}
+
+// MayWait implements transport.Waiter: the task leaves the reactor, which must
+// not stand still, for a goroutine.
+func (s *Socket) MayWait() error {
+	if s.off != nil {
+		return nil
+	}
+	return s.t.leave()
+}
+
+// leave moves the task's sockets into the runtime's poller.
+func (t *task) leave() error {
+	if err := t.check(0); err != nil {
+		return err
+	}
+	p := t.p
+	var off [2]*net.TCPConn
+	var err error
+	for i := range p.sides {
+		fd := p.sides[i].fd
+		if fd < 0 {
+			continue
+		}
+		_ = p.watch(i, unix.EPOLL_CTL_DEL, false)
+		p.sides[i].fd = -1
+		if off[i], err = toConn(fd); err != nil {
+			break // out of descriptors, most likely
+		}
+	}
+	if err != nil {
+		for i := range p.sides {
+			if p.sides[i].fd >= 0 {
+				_ = unix.Close(int(p.sides[i].fd))
+			}
+			if off[i] != nil {
+				_ = off[i].Close()
+			}
+		}
+		t.finish()
+		t.r.forget(p)
+		return err
+	}
+	p.task = nil
+	t.r.forget(p)
+	t.mu.Lock()
+	t.off = true
+	t.near.off, t.far.off = off[0], off[1]
+	interrupted := t.interrupted
+	t.mu.Unlock()
+	for _, s := range []*Socket{&t.near, &t.far} {
+		if s.off != nil && s.until != 0 {
+			_ = s.off.SetDeadline(t.r.epoch.Add(time.Duration(s.until)))
+		}
+	}
+	t.co.yield(struct{}{})
+	if interrupted {
+		_ = t.near.off.Close()
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// toConn gives a descriptor to the net package; it is closed on an error.
+func toConn(fd int32) (*net.TCPConn, error) {
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		_ = c.Close()
+		return nil, errors.New("not a TCP socket")
+	}
+	return t, nil
+}
+
+// Detach implements transport.Detachable.
+func (s *Socket) Detach() (below transport.Conn, codec transport.Codec, unread []byte) {
+	if s.off != nil {
+		return s.off, nil, nil
+	}
+	return s, nil, nil
+}
+
+// onReactor finds the socket below the layers of a connection, if it is one of a
+// task that has not left.
+func onReactor(c transport.Conn) *Socket {
+	for {
+		switch v := c.(type) {
+		case *Socket:
+			if v.off != nil || v.t.over {
+				return nil
+			}
+			return v
+		case interface{ Below() transport.Conn }:
+			c = v.Below()
+		default:
+			return nil
+		}
+	}
+}
+
+// Dial connects to an address from the task that near belongs to, without
+// leaving its reactor. ok is false where that is not possible; then nothing has
+// happened. timeout 0 is none.
+func Dial(ctx context.Context, near transport.Conn, to netip.AddrPort, timeout time.Duration) (far transport.Conn, ok bool, err error) {
+	n := onReactor(near)
+	if n == nil || n.i != 0 || n.t.p.sides[1].fd >= 0 {
+		return nil, false, nil
+	}
+	if err := n.t.dial(ctx, to, timeout); err != nil {
+		return nil, true, err
+	}
+	return &n.t.far, true, nil
+}
+
+func (t *task) dial(ctx context.Context, to netip.AddrPort, timeout time.Duration) error {
+	if err := t.check(0); err != nil {
+		return err
+	}
+	fd, e := connectSocket(to)
+	if e != 0 {
+		return os.NewSyscallError("connect", e)
+	}
+	s := &t.far
+	*s = Socket{t: t, i: 1, peer: to, full: true}
+	// Being connected is having room.
+	t.p.sides[1] = side{fd: fd, armed: true}
+	err := t.p.watch(1, unix.EPOLL_CTL_ADD, true)
+	until := int64(0)
+	if timeout > 0 {
+		until = t.r.now + int64(timeout)
+	}
+	cancel := context.AfterFunc(ctx, t.nudge)
+	for err == nil && s.full {
+		if err = t.wait(until); err == nil {
+			err = ctx.Err()
+		}
+	}
+	cancel()
+	if err == nil && t.p.sides[1].closing {
+		if e, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); e != 0 {
+			err = os.NewSyscallError("connect", unix.Errno(e))
+		}
+	}
+	if err != nil {
+		_ = unix.Close(int(fd))
+		t.p.sides[1].fd = -1
+	}
+	return err
+}
