@@ -265,19 +265,20 @@ func (in *instance) readyLines(w io.Writer, r *auth.Record) error {
 	return err
 }
 
-// logger makes the program's logger.
-func logger(w io.Writer, l config.Log, override string) (*slog.Logger, error) {
+// logger makes the program's logger. flush writes what it holds back, for the end.
+func logger(w io.Writer, l config.Log, override string) (log *slog.Logger, flush func(), err error) {
 	level := l.Level
 	if override != "" {
 		level = override
 	}
 	var lv slog.Level
 	if err := lv.UnmarshalText([]byte(level)); err != nil {
-		return nil, usagef("log level %q: want debug, info, warn or error", level)
+		return nil, nil, usagef("log level %q: want debug, info, warn or error", level)
 	}
+	b := &logBuffer{w: w}
 	o := &slog.HandlerOptions{Level: lv}
 	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(slog.NewJSONHandler(b, o)), b.flush, nil
 	}
-	return slog.New(slog.NewTextHandler(w, o)), nil
+	return slog.New(slog.NewTextHandler(b, o)), b.flush, nil
 }

@@ -50,10 +50,11 @@ func (c *quickstartCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	log, err := logger(s.err, cfg.Log, c.LogLevel)
+	log, flush, err := logger(s.err, cfg.Log, c.LogLevel)
 	if err != nil {
 		return err
 	}
+	defer flush()
 	sig := catchSignals()
 	in, err := start(cfg, tables(), log, nil)
 	if err != nil {

@@ -45,10 +45,11 @@ func (c *serveCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	log, err := logger(s.err, cfg.Log, c.LogLevel)
+	log, flush, err := logger(s.err, cfg.Log, c.LogLevel)
 	if err != nil {
 		return err
 	}
+	defer flush()
 	sig := catchSignals()
 	held, err := activated()
 	if err != nil {

@@ -47,7 +47,6 @@ type Core struct {
 	n        int           // live flows
 	empty    chan struct{} // closed when the last flow ends; nil if nobody waits
 	reactors []*reactor    // nil until the first pair of sockets
-	next     int           // the reactor that is asked next
 	sweeper  sweeper
 }
 

@@ -37,14 +37,14 @@ func (c *Core) Serve(ln net.Listener, a Acceptor) (stop func(), ok bool) {
 	if err := raw.Control(func(from uintptr) {
 		if fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			// Accepted sockets inherit it: a system call less for each.
-			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+			_ = setNoDelay(int32(fd))
 		}
 	}); err != nil || fd < 0 {
 		return nil, false
 	}
 	r := c.reactor()
 	if r == nil {
-		_ = unix.Close(fd)
+		closeSocket(int32(fd), false)
 		return nil, false
 	}
 	l := &listening{r: r, fd: int32(fd), a: a}
@@ -74,14 +74,14 @@ func (r *reactor) listen(l *listening) {
 func (l *listening) watch() {
 	// Level-triggered: what a turn leaves in the queue is told again.
 	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: l.n}
-	if err := unix.EpollCtl(l.r.epfd, unix.EPOLL_CTL_ADD, int(l.fd), &e); err != nil {
+	if err := epollControl(l.r.epfd, unix.EPOLL_CTL_ADD, l.fd, &e); err != nil {
 		l.rest(err)
 	}
 }
 
 // rest looks away for a while after an error that accepting again would meet at once.
 func (l *listening) rest(err error) {
-	_ = unix.EpollCtl(l.r.epfd, unix.EPOLL_CTL_DEL, int(l.fd), nil)
+	_ = epollControl(l.r.epfd, unix.EPOLL_CTL_DEL, l.fd, nil)
 	wait := l.a.Failed(os.NewSyscallError("accept", err))
 	time.AfterFunc(wait, func() {
 		l.r.tell(func() { l.r.again = append(l.r.again, l) })
@@ -91,7 +91,7 @@ func (l *listening) rest(err error) {
 func (l *listening) end(done chan struct{}) {
 	if !l.ended {
 		l.ended = true
-		_ = unix.Close(int(l.fd))
+		closeSocket(l.fd, false)
 	}
 	close(done)
 }

@@ -86,7 +86,7 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 	}
 	far, ok := duplicate(ends[1].conn)
 	if !ok {
-		_ = unix.Close(int(near))
+		closeSocket(near, false)
 		return nil
 	}
 	if r := c.reactor(); r != nil {
@@ -97,8 +97,8 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 			return p
 		}
 	}
-	_ = unix.Close(int(near))
-	_ = unix.Close(int(far))
+	closeSocket(near, false)
+	closeSocket(far, false)
 	return nil
 }
 
@@ -173,7 +173,7 @@ func (p *pair) watch(i, op int, room bool) error {
 	if room {
 		e.Events |= unix.EPOLLOUT
 	}
-	return unix.EpollCtl(p.r.epfd, op, int(p.sides[i].fd), &e)
+	return epollControl(p.r.epfd, op, p.sides[i].fd, &e)
 }
 
 // put makes a pair known to the goroutine.
@@ -258,7 +258,11 @@ func (r *reactor) ready(p *pair, i int, events uint32) {
 	}
 	// Nobody reads any more, so nobody would be told of a reset.
 	if events&gone != 0 && (in.over || in.eof) && !out.over && len(out.rest) == 0 {
-		r.sinkFailed(p, 1-i, socketError(s.fd))
+		e := pendingError(s.fd)
+		if e == 0 {
+			e = unix.EPIPE // somebody was told before
+		}
+		r.sinkFailed(p, 1-i, e)
 	}
 	if !p.ended {
 		r.move(p, 1-i)
@@ -266,15 +270,6 @@ func (r *reactor) ready(p *pair, i int, events uint32) {
 	if !p.ended {
 		r.move(p, i)
 	}
-}
-
-// socketError is the error that a socket has not told anybody yet.
-func socketError(fd int32) syscall.Errno {
-	e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil || e == 0 {
-		return unix.EPIPE
-	}
-	return syscall.Errno(e)
 }
 
 // gone is the word for the side that broke off.
@@ -324,7 +319,7 @@ func (r *reactor) sourceEnded(p *pair, d int) {
 	// with one system call less; not if the other one broke off, as it may have
 	// left unread bytes behind, with which a close is a reset.
 	if !other.over || p.status != "" {
-		_ = unix.Shutdown(int(dst.fd), unix.SHUT_WR)
+		_ = endWrite(dst.fd)
 	}
 	r.wayOver(p)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -156,7 +157,7 @@ func (r *reactor) tell(word func()) {
 // write is an edge, and 2^64 of them do not happen.
 func (r *reactor) ring() {
 	one := [8]byte{1}
-	_, _ = unix.Write(r.bell, one[:])
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(r.bell), uintptr(unsafe.Pointer(&one)), 8)
 }
 
 // run is the goroutine. It sleeps in the runtime's poller, in which its own epoll

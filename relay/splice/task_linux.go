@@ -272,7 +272,7 @@ func (s *Socket) CloseWrite() error {
 	if err := s.t.check(0); err != nil {
 		return err
 	}
-	return os.NewSyscallError("shutdown", unix.Shutdown(int(s.side().fd), unix.SHUT_WR))
+	return endWrite(s.side().fd)
 }
 
 // SetLinger makes Close a reset if sec is 0; see net.TCPConn.
@@ -287,7 +287,7 @@ func (s *Socket) SetLinger(sec int) error {
 	if sec >= 0 {
 		l.Onoff = 1
 	}
-	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(int(s.side().fd), unix.SOL_SOCKET, unix.SO_LINGER, &l))
+	return setLinger(s.side().fd, &l)
 }
 
 // SetDeadline implements net.Conn. On a reactor reads and writes have the same
@@ -399,7 +399,7 @@ func (t *task) leave() error {
 	if err != nil {
 		for i := range p.sides {
 			if p.sides[i].fd >= 0 {
-				_ = unix.Close(int(p.sides[i].fd))
+				closeSocket(p.sides[i].fd, false)
 			}
 			if off[i] != nil {
 				_ = off[i].Close()
@@ -510,12 +510,10 @@ func (t *task) dial(ctx context.Context, to netip.AddrPort, timeout time.Duratio
 	}
 	cancel()
 	if err == nil && t.p.sides[1].closing {
-		if e, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); e != 0 {
-			err = os.NewSyscallError("connect", unix.Errno(e))
-		}
+		err = callError("connect", pendingError(fd))
 	}
 	if err != nil {
-		_ = unix.Close(int(fd))
+		closeSocket(fd, false)
 		t.p.sides[1].fd = -1
 	}
 	return err

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// logDelay is how long a line may wait for others.
+	logDelay = 100 * time.Millisecond
+	// logRoom is how much may wait. A full pipe or a stuck journal must not
+	// stop the relay: lines beyond it are lost, and counted.
+	logRoom = 256 << 10
+)
+
+// logBuffer writes lines in batches, from a goroutine of its own: whoever logs
+// never waits for whoever reads.
+type logBuffer struct {
+	w io.Writer
+
+	mu      sync.Mutex
+	waiting []byte
+	spare   []byte
+	lost    int
+	armed   bool // a flush is coming
+
+	writing sync.Mutex // one batch at a time
+}
+
+// Write implements io.Writer for one line.
+func (b *logBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting)+len(line) > logRoom {
+		b.lost++
+		return len(line), nil
+	}
+	b.waiting = append(b.waiting, line...)
+	if !b.armed {
+		b.armed = true
+		time.AfterFunc(logDelay, b.flush)
+	}
+	return len(line), nil
+}
+
+// flush writes what is waiting.
+func (b *logBuffer) flush() {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	b.mu.Lock()
+	lines, lost := b.waiting, b.lost
+	b.waiting, b.spare, b.lost, b.armed = b.spare[:0], nil, 0, false
+	b.mu.Unlock()
+	if len(lines) > 0 {
+		_, _ = b.w.Write(lines)
+	}
+	if lost > 0 {
+		_, _ = fmt.Fprintf(b.w, "relay: %d log lines were lost: nobody took them\n", lost)
+	}
+	b.mu.Lock()
+	if cap(lines) <= 16<<10 { // a flood's buffer is not kept
+		b.spare = lines[:0]
+	}
+	b.mu.Unlock()
+}
