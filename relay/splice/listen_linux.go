@@ -72,7 +72,7 @@ func (r *reactor) listen(l *listening) {
 }
 
 func (l *listening) watch() {
-	// Level-triggered: what a turn leaves in the queue is told again.
+	// Level-triggered: what a turn leaves in the queue is told again, when asked.
 	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: l.n}
 	if err := epollControl(l.r.epfd, unix.EPOLL_CTL_ADD, l.fd, &e); err != nil {
 		l.rest(err)
@@ -114,6 +114,7 @@ func (l *listening) accept() {
 			return
 		}
 	}
+	l.r.more = true
 }
 
 // admit makes a pair of one side of a new connection, and a task if it is let in.

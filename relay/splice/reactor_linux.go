@@ -59,7 +59,8 @@ type reactor struct {
 	pauses pauses
 	queue  []*pair // those that have used up their turn
 	turnOf []*pair // the other half of queue's double buffer
-	busy   int     // turns since the last sleep
+	more   bool    // a listener has used up its turn
+	busy   int     // rounds since the last sleep
 
 	in    []byte // what was read
 	a, b  []byte // what codecs make of it
@@ -194,7 +195,8 @@ func (r *reactor) turns(uintptr) bool {
 		for i := range r.events[:n] {
 			r.event(&r.events[i])
 		}
-		if len(r.queue) > 0 {
+		if len(r.queue) > 0 || r.more {
+			r.more = false
 			r.goOn()
 			if r.busy++; r.busy < mostBusy {
 				continue
