@@ -3,7 +3,7 @@ package relay
 import "sync"
 
 // cutter passes a cut on to whatever can end the connection at the moment:
-// first the context of its dialling, later the flow.
+// first its dialling, later the flow.
 type cutter struct {
 	mu  sync.Mutex
 	why error
@@ -26,5 +26,17 @@ func (c *cutter) cut(why error) {
 	c.why = why
 	f := c.f
 	c.mu.Unlock()
-	f(why)
+	if f != nil {
+		f(why)
+	}
+}
+
+// or is why the connection was cut, or err if it was not.
+func (c *cutter) or(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why != nil {
+		return c.why
+	}
+	return err
 }

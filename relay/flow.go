@@ -34,6 +34,8 @@ type conn struct {
 	untold  bool           // denied in a protocol that has no reply
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
+	cut     cutter
+	sess    *auth.Session // once it is joined
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
@@ -78,24 +80,20 @@ func (c *conn) open(route []Inbound) (transport.Request, error) {
 
 // connect begins the user's session, dials the target and hands the pair over.
 func (c *conn) connect(req transport.Request) error {
-	ctx, cancel := context.WithCancelCause(c.srv.ctx)
-	defer cancel(nil)
-	cut := new(cutter)
-	cut.arm(func(why error) { cancel(why) })
-	sess, err := c.srv.users.Begin(req.User(), c.source, cut.cut)
+	sess, err := c.srv.users.Begin(req.User(), c.source, c.cut.cut)
 	if err != nil {
 		return c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
 	}
 	c.served = true
-	far, err := c.dial(ctx, req.Target())
+	far, err := c.dial(req.Target())
 	if err != nil {
 		sess.End()
-		return c.deny(req, dialError{orCause(ctx, err)})
+		return c.deny(req, dialError{c.cut.or(err)})
 	}
 	// The answer has a time of its own: dialling may have used up the opening's.
 	var near, newFar transport.Conn
 	if err = c.allow(); err == nil {
-		near, newFar, err = req.Accept(ctx, far)
+		near, newFar, err = req.Accept(c.srv.ctx, far)
 	}
 	if err == nil {
 		err = near.SetDeadline(time.Time{})
@@ -103,34 +101,41 @@ func (c *conn) connect(req transport.Request) error {
 	if err != nil {
 		sess.End()
 		_ = far.Close()
-		return orCause(ctx, err)
+		return c.cut.or(err)
 	}
-	c.srv.handOver(c)                            // to the core, from here on
-	if c.srv.log.Enabled(ctx, slog.LevelDebug) { // the arguments alone cost allocations
+	c.sess = sess
+	c.srv.handOver(c)                                  // to the core, from here on
+	if c.srv.log.Enabled(c.srv.ctx, slog.LevelDebug) { // the arguments alone cost allocations
 		c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
 	}
-	flow := c.srv.splice.Join(near, newFar, c.set.limits.splice(), sess, func(e splice.End) {
-		sess.End()
-		c.ended(e)
-	})
-	// A cut that came in between has only cancelled ctx: arm calls again.
-	cut.arm(func(error) { flow.Cut(transport.Cut) })
+	flow := c.srv.splice.Join(near, newFar, c.set.limits.splice(), sess, c.finished)
+	// A cut that came in between has met nobody: arm calls again.
+	c.cut.arm(func(error) { flow.Cut(transport.Cut) })
 	return nil
+}
+
+// finished is the end of a connection that was joined.
+func (c *conn) finished(e splice.End) {
+	c.sess.End()
+	c.ended(e)
 }
 
 // dial connects to the target: from where the client is, if that is known
 // without waiting for anything but the target itself.
-func (c *conn) dial(ctx context.Context, to transport.Target) (transport.Conn, error) {
+func (c *conn) dial(to transport.Target) (transport.Conn, error) {
 	if d, ok := c.set.dialer.(transport.DirectDialer); ok {
 		hop, known, err := d.Direct(to)
 		if err != nil {
 			return nil, err
 		}
 		if known {
-			if far, ok, err := splice.Dial(ctx, c.raw, hop.Addr, hop.Timeout); ok {
-				if err != nil && !errors.Is(err, net.ErrClosed) {
-					err = d.Failed(err)
-				}
+			raw := c.raw
+			c.cut.arm(func(error) { splice.CancelDial(raw) })
+			far, ok, err := splice.Dial(raw, hop.Addr, hop.Timeout)
+			if err != nil && !errors.Is(err, net.ErrClosed) {
+				err = d.Failed(err)
+			}
+			if ok {
 				return far, err
 			}
 		}
@@ -138,15 +143,14 @@ func (c *conn) dial(ctx context.Context, to transport.Target) (transport.Conn, e
 	if err := transport.MayWait(c.raw); err != nil {
 		return nil, err
 	}
-	return c.set.dialer.DialStream(ctx, to, nil)
-}
-
-// orCause is err, or why ctx ended if that is behind it.
-func orCause(ctx context.Context, err error) error {
-	if why := context.Cause(ctx); why != nil {
-		return why
+	ctx, cancel := context.WithCancelCause(c.srv.ctx)
+	defer cancel(nil)
+	c.cut.arm(func(why error) { cancel(why) })
+	far, err := c.set.dialer.DialStream(ctx, to, nil)
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Cause(ctx)
 	}
-	return err
+	return far, err
 }
 
 // allow gives the client a fresh time to take an answer.

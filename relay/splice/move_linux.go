@@ -33,7 +33,7 @@ func (r *reactor) move(p *pair, d int) {
 			r.sourceEnded(p, d)
 		case w.paused || !src.readable:
 			return
-		case src.replies && len(p.ways[1-d].rest) > 0:
+		case p.replies(d) && len(p.ways[1-d].rest) > 0:
 			return // maybe an answer to what we read: these must not pile up
 		case left <= 0:
 			if !p.queued {
@@ -81,7 +81,7 @@ func (r *reactor) copy(p *pair, d int) (n int) {
 		src.readable = false // all that there was; a byte more is an event
 	}
 	payload := r.in[:n]
-	if len(src.codecs) == 0 {
+	if len(p.codecs(d)) == 0 {
 		r.deliver(p, d, payload)
 		return n
 	}
@@ -107,7 +107,7 @@ func (r *reactor) room(p *pair, d int) int {
 		r.await(p, d, true)
 		return 0
 	}
-	if len(dst.codecs) > 0 {
+	if len(p.codecs(1-d)) > 0 {
 		n -= n / 16 // for what they add
 	}
 	return n
@@ -127,7 +127,7 @@ func (r *reactor) await(p *pair, d int, look bool) {
 
 // wireEnded notes the end of a source, unless it came too early.
 func (r *reactor) wireEnded(p *pair, d int) {
-	for _, c := range p.sides[d].codecs {
+	for _, c := range p.codecs(d) {
 		if c.Ended() != nil {
 			r.sourceFailed(p, d)
 			return
@@ -139,7 +139,7 @@ func (r *reactor) wireEnded(p *pair, d int) {
 // deliver encodes payload for the sink and writes it.
 func (r *reactor) deliver(p *pair, d int, payload []byte) {
 	wire := payload
-	codecs := p.sides[1-d].codecs
+	codecs := p.codecs(1 - d)
 	for i := len(codecs) - 1; i >= 0; i-- {
 		var err error
 		if wire, err = codecs[i].Encode(r.scratch(), wire); err != nil {
@@ -176,7 +176,7 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 		w.rest = slices.Clone(wire[n:])
 		r.await(p, d, false)
 	}
-	if len(dst.codecs) > 0 {
+	if len(p.codecs(1-d)) > 0 {
 		if n, w.owed = w.owed, 0; len(w.rest) > 0 {
 			n, w.owed = 0, n
 		}
@@ -189,10 +189,10 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 // decode takes payload out of what was read, and sends what the codecs have to
 // answer. The error is io.EOF when the source has ended within its protocol.
 func (r *reactor) decode(p *pair, d int, wire []byte) (payload []byte, err error) {
-	src := &p.sides[d]
-	payload, err = decode(src.codecs, wire, r.scratch, r.keep)
-	if back := &p.ways[1-d]; src.replies && !back.over && !back.said {
-		for i, c := range src.codecs {
+	codecs := p.codecs(d)
+	payload, err = decode(codecs, wire, r.scratch, r.keep)
+	if back := &p.ways[1-d]; p.replies(d) && !back.over && !back.said {
+		for i, c := range codecs {
 			if c, ok := c.(transport.Replier); ok && c.ReplyDue() {
 				r.reply(p, d, i, c)
 			}
@@ -207,7 +207,7 @@ func (r *reactor) reply(p *pair, d, i int, c transport.Replier) {
 	if len(wire) == 0 {
 		return
 	}
-	for _, below := range slices.Backward(p.sides[d].codecs[:i]) {
+	for _, below := range slices.Backward(p.codecs(d)[:i]) {
 		var err error
 		if wire, err = below.Encode(nil, wire); err != nil {
 			return
@@ -226,7 +226,7 @@ func (p *pair) limited() bool { return p.acct != nil && p.acct.Limited() }
 
 func (r *reactor) canSplice(p *pair) bool {
 	a, b := &p.sides[0], &p.sides[1]
-	return len(a.codecs)+len(b.codecs) == 0 && !a.noSplice && !b.noSplice && !p.limited() && r.pipe.open()
+	return p.layers == nil && !a.noSplice && !b.noSplice && !p.limited() && r.pipe.open()
 }
 
 const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK

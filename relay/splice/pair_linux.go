@@ -27,9 +27,10 @@ type pair struct {
 	sides [2]side
 	ways  [2]way
 
-	task *task  // who has it before it is a flow; nil afterwards
-	name uint32 // of all pairs of the reactor, this one
-	slot uint32 // where it stands, and what events call it
+	task   *task   // who has it before it is a flow; nil afterwards
+	layers *layers // nil: both sides are plain
+	name   uint32  // of all pairs of the reactor, this one
+	slot   uint32  // where it stands, and what events call it
 
 	next, prev *pair // in the wheel
 	slotOf     int32
@@ -41,16 +42,31 @@ type pair struct {
 	status transport.Status // how it ended; before that, who could not be written to
 }
 
+// layers are the codecs of the two sides.
+type layers [2]struct {
+	codecs  []transport.Codec // from the innermost to the outermost
+	replies bool              // one of them may answer by itself
+}
+
+// codecs are those of a side, innermost first.
+func (p *pair) codecs(i int) []transport.Codec {
+	if p.layers == nil {
+		return nil
+	}
+	return p.layers[i].codecs
+}
+
+// replies reports whether a codec of a side may answer by itself.
+func (p *pair) replies(i int) bool { return p.layers != nil && p.layers[i].replies }
+
 // side is one connection of a pair.
 type side struct {
-	codecs   []transport.Codec // from the innermost to the outermost
 	fd       int32
 	readable bool // there may be bytes, or an end
 	closing  bool // an end follows, maybe behind bytes: a short read is not the last
 	armed    bool // epoll tells when there is room
 	refused  bool // a write met a reset, of which reads are not told again
 	noSplice bool // this socket cannot be spliced
-	replies  bool // one of the codecs may answer by itself
 }
 
 // way is one direction of a pair.
@@ -106,7 +122,12 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 func (p *pair) become(ends *[2]end, lim Limits, acct Account, done func(End)) {
 	p.lim, p.acct, p.done = lim, acct, done
 	for i := range ends {
-		p.sides[i].codecs, p.sides[i].replies = ends[i].codecs, ends[i].replies()
+		if len(ends[i].codecs) > 0 {
+			if p.layers == nil {
+				p.layers = new(layers)
+			}
+			p.layers[i].codecs, p.layers[i].replies = ends[i].codecs, ends[i].replies()
+		}
 		p.ways[i].rest = ends[i].unread
 	}
 }
@@ -308,9 +329,9 @@ func (r *reactor) sourceEnded(p *pair, d int) {
 		r.sourceFailed(p, d)
 		return
 	}
-	if len(dst.codecs) > 0 && !w.said {
+	if len(p.codecs(1-d)) > 0 && !w.said {
 		w.said = true
-		if r.push(p, d, finish(dst.codecs), 0); len(w.rest) > 0 || w.over || p.ended {
+		if r.push(p, d, finish(p.codecs(1-d)), 0); len(w.rest) > 0 || w.over || p.ended {
 			return
 		}
 	}
@@ -344,9 +365,9 @@ func (r *reactor) end(p *pair, s transport.Status, reset bool) {
 	r.forget(p)
 	for i := range p.sides {
 		closeSocket(p.sides[i].fd, reset)
-		p.sides[i].codecs = nil
 		p.ways[i].rest = nil
 	}
+	p.layers = nil
 	if p.done != nil {
 		p.done(End{Status: s, Up: p.ways[toFar].moved, Down: p.ways[toNear].moved})
 		p.done = nil

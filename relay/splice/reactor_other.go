@@ -3,7 +3,6 @@
 package splice
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"time"
@@ -28,6 +27,9 @@ func (c *Core) react(*[2]end, Limits, Account, func(End)) Flow { return nil }
 func (c *Core) Serve(net.Listener, Acceptor) (stop func(), ok bool) { return nil, false }
 
 // Dial has no reactor to dial from.
-func Dial(context.Context, transport.Conn, netip.AddrPort, time.Duration) (far transport.Conn, ok bool, err error) {
+func Dial(transport.Conn, netip.AddrPort, time.Duration) (far transport.Conn, ok bool, err error) {
 	return nil, false, nil
 }
+
+// CancelDial has nothing to cancel.
+func CancelDial(transport.Conn) {}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,8 @@ type task struct {
 	near Socket
 	far  Socket
 	at   int64 // when what it waits for is due; 0: never
+
+	cancelled atomic.Bool // nothing is dialled any more
 
 	mu          sync.Mutex
 	off         bool // left the reactor; under mu, and only changed by the task
@@ -472,20 +475,29 @@ func onReactor(c transport.Conn) *Socket {
 }
 
 // Dial connects to an address from the task that near belongs to, without
-// leaving its reactor. ok is false where that is not possible; then nothing has
-// happened. timeout 0 is none.
-func Dial(ctx context.Context, near transport.Conn, to netip.AddrPort, timeout time.Duration) (far transport.Conn, ok bool, err error) {
+// leaving its reactor, until CancelDial. ok is false where that is not possible;
+// then nothing has happened. timeout 0 is none.
+func Dial(near transport.Conn, to netip.AddrPort, timeout time.Duration) (far transport.Conn, ok bool, err error) {
 	n := onReactor(near)
 	if n == nil || n.i != 0 || n.t.p.sides[1].fd >= 0 {
 		return nil, false, nil
 	}
-	if err := n.t.dial(ctx, to, timeout); err != nil {
+	if err := n.t.dial(to, timeout); err != nil {
 		return nil, true, err
 	}
 	return &n.t.far, true, nil
 }
 
-func (t *task) dial(ctx context.Context, to netip.AddrPort, timeout time.Duration) error {
+// CancelDial makes a Dial from the task that near belongs to fail with
+// context.Canceled, now or later. Anyone may call it at any time.
+func CancelDial(near transport.Conn) {
+	if s, ok := near.(*Socket); ok {
+		s.t.cancelled.Store(true)
+		s.t.nudge()
+	}
+}
+
+func (t *task) dial(to netip.AddrPort, timeout time.Duration) error {
 	if err := t.check(0); err != nil {
 		return err
 	}
@@ -502,13 +514,12 @@ func (t *task) dial(ctx context.Context, to netip.AddrPort, timeout time.Duratio
 	if timeout > 0 {
 		until = t.r.now + int64(timeout)
 	}
-	cancel := context.AfterFunc(ctx, t.nudge)
-	for err == nil && s.full {
-		if err = t.wait(until); err == nil {
-			err = ctx.Err()
-		}
+	for err == nil && s.full && !t.cancelled.Load() {
+		err = t.wait(until)
 	}
-	cancel()
+	if err == nil && t.cancelled.Load() {
+		err = context.Canceled
+	}
 	if err == nil && t.p.sides[1].closing {
 		err = callError("connect", pendingError(fd))
 	}
