@@ -24,7 +24,9 @@ type listener struct {
 	once  sync.Once
 	route atomic.Pointer[route]
 
-	wait   time.Duration // after the last error; only for whoever accepts
+	// Only for whoever accepts.
+	failed time.Time     // the last error
+	wait   time.Duration // after it
 	warned time.Time
 }
 
@@ -66,7 +68,6 @@ func (l *listener) accept() {
 	for {
 		raw, err := l.ln.Accept()
 		if err == nil {
-			l.wait = 0
 			l.handle(raw)
 			continue
 		}
@@ -85,8 +86,13 @@ func (l *listener) accept() {
 // such as too many open files, is waited out, so that accepting never spins. Nor
 // does the log: at the limit of descriptors accepting fails and works in turns.
 func (l *listener) Failed(err error) time.Duration {
+	now := time.Now()
+	if now.Sub(l.failed) > 2*mostBackOff {
+		l.wait = 0
+	}
+	l.failed = now
 	l.wait = min(max(2*l.wait, firstBackOff), mostBackOff)
-	if now := time.Now(); l.warned.IsZero() || now.Sub(l.warned) >= warnEvery {
+	if l.warned.IsZero() || now.Sub(l.warned) >= warnEvery {
 		l.warned = now
 		l.srv.log.Warn("accept", "listener", l.ln.Addr(), "error", acceptCause(err), "retry", l.wait)
 	}
@@ -122,7 +128,6 @@ func (l *listener) handle(raw net.Conn) {
 
 // Admit implements splice.Acceptor.
 func (l *listener) Admit(raw transport.Conn) (serve func(), eager bool) {
-	l.wait = 0
 	c, r := l.admit(raw)
 	if c == nil {
 		return nil, false

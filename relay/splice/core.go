@@ -42,6 +42,10 @@ type Flow interface {
 type Core struct {
 	tick time.Duration
 	size int // how many reactors
+	// restless makes reactors give a pair away at every turn, for tests.
+	restless bool
+
+	epoch time.Time // what the reactors' clocks count from
 
 	mu       sync.Mutex
 	n        int           // live flows
@@ -56,7 +60,8 @@ func New(tick time.Duration) *Core {
 	if tick <= 0 {
 		tick = time.Second
 	}
-	return &Core{tick: tick, size: reactorCount(), sweeper: sweeper{tick: tick, epoch: time.Now()}}
+	now := time.Now()
+	return &Core{tick: tick, size: reactorCount(), epoch: now, sweeper: sweeper{tick: tick, epoch: now}}
 }
 
 // Join takes both connections over and returns at once. near is the client's
@@ -156,7 +161,8 @@ func (c *Core) ended() {
 	}
 }
 
-// reactor returns the one that takes the next pair, or nil where there is none.
+// reactor returns the one that takes what is new, or nil where there is none. It
+// gives away what is too much: see share_linux.go.
 func (c *Core) reactor() *reactor {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,4 +174,11 @@ func (c *Core) reactor() *reactor {
 		return nil
 	}
 	return c.reactors[0]
+}
+
+// peers are the reactors that there are.
+func (c *Core) peers() []*reactor {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reactors
 }

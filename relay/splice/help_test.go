@@ -22,6 +22,7 @@ type path struct {
 	// pair returns what the core is given, and the peer's end of it.
 	pair     func(t testing.TB) (given, peer transport.Conn)
 	portable bool // no reactor
+	restless bool // reactors pass pairs to each other all the time
 	fake     bool // runs with fake time
 }
 
@@ -29,9 +30,11 @@ type path struct {
 var paths = []path{
 	{name: "memory", pair: memoryPair, fake: true},
 	{name: "tcp", pair: plainPair},
+	{name: "tcp-restless", pair: plainPair, restless: true},
 	{name: "tcp-portable", pair: plainPair, portable: true},
 	{name: "ctr", pair: ctrPair},
 	{name: "records", pair: recordsPair},
+	{name: "records-restless", pair: recordsPair, restless: true},
 	{name: "records-portable", pair: recordsPair, portable: true},
 }
 
@@ -59,6 +62,9 @@ func (p path) core(tick time.Duration) *splice.Core {
 	c := splice.New(tick)
 	if p.portable {
 		c.TestingReactors(0)
+	}
+	if p.restless {
+		c.TestingRestless()
 	}
 	return c
 }

@@ -105,6 +105,10 @@ func (l *listening) accept() {
 		fd, peer, e := accept(l.fd)
 		switch e {
 		case 0:
+			if o := l.r.other(); o != nil {
+				o.tell(func() { o.arrivals = append(o.arrivals, arrival{l, fd, peer}) })
+				continue
+			}
 			l.r.admit(l, fd, peer)
 		case unix.EAGAIN:
 			return
@@ -119,7 +123,8 @@ func (l *listening) accept() {
 
 // admit makes a pair of one side of a new connection, and a task if it is let in.
 func (r *reactor) admit(l *listening, fd int32, peer netip.AddrPort) {
-	p := &pair{r: r}
+	p := new(pair)
+	p.r.Store(r)
 	p.sides[0].fd, p.sides[1].fd = fd, -1
 	r.mu.Lock()
 	r.name(p)

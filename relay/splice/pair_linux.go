@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,8 +21,8 @@ const (
 // whatever the sink of a direction has not taken yet. Only the reactor's
 // goroutine touches it, except for the fields that never change.
 type pair struct {
-	r     *reactor
-	acct  Account // may be nil
+	r     atomic.Pointer[reactor] // whose it is; only that one changes it
+	acct  Account                 // may be nil
 	done  func(End)
 	lim   Limits
 	sides [2]side
@@ -106,7 +107,8 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 		return nil
 	}
 	if r := c.reactor(); r != nil {
-		p := &pair{r: r}
+		p := new(pair)
+		p.r.Store(r)
 		p.sides[0].fd, p.sides[1].fd = near, far
 		p.become(ends, lim, acct, done)
 		if r.join(p, ends) {
@@ -194,7 +196,7 @@ func (p *pair) watch(i, op int, room bool) error {
 	if room {
 		e.Events |= unix.EPOLLOUT
 	}
-	return epollControl(p.r.epfd, op, p.sides[i].fd, &e)
+	return epollControl(p.r.Load().epfd, op, p.sides[i].fd, &e)
 }
 
 // put makes a pair known to the goroutine.
@@ -205,9 +207,14 @@ func (r *reactor) put(p *pair) {
 	r.pairs[p.slot] = p
 }
 
-// forget frees a pair's slot.
+// forget is the end of a pair.
 func (r *reactor) forget(p *pair) {
 	p.ended = true
+	r.release(p)
+}
+
+// release frees a pair's slot.
+func (r *reactor) release(p *pair) {
 	r.wheel.drop(p)
 	r.pairs[p.slot] = nil
 	r.mu.Lock()
@@ -229,7 +236,8 @@ func (r *reactor) begin(p *pair) {
 
 // Cut implements Flow.
 func (p *pair) Cut(s transport.Status) {
-	p.r.tell(func() { p.r.orders = append(p.r.orders, order{p: p, status: s}) })
+	r := p.r.Load()
+	r.tell(func() { r.orders = append(r.orders, order{p: p, status: s}) })
 }
 
 // deadline is when the pair ends if nothing moves until then; 0: never.

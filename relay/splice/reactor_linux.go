@@ -2,6 +2,7 @@ package splice
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
@@ -33,14 +34,9 @@ type reactor struct {
 	bell int             // eventfd: somebody left word
 	done chan struct{}   // closed when the goroutine has ended
 
-	mu      sync.Mutex
-	joined  []*pair
-	spare   []*pair // the other half of joined's double buffer
-	orders  []order
-	cut     transport.Status // for all; empty: no such order
-	listens []*listening     // new ones
-	again   []*listening     // that have waited out an error
-	stops   []stopped
+	mu sync.Mutex
+	word
+	spare   []*pair  // the other half of joined's double buffer
 	free    []uint32 // slots
 	slots   uint32   // how many there are
 	names   uint32   // how many pairs there have been
@@ -65,7 +61,26 @@ type reactor struct {
 	in    []byte // what was read
 	a, b  []byte // what codecs make of it
 	pipe  pipe
-	epoch time.Time
+	epoch time.Time // core.epoch
+
+	load  load
+	share share
+}
+
+// word is what others have left for a reactor.
+type word struct {
+	joined   []*pair
+	given    []*pair // by other reactors
+	orders   []order
+	cut      transport.Status // for all; empty: no such order
+	listens  []*listening     // new ones
+	again    []*listening     // that have waited out an error
+	stops    []stopped
+	arrivals []arrival // accepted by other reactors
+}
+
+func (w *word) empty() bool {
+	return len(w.joined)+len(w.given)+len(w.orders)+len(w.listens)+len(w.again)+len(w.stops)+len(w.arrivals) == 0 && w.cut == ""
 }
 
 // order is word for one pair, to end, or for one task, to stop waiting.
@@ -100,7 +115,7 @@ func newReactor(c *Core) (*reactor, error) {
 		_ = unix.Close(epfd)
 		return nil, err
 	}
-	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: time.Now(), pipe: noPipe}
+	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: c.epoch, pipe: noPipe}
 	// What a codec makes of a read can be more: a record that began before.
 	r.in, r.a, r.b = make([]byte, largeRead), make([]byte, 0, largeRead*3/2), make([]byte, 0, largeRead*3/2)
 	r.wheel.tick = int64(c.tick)
@@ -118,14 +133,14 @@ func newReactor(c *Core) (*reactor, error) {
 		r.raw, err = r.file.SyscallConn()
 	}
 	if err != nil {
-		r.release()
+		r.dispose()
 		return nil, err
 	}
 	go r.run()
 	return r, nil
 }
 
-func (r *reactor) release() {
+func (r *reactor) dispose() {
 	if r.file != nil {
 		_ = r.file.Close()
 	} else {
@@ -166,7 +181,7 @@ func (r *reactor) ring() {
 // away at every sleep and cost half as much again for a lone message.
 func (r *reactor) run() {
 	defer close(r.done)
-	defer r.release()
+	defer r.dispose()
 	for {
 		err := r.raw.Read(r.turns)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -186,6 +201,7 @@ func (r *reactor) turns(uintptr) bool {
 			return true // cannot be: the descriptor is ours
 		}
 		r.now = int64(time.Since(r.epoch))
+		r.wake()
 		if r.heed() {
 			return true
 		}
@@ -220,10 +236,11 @@ func (r *reactor) sleep() bool {
 		}
 		_ = r.file.SetReadDeadline(at)
 	}
+	r.share.since = int64(time.Since(r.epoch))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asleep = r.due == 0
-	return len(r.joined)+len(r.orders)+len(r.listens)+len(r.again)+len(r.stops) == 0 && r.cut == "" && !r.closing
+	return r.word.empty() && !r.closing
 }
 
 // dueBy sees to it that expire looks at the clock then.
@@ -237,47 +254,68 @@ func (r *reactor) dueBy(at int64) {
 func (r *reactor) heed() (closing bool) {
 	r.mu.Lock()
 	r.asleep = false
-	joined, orders, cut := r.joined, r.orders, r.cut
-	r.joined, r.orders, r.cut = r.spare[:0], nil, ""
-	listens, again, stops := r.listens, r.again, r.stops
-	r.listens, r.again, r.stops = nil, nil, nil
+	w := r.word
+	r.word = word{joined: r.spare[:0]}
 	closing = r.closing
 	r.mu.Unlock()
-	for _, l := range listens {
+	for i, p := range w.joined {
+		w.joined[i] = nil
+		r.put(p)
+		r.begin(p)
+	}
+	r.spare = w.joined
+	for _, p := range w.given {
+		r.resume(p)
+	}
+	for _, l := range w.listens {
 		r.listen(l)
 	}
-	for _, l := range again {
+	for _, l := range w.again {
 		if !l.ended {
 			l.watch()
 		}
 	}
-	for _, s := range stops {
+	for _, s := range w.stops {
 		s.l.end(s.done)
 	}
-	for i, p := range joined {
-		joined[i] = nil
-		r.put(p)
-		r.begin(p)
+	for _, a := range w.arrivals {
+		r.admit(a.l, a.fd, a.peer)
 	}
-	r.spare = joined
-	for _, o := range orders {
-		switch {
-		case o.t != nil:
-			if o.t.p.task == o.t {
-				o.t.goOn()
-			}
-		case !o.p.ended:
-			r.end(o.p, o.status, true)
-		}
+	for _, o := range w.orders {
+		r.obey(o)
 	}
-	if cut != "" {
+	if w.cut != "" {
 		for _, p := range r.pairs {
 			if p != nil && p.task == nil {
-				r.end(p, cut, true)
+				r.end(p, w.cut, true)
 			}
 		}
 	}
 	return closing
+}
+
+// obey carries out an order for a pair or a task.
+func (r *reactor) obey(o order) {
+	if o.t != nil {
+		if o.t.p.task == o.t {
+			o.t.goOn()
+		}
+		return
+	}
+	// Under mu, where others give us pairs: it may be on its way to us.
+	r.mu.Lock()
+	owner := o.p.r.Load()
+	here := owner == r && !o.p.ended && int(o.p.slot) < len(r.pairs) && r.pairs[o.p.slot] == o.p
+	if owner == r && !o.p.ended && !here {
+		r.orders = append(r.orders, o)
+	}
+	r.mu.Unlock()
+	switch {
+	case here:
+		r.end(o.p, o.status, true)
+	case owner != r:
+		owner.tell(func() { owner.orders = append(owner.orders, o) })
+	}
 }
 
 // event passes one event on to the pair that it is for. Slots are used again;
@@ -293,6 +331,9 @@ func (r *reactor) event(e *unix.EpollEvent) {
 	slot := uint32(e.Fd) >> 1
 	if p := r.pairs[slot]; p != nil && p.name == uint32(e.Pad) {
 		r.ready(p, int(e.Fd&1), e.Events)
+		if (r.share.give > 0 || r.core.restless && rand.IntN(8) == 0) && !p.ended && p.task == nil {
+			r.give(p)
+		}
 	}
 }
 
