@@ -29,10 +29,10 @@ type reactor struct {
 	epfd int
 	file *os.File        // epfd, in the runtime's poller
 	raw  syscall.RawConn // of file
-	bell int             // eventfd: somebody left word
 	done chan struct{}   // closed when the goroutine has ended
 
 	mu      sync.Mutex
+	bell    int // eventfd: somebody left word; -1 when nobody listens any more
 	joined  []*pair
 	spare   []*pair // the other half of joined's double buffer
 	orders  []order
@@ -91,7 +91,7 @@ func newReactor(c *Core) (*reactor, error) {
 		_ = unix.Close(epfd)
 		return nil, err
 	}
-	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: time.Now(), pipe: noPipe}
+	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: time.Now(), pipe: noPipe, unsent: systemUnsent()}
 	// What a codec makes of a read can be more: a record that began before.
 	r.in, r.a, r.b = make([]byte, largeRead), make([]byte, 0, largeRead*3/2), make([]byte, 0, largeRead*3/2)
 	r.wheel.tick = int64(c.tick)
@@ -119,10 +119,14 @@ func newReactor(c *Core) (*reactor, error) {
 func (r *reactor) release() {
 	if r.file != nil {
 		_ = r.file.Close()
+	// A Cut may come at any time: by then the number means another descriptor.
+	r.mu.Lock()
+	_ = unix.Close(r.bell)
+	r.bell = -1
+	r.mu.Unlock()
 	} else {
 		_ = unix.Close(r.epfd)
 	}
-	_ = unix.Close(r.bell)
 	r.pipe.close()
 }
 
@@ -137,16 +141,27 @@ func (r *reactor) cutAll(s transport.Status) { r.tell(func() { r.cut = s }) }
 // tell leaves word and rings.
 func (r *reactor) tell(word func()) {
 	r.mu.Lock()
-	word()
-	r.mu.Unlock()
-	r.ring()
+	defer r.mu.Unlock()
+	if r.bell >= 0 {
+		word()
+		r.ringLocked()
+	}
 }
 
-// ring wakes the goroutine. The bell is edge-triggered and never read: every
-// write is an edge, and 2^64 of them do not happen.
+// ring wakes the goroutine.
 func (r *reactor) ring() {
-	one := [8]byte{1}
-	_, _ = unix.Write(r.bell, one[:])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ringLocked()
+}
+
+// ringLocked rings. The bell is edge-triggered and never read: every write is an
+// edge, and 2^64 of them do not happen.
+func (r *reactor) ringLocked() {
+	if r.bell >= 0 {
+		one := [8]byte{1}
+		_, _ = unix.Write(r.bell, one[:])
+	}
 }
 
 // run is the goroutine. It sleeps in the runtime's poller, in which its own epoll
