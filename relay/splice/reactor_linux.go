@@ -40,7 +40,7 @@ type reactor struct {
 	free    []uint32         // slots
 	slots   uint32           // how many there are
 	names   uint32           // how many pairs there have been
-	asleep  bool             // without a time to wake up
+	asleep  bool             // for longer than a tick
 	closing bool
 
 	pairs  []*pair // by slot
@@ -224,7 +224,8 @@ func (r *reactor) sleep() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asleep = r.due == 0
+	// Whoever joins waits to be taken for a tick at most: its time-out begins then.
+	r.asleep = r.due == 0 || r.due > r.now+r.wheel.tick
 	return len(r.joined) == 0 && len(r.orders) == 0 && r.cut == "" && !r.closing
 }
 
