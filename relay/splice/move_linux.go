@@ -243,17 +243,16 @@ func (r *reactor) splice(p *pair, d int) int {
 	switch {
 	case err == unix.EINTR:
 		return 0
-	case err == unix.EAGAIN:
-		src.readable, w.bulk = false, false
+	case err == unix.EAGAIN, err == nil && n == 0:
+		// Nothing there, the end, or urgent data, which a read passes over and
+		// splice(2) does not: a read tells.
+		w.bulk = false
 		return 0
 	case err == unix.EINVAL || err == unix.ENOSYS:
 		src.noSplice = true
 		return 0
 	case err != nil:
 		r.sourceFailed(p, d)
-		return 0
-	case n == 0:
-		w.eof = true
 		return 0
 	}
 	// A lone message goes cheaper by a copy: two system calls, not four.

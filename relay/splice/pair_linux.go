@@ -44,12 +44,13 @@ type pair struct {
 type side struct {
 	codecs   []transport.Codec // from the innermost to the outermost
 	fd       int32
-	readable bool // there may be bytes, or an end
-	closing  bool // an end follows, maybe behind bytes: a short read is not the last
-	armed    bool // epoll tells when there is room
-	refused  bool // a write met a reset, of which reads are not told again
-	noSplice bool // this socket cannot be spliced
-	replies  bool // one of the codecs may answer by itself
+	unsent   int32 // what it holds unsent at most; 0: not asked yet; -1: no limit
+	readable bool  // there may be bytes, or an end
+	closing  bool  // an end or urgent data follows: a short read is not the last
+	armed    bool  // epoll tells when there is room
+	refused  bool  // a write met a reset, of which reads are not told again
+	noSplice bool  // this socket cannot be spliced
+	replies  bool  // one of the codecs may answer by itself
 }
 
 // way is one direction of a pair.
@@ -131,7 +132,7 @@ func (r *reactor) join(p *pair, ends *[2]end) bool {
 // watch tells epoll what to report of a side: bytes and ends always, room only
 // once it has been missed, since every new socket has room.
 func (p *pair) watch(i, op int, room bool) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(p.slot<<1) | int32(i), Pad: int32(p.name)}
+	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(p.slot<<1) | int32(i), Pad: int32(p.name)}
 	if room {
 		e.Events |= unix.EPOLLOUT
 	}
@@ -188,10 +189,11 @@ func (r *reactor) schedule(p *pair) {
 func (r *reactor) ready(p *pair, i int, events uint32) {
 	const gone = unix.EPOLLERR | unix.EPOLLHUP
 	s, in, out := &p.sides[i], &p.ways[i], &p.ways[1-i]
-	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
+	if events&(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
 		s.readable = true
 	}
-	if events&(unix.EPOLLRDHUP|gone) != 0 {
+	// A read ends in front of urgent data, whatever lies behind it.
+	if events&(unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
 		s.closing = true
 	}
 	if events&(unix.EPOLLOUT|gone) != 0 {
