@@ -192,14 +192,15 @@ func (r *reactor) turns(uintptr) bool {
 		if r.heed() {
 			return true
 		}
-		if r.due != 0 && r.now >= r.due {
-			r.expire()
-		}
 		for i := range r.events[:n] {
 			r.event(&r.events[i])
 		}
 		if len(r.queue) > 0 {
 			r.goOn()
+		// After the events: what has come in time counts, however late we look.
+		if r.due != 0 && r.now >= r.due {
+			r.expire()
+		}
 			if r.busy++; r.busy < mostBusy {
 				continue
 			}
@@ -270,7 +271,10 @@ func (r *reactor) event(e *unix.EpollEvent) {
 	if e.Fd < 0 {
 		return // the bell
 	}
-	slot := uint32(e.Fd) >> 1
+	slot := int(e.Fd) >> 1
+	if slot >= len(r.pairs) {
+		return // of one whose other descriptor could not be watched
+	}
 	if p := r.pairs[slot]; p != nil && p.name == uint32(e.Pad) {
 		r.ready(p, int(e.Fd&1), e.Events)
 	}
