@@ -103,6 +103,12 @@ func (r *reactor) copy(p *pair, d int) (n int) {
 func (r *reactor) room(p *pair, d int) int {
 	dst := &p.sides[1-d]
 	n := room(dst.fd)
+	if dst.unsent == 0 {
+		dst.unsent = r.unsentLimit(dst.fd)
+	}
+	if dst.unsent > 0 {
+		n = min(n, unsentRoom(dst.fd, int(dst.unsent)))
+	}
 	if n < leastRoom {
 		r.await(p, d, true)
 		return 0
@@ -235,11 +241,11 @@ const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 // that is empty again afterwards.
 func (r *reactor) splice(p *pair, d int) int {
 	w, src, dst := &p.ways[d], &p.sides[d], &p.sides[1-d]
-	size := r.room(p, d)
+	size := min(r.room(p, d), r.pipe.size)
 	if size == 0 {
 		return 0
 	}
-	n, err := unix.Splice(int(src.fd), nil, r.pipe.w, nil, min(size, r.pipe.size), spliceFlags)
+	n, err := unix.Splice(int(src.fd), nil, r.pipe.w, nil, size, spliceFlags)
 	switch {
 	case err == unix.EINTR:
 		return 0
@@ -256,7 +262,7 @@ func (r *reactor) splice(p *pair, d int) int {
 		return 0
 	}
 	// A lone message goes cheaper by a copy: two system calls, not four.
-	w.bulk = n >= bufferSize
+	w.bulk = int(n) >= min(size, bufferSize)
 	// splice(2) returns what it moved and loses the error that stopped it; the
 	// next call says EPIPE, whatever it was.
 	orderly := p.ways[1-d].eof || peerEnded(dst.fd)

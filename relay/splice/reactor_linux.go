@@ -58,6 +58,8 @@ type reactor struct {
 	a, b  []byte // what codecs make of it
 	pipe  pipe
 	epoch time.Time
+
+	unsent int32 // see systemUnsent
 }
 
 // order is word for one pair.
