@@ -195,16 +195,22 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 // decode takes payload out of what was read, and sends what the codecs have to
 // answer. The error is io.EOF when the source has ended within its protocol.
 func (r *reactor) decode(p *pair, d int, wire []byte) (payload []byte, err error) {
-	src := &p.sides[d]
-	payload, err = decode(src.codecs, wire, r.scratch, r.keep)
-	if back := &p.ways[1-d]; src.replies && !back.over && !back.said {
-		for i, c := range src.codecs {
-			if c, ok := c.(transport.Replier); ok && c.ReplyDue() {
-				r.reply(p, d, i, c)
-			}
+	payload, err = decode(p.sides[d].codecs, wire, r.scratch, r.keep)
+	r.answer(p, d)
+	return payload, err
+}
+
+// answer sends what the codecs of a source have to say by themselves.
+func (r *reactor) answer(p *pair, d int) {
+	src, back := &p.sides[d], &p.ways[1-d]
+	if !src.replies {
+		return
+	}
+	for i, c := range src.codecs {
+		if c, ok := c.(transport.Replier); ok && !back.over && !back.said && c.ReplyDue() {
+			r.reply(p, d, i, c)
 		}
 	}
-	return payload, err
 }
 
 // reply sends what codec i of the source says by itself, through those below it.

@@ -152,6 +152,9 @@ func (r *reactor) take(p *pair) {
 			p.ways[d].rest = nil
 			r.deliver(p, d, early)
 		}
+		if !p.ended {
+			r.answer(p, d) // to what was decoded before
+		}
 	}
 }
 

@@ -119,13 +119,13 @@ func newReactor(c *Core) (*reactor, error) {
 }
 
 func (r *reactor) release() {
-	if r.file != nil {
-		_ = r.file.Close()
 	// A Cut may come at any time: by then the number means another descriptor.
 	r.mu.Lock()
 	_ = unix.Close(r.bell)
 	r.bell = -1
 	r.mu.Unlock()
+	if r.file != nil {
+		_ = r.file.Close()
 	} else {
 		_ = unix.Close(r.epfd)
 	}
@@ -197,12 +197,12 @@ func (r *reactor) turns(uintptr) bool {
 		for i := range r.events[:n] {
 			r.event(&r.events[i])
 		}
-		if len(r.queue) > 0 {
-			r.goOn()
 		// After the events: what has come in time counts, however late we look.
 		if r.due != 0 && r.now >= r.due {
 			r.expire()
 		}
+		if len(r.queue) > 0 {
+			r.goOn()
 			if r.busy++; r.busy < mostBusy {
 				continue
 			}
