@@ -33,8 +33,11 @@ func (r *reactor) move(p *pair, d int) {
 			r.sourceEnded(p, d)
 		case w.paused || !src.readable:
 			return
-		case src.replies && len(p.ways[1-d].rest) > 0:
-			return // maybe an answer to what we read: these must not pile up
+		case p.ways[1-d].reply && len(p.ways[1-d].rest) > 0:
+			// Answers to what we read must not pile up. For anything else we
+			// go on: while a small receive buffer is full, Linux drops the
+			// acknowledgements that come with bytes, and writing waits too.
+			return
 		case left <= 0:
 			if !p.queued {
 				p.queued = true
@@ -181,6 +184,8 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 	if n < len(wire) {
 		w.rest = slices.Clone(wire[n:])
 		r.await(p, d, false)
+	} else {
+		w.reply = false
 	}
 	if len(dst.codecs) > 0 {
 		if n, w.owed = w.owed, 0; len(w.rest) > 0 {
@@ -226,6 +231,7 @@ func (r *reactor) reply(p *pair, d, i int, c transport.Replier) {
 		}
 	}
 	r.push(p, 1-d, wire, 0)
+	p.ways[1-d].reply = len(p.ways[1-d].rest) > 0
 }
 
 // scratch is an empty buffer for the result of a codec, keep puts the result in

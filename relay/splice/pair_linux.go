@@ -62,6 +62,7 @@ type way struct {
 	full   bool   // the sink takes no more; epoll tells
 	paused bool   // the account wants it so
 	eof    bool   // the source has ended in order
+	reply  bool   // rest ends with what a codec says by itself
 	said   bool   // the codecs have told the sink's peer
 	over   bool   // nothing more goes this way
 }
