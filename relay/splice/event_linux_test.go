@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"relay/transport"
 )
 
 // An event that was fetched before its pair ended means nobody, whoever has the
@@ -22,5 +24,45 @@ func TestEventForNobody(t *testing.T) {
 	r.event(&unix.EpollEvent{Fd: 1, Pad: 7, Events: unix.EPOLLIN})
 	if !p.sides[1].readable {
 		t.Error("event for the pair: got it ignored, want it taken")
+	}
+}
+
+// What a peer may have read is accounted for, though what a payload became has
+// gone only in part.
+func TestAccountOfPartialWrite(t *testing.T) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatalf("epoll: got %v, want nil", err)
+	}
+	defer unix.Close(epfd)
+	r := &reactor{epfd: epfd}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatalf("socket pair: got %v, want nil", err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	p := &pair{r: r}
+	p.sides[1] = side{fd: int32(fds[0]), codecs: make([]transport.Codec, 1)}
+	if err := p.watch(1, unix.EPOLL_CTL_ADD, false); err != nil {
+		t.Fatalf("watch: got %v, want nil", err)
+	}
+	const payload, wire = 3_900_000, 4_000_000
+	w, read, buf := &p.ways[toFar], 0, make([]byte, 50_000)
+	for r.push(p, toFar, make([]byte, wire), payload); len(w.rest) > 0; {
+		if sent := int64(wire - len(w.rest)); w.moved < min(sent, payload) || w.moved > payload {
+			t.Fatalf("accounted for with %d of %d bytes written: got %d, want as many, of %d", sent, wire, w.moved, payload)
+		}
+		n, err := unix.Read(fds[1], buf)
+		if err != nil {
+			t.Fatalf("read after %d bytes: got %v, want nil", read, err)
+		}
+		read += n
+		rest := w.rest
+		w.rest = nil
+		r.push(p, toFar, rest, 0)
+	}
+	if w.moved != payload || w.owed != 0 {
+		t.Errorf("accounted for at the end: got %d, want %d", w.moved, payload)
 	}
 }

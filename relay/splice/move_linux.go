@@ -161,8 +161,7 @@ func (r *reactor) deliver(p *pair, d int, payload []byte) {
 }
 
 // push writes to the sink and keeps what it does not take. Bytes are accounted
-// for as they go; where codecs stand in between, when all that a payload became
-// has gone.
+// for as they go: never less than the peer may have read.
 func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 	w, dst := &p.ways[d], &p.sides[1-d]
 	w.owed += payload
@@ -187,13 +186,11 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 	} else {
 		w.reply = false
 	}
-	if len(dst.codecs) > 0 {
-		if n, w.owed = w.owed, 0; len(w.rest) > 0 {
-			n, w.owed = 0, n
-		}
-	} else {
-		w.owed = 0
+	// Codecs add to a payload: no more of it is gone than was written.
+	if n = min(n, w.owed); len(w.rest) == 0 {
+		n = w.owed
 	}
+	w.owed -= n
 	r.account(p, d, n)
 }
 
@@ -291,6 +288,7 @@ func (r *reactor) splice(p *pair, d int) int {
 				r.sinkFailed(p, d, unix.EIO)
 				return int(n)
 			}
+			w.owed = left
 			r.await(p, d, false)
 			return int(n)
 		case err != nil:

@@ -57,7 +57,7 @@ type side struct {
 type way struct {
 	moved  int64
 	rest   []byte // what the sink has not taken
-	owed   int    // payload to account for when rest is gone
+	owed   int    // payload in rest, to account for as it goes
 	bulk   bool   // the last read was as large as it could be
 	full   bool   // the sink takes no more; epoll tells
 	paused bool   // the account wants it so
