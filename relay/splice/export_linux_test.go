@@ -1,6 +1,10 @@
 package splice
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // OnReactor reports whether a flow is on a reactor.
 func OnReactor(f Flow) bool {
@@ -22,14 +26,16 @@ type Held struct {
 	Rest    int // bytes that sinks have not taken
 	Largest int // of them, for one direction
 	Pairs   int
-	Splices bool // there is a pipe
+	Piped   int // bytes in its pipe
 }
 
 // HeldBy sums what the reactor of a flow keeps for all of its flows. It must be
 // called on the reactor's goroutine: by a done of one of its flows.
 func HeldBy(f Flow) (h Held) {
 	r := f.(*pair).r
-	h.Splices = r.pipe.r >= 0
+	if r.pipe.r >= 0 {
+		h.Piped, _ = unix.IoctlGetInt(r.pipe.r, unix.TIOCINQ) // FIONREAD
+	}
 	for _, p := range r.pairs {
 		if p == nil {
 			continue

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"relay/relay/splice"
 	"relay/transport"
 )
@@ -54,13 +52,19 @@ func TestStalledReaders(t *testing.T) {
 			continue
 		}
 		for kind, write := range map[string]int{"bulk": 64 << 10, "messages": 700} {
-			t.Run(p.name+", "+kind, func(t *testing.T) { stalledReaders(t, p, write) })
+			t.Run(p.name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				stalledReaders(t, p, write)
+			})
 		}
 	}
 }
 
 func stalledReaders(t *testing.T, p path, write int) {
-	const flows, most = 200, 4 << 10
+	flows, most := 200, 4<<10
+	if raceEnabled { // what they cost is not measured then
+		flows = 20
+	}
 	c := p.core(0)
 	c.TestingReactors(1)
 	m := &meter{}
@@ -86,20 +90,18 @@ func stalledReaders(t *testing.T, p path, write int) {
 	quiet(t, m.down.Load)
 	before := m.down.Load()
 	h := held(t, c)
-	t.Logf("%d flows stalled after %d KiB each: %d bytes held for each, %d at most", flows, before/flows>>10, h.Rest/flows, h.Largest)
+	t.Logf("%d flows stalled after %d KiB each: %d bytes held for each, %d at most", flows, before/int64(flows)>>10, h.Rest/flows, h.Largest)
 	if h.Rest/flows > most {
 		t.Errorf("bytes held for a stalled flow: got %d, want at most %d", h.Rest/flows, most)
 	}
-	for _, fd := range pipes(t) { // one of the test's own is empty as well
-		if n, err := unix.IoctlGetInt(fd, unix.TIOCINQ); n != 0 && err == nil {
-			t.Errorf("bytes in the reactor's pipe: got %d, want 0", n)
-		}
+	if h.Piped != 0 {
+		t.Errorf("bytes in the reactor's pipe: got %d, want 0", h.Piped)
 	}
 	began := time.Now()
-	if _, err := tcpEnds(t).transfer(c, 16<<20); err != nil {
+	if _, err := tcpEnds(t).transfer(c, 8<<20); err != nil {
 		t.Errorf("transfer beside the stalled flows: %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("transfer beside the stalled flows: took %v, want it at full speed", took)
 	}
 	for _, j := range all[:flows/2] {
@@ -154,7 +156,7 @@ func stream1(w transport.Conn, seed uint64, part int, stop chan struct{}) (sent 
 
 // A loud flow and many quiet ones on one reactor: all get on.
 func TestFairness(t *testing.T) {
-	const quiets, rounds = 50, 200
+	const quiets, rounds = 50, 60
 	c := splice.New(0)
 	c.TestingReactors(1)
 	loud := tcpEnds(t)

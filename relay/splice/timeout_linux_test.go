@@ -12,6 +12,7 @@ import (
 // A flow that joins while the reactor waits for the far deadline of another has
 // its own time-out all the same.
 func TestTimeoutOfLateJoiner(t *testing.T) {
+	t.Parallel()
 	const tick = 20 * time.Millisecond
 	c := splice.New(tick)
 	c.TestingReactors(1)
@@ -33,6 +34,7 @@ func TestTimeoutOfLateJoiner(t *testing.T) {
 // Flows that wait for a processor have time-outs by what has arrived, not by
 // what has been read.
 func TestTimeoutsUnderLoad(t *testing.T) {
+	t.Parallel()
 	const tick = 10 * time.Millisecond
 	c := splice.New(tick)
 	c.TestingReactors(1)
