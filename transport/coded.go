@@ -79,6 +79,10 @@ func (c *Coded) fill() error {
 func (c *Coded) decode() error {
 	if c.ready == nil {
 		c.ready = NewReady(c.Conn)
+		// The codec may have been in use before.
+		if err := c.reply(); err != nil {
+			return err
+		}
 	}
 	wire, n, err := c.ready.Read(&wireBuffers)
 	if n == 0 {
@@ -161,8 +165,12 @@ func (c *Coded) CloseWrite() error {
 	return c.Conn.CloseWrite()
 }
 
-// Detach implements [Detachable].
+// Detach implements [Detachable]. It does not let go once the payload has ended:
+// a codec says so only once, and has said it here.
 func (c *Coded) Detach() (below Conn, codec Codec, unread []byte) {
+	if c.rerr != nil {
+		return c, nil, nil
+	}
 	if len(c.unread) > 0 {
 		unread = append(unread, c.unread...)
 	}

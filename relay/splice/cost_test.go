@@ -12,6 +12,10 @@ import (
 
 // A message on its way through costs no allocation, and neither does bulk.
 func TestMessageAllocates(t *testing.T) {
+	runs := 300
+	if raceEnabled { // and nothing is counted
+		runs = 10
+	}
 	for _, p := range paths {
 		for name, size := range map[string]int{"message": 300, "bulk": 256 << 10} {
 			c := p.core(0)
@@ -35,7 +39,7 @@ func TestMessageAllocates(t *testing.T) {
 					t.Fatalf("read: got %v, want nil", err)
 				}
 			}
-			got := testing.AllocsPerRun(300, round)
+			got := testing.AllocsPerRun(runs, round)
 			if got != 0 && !raceEnabled {
 				t.Errorf("%s, %s: got %v allocations per round trip, want 0", p.name, name, got)
 			}
@@ -51,7 +55,10 @@ func TestMessageAllocates(t *testing.T) {
 // its codecs if it has any; on the portable path two goroutines, of which each
 // has a stack of 2 or 4 KiB.
 func TestIdleFlowMemory(t *testing.T) {
-	const flows = 1000
+	flows := 1000
+	if raceEnabled { // and nothing is measured
+		flows = 50
+	}
 	for _, p := range paths {
 		t.Run(p.name, func(t *testing.T) {
 			most := int64(400)
@@ -89,7 +96,7 @@ func TestIdleFlowMemory(t *testing.T) {
 					t.Fatalf("read: got %v, want nil", err)
 				}
 			}
-			got := (inUse() - before) / flows
+			got := (inUse() - before) / int64(flows)
 			t.Logf("idle flow: %d bytes of heap and stacks", got)
 			if got >= most && !raceEnabled {
 				t.Errorf("memory per idle flow: got %d bytes, want less than %d", got, most)

@@ -59,14 +59,15 @@ func decode(codecs []transport.Codec, wire []byte, scratch func() []byte, keep f
 		below := err
 		payload, err = c.Decode(scratch(), payload)
 		keep(payload)
-		if err == nil && below != nil {
+		switch {
+		case below == nil || err != nil:
+		case below == io.EOF:
 			// The end of what is inside is the end of the wire for this one.
 			if err = c.Ended(); err == nil {
 				err = io.EOF
 			}
-		}
-		if err != nil && err != io.EOF {
-			return payload, err
+		default:
+			err = below // behind what came before it
 		}
 	}
 	return payload, err

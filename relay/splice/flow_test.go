@@ -1,7 +1,6 @@
 package splice_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -51,48 +50,51 @@ func halfClose(t *testing.T, h *harness, clientFirst bool) {
 }
 
 func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
 	onEveryPath(t, func(t *testing.T, h *harness) {
 		j := h.join(splice.Limits{Idle: 60 * h.unit, Fin: h.unit}, nil)
 		defer j.close()
 		client, server, buf := j.client, j.server, make([]byte, 1)
-		for range 10 { // a byte now up, now down, is not idleness
+		var began time.Time // before the byte is on its way
+		for range 10 {      // a byte now up, now down, is not idleness
 			time.Sleep(20 * h.unit)
 			client, server = server, client
+			began = time.Now()
 			_, _ = client.Write(buf)
 			if _, err := io.ReadFull(server, buf); err != nil {
 				t.Fatalf("read: got %v, want nil", err)
 			}
 		}
-		began := time.Now()
 		j.want(t, transport.Timeout, 5, 5)
-		// The byte was on its way for a moment before it was read.
-		h.took("idle timeout", began, 58*h.unit, 62*h.unit)
+		h.took("idle timeout", began, 60*h.unit, 62*h.unit)
 	})
 }
 
 // The fin timeout counts idleness: a long answer after the client's half-close
 // is not cut, however long it takes.
 func TestFinTimeout(t *testing.T) {
+	t.Parallel()
 	onEveryPath(t, func(t *testing.T, h *harness) {
 		j := h.join(splice.Limits{Idle: time.Hour, Fin: 40 * h.unit}, nil)
 		defer j.close()
 		time.Sleep(80 * h.unit) // no fin timeout while both directions are open
 		_ = j.client.CloseWrite()
-		buf := make([]byte, 1)
+		buf, began := make([]byte, 1), time.Time{}
 		for range 10 {
 			time.Sleep(15 * h.unit)
+			began = time.Now()
 			_, _ = j.server.Write(buf)
 			if _, err := io.ReadFull(j.client, buf); err != nil {
 				t.Fatalf("read: got %v, want nil", err)
 			}
 		}
-		began := time.Now()
 		j.want(t, transport.Timeout, 0, 10)
-		h.took("fin timeout", began, 38*h.unit, 42*h.unit)
+		h.took("fin timeout", began, 40*h.unit, 42*h.unit)
 	})
 }
 
 func TestNoLimits(t *testing.T) {
+	t.Parallel()
 	onEveryPath(t, func(t *testing.T, h *harness) {
 		j := h.join(splice.Limits{}, nil)
 		_ = j.client.CloseWrite()
@@ -195,48 +197,6 @@ func TestEarlyBytesGoFirst(t *testing.T) {
 	})
 }
 
-// A layer that has decoded ahead hands over payload; one below it that has read
-// ahead hands over what the outer ones still have to decode.
-func TestEarlyBytesBelowCodecs(t *testing.T) {
-	onEveryPath(t, func(t *testing.T, h *harness) {
-		given, peer := memoryPair(t)
-		if !h.fake {
-			given, peer = plainPair(t)
-		}
-		ours, theirs := relaytest.NewRecords()
-		client := transport.NewCoded(peer, theirs)
-		_, _ = client.Write([]byte("one, decoded; "))
-		coded := transport.NewCoded(given, ours)
-		if err := coded.WaitRead(); err != nil {
-			t.Fatalf("WaitRead: got %v, want nil", err)
-		}
-		_, _ = client.Write([]byte("two, read; "))
-		wire := make([]byte, 100)
-		n, err := given.Read(wire)
-		if err != nil {
-			t.Fatalf("read: got %v, want nil", err)
-		}
-		coded.Conn = early{given, string(wire[:n])}
-		far, server := h.pair(t)
-		defer server.Close()
-		end := make(chan splice.End, 1)
-		h.Join(coded, far, splice.Limits{}, nil, func(e splice.End) { end <- e })
-		_, _ = client.Write([]byte("three"))
-		_ = client.CloseWrite()
-		if got, err := io.ReadAll(server); string(got) != "one, decoded; two, read; three" || err != nil {
-			t.Errorf("received: got %q, %v, want all three parts in order", got, err)
-		}
-		_ = server.CloseWrite()
-		if got, err := io.ReadAll(client); len(got) != 0 || err != nil {
-			t.Errorf("client: got %q, %v, want the end", got, err)
-		}
-		_ = client.Close()
-		if e := <-end; e.Up != 30 || e.Status != transport.OK {
-			t.Errorf("end: got %+v, want ok and 30 bytes up", e)
-		}
-	})
-}
-
 // meter is an Account with a fixed pause after every move.
 type meter struct {
 	pause   time.Duration
@@ -259,6 +219,7 @@ func (m *meter) Moved(up bool, n int) time.Duration {
 func (m *meter) Limited() bool { return m.limited }
 
 func TestPause(t *testing.T) {
+	t.Parallel()
 	onEveryPath(t, func(t *testing.T, h *harness) {
 		pause := 20 * h.unit
 		m := &meter{pause: pause, limited: true}
@@ -290,6 +251,7 @@ func TestPause(t *testing.T) {
 }
 
 func TestCutInPause(t *testing.T) {
+	t.Parallel()
 	onEveryPath(t, func(t *testing.T, h *harness) {
 		j := h.join(splice.Limits{}, &meter{pause: time.Hour})
 		defer j.close()
@@ -342,6 +304,7 @@ func TestCut(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	onEveryPath(t, func(t *testing.T, h *harness) {
 		if got := h.Drain(t.Context()); got != 0 {
 			t.Errorf("Drain without flows: got %d, want 0", got)
@@ -395,111 +358,5 @@ func TestDrainLeavesNothing(t *testing.T) {
 				c.Drain(t.Context())
 			}
 		})
-	}
-}
-
-// A peer that ends its wire in the middle of what its codec says has broken off.
-func TestWireEndsTooEarly(t *testing.T) {
-	for _, portable := range []bool{false, true} {
-		c := path{portable: portable}.core(0)
-		given, peer := tcpPair(t)
-		ours, theirs := relaytest.NewRecords()
-		far, server := tcpPair(t)
-		end := make(chan splice.End, 1)
-		c.Join(transport.NewCoded(given, ours), far, splice.Limits{}, nil, func(e splice.End) { end <- e })
-		wire, _ := theirs.Encode(nil, []byte("whole, but not the end"))
-		_, _ = peer.Write(wire)
-		if _, err := io.ReadFull(server, make([]byte, 22)); err != nil {
-			t.Errorf("read: got %v, want what was whole", err)
-		}
-		_ = peer.CloseWrite()
-		if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("server: got %v, want ECONNRESET", err)
-		}
-		if e := <-end; e != (splice.End{Status: transport.ClientGone, Up: 22}) {
-			t.Errorf("end: got %+v, want client_gone and 22 bytes up", e)
-		}
-		_ = peer.Close()
-		_ = server.Close()
-		c.Drain(t.Context())
-	}
-}
-
-// Nonsense on the wire ends the flow with a reset, and what was sent before it
-// has arrived.
-func TestNonsenseOnTheWire(t *testing.T) {
-	for _, portable := range []bool{false, true} {
-		c := path{portable: portable}.core(0)
-		given, peer := tcpPair(t)
-		ours, theirs := relaytest.NewRecords()
-		far, server := tcpPair(t)
-		end := make(chan splice.End, 1)
-		c.Join(transport.NewCoded(given, ours), far, splice.Limits{}, nil, func(e splice.End) { end <- e })
-		wire, _ := theirs.Encode(nil, []byte("hello"))
-		_, _ = peer.Write(append(wire, bytes.Repeat([]byte{0, 17}, 30)...))
-		if e := <-end; e != (splice.End{Status: transport.ClientGone, Up: 5}) {
-			t.Errorf("end: got %+v, want client_gone and 5 bytes up", e)
-		}
-		if err := drain(peer); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("peer: got %v, want ECONNRESET", err)
-		}
-		_ = peer.Close()
-		_ = server.Close()
-		c.Drain(t.Context())
-	}
-}
-
-// A codec answers by itself, in between the payload of the other direction, and
-// a peer that asks without reading is not answered without bound.
-func TestReplies(t *testing.T) {
-	for _, portable := range []bool{false, true} {
-		c := path{portable: portable}.core(0)
-		given, peer := tcpPair(t)
-		_ = given.SetWriteBuffer(4096)
-		ours, theirs := relaytest.NewRecords()
-		far, server := tcpPair(t)
-		end := make(chan splice.End, 1)
-		c.Join(transport.NewCoded(given, ours), far, splice.Limits{}, nil, func(e splice.End) { end <- e })
-		const pings = 20_000 // 380 kB of them, and as much of answers
-		pinged := make(chan error, 1)
-		go func() {
-			var err error
-			for range pings {
-				if _, err = peer.Write(theirs.Ping(nil)); err != nil {
-					break
-				}
-			}
-			pinged <- err
-		}()
-		go func() { _ = send(server, 4, 1_000_000); _ = server.CloseWrite() }()
-		time.Sleep(50 * time.Millisecond)
-		client := transport.NewCoded(peer, theirs)
-		read := make(chan error, 1)
-		go func() {
-			n, err := receive(client, 4)
-			if n != 1_000_000 {
-				t.Errorf("payload: got %d bytes, want 1000000", n)
-			}
-			read <- err
-		}()
-		if err := <-pinged; err != nil {
-			t.Errorf("write: got %v, want nil", err)
-		}
-		if err := <-read; err != nil {
-			t.Errorf("read: got %v, want nil", err)
-		}
-		// Once the payload has ended, so have the answers.
-		if got := theirs.Ponged.Load(); got == 0 || got > pings {
-			t.Errorf("answers: got %d, want some of %d", got, pings)
-		}
-		_ = client.CloseWrite()
-		if n, err := receive(server, 0); n != 0 || err != nil {
-			t.Errorf("server: got %d bytes, %v, want the end", n, err)
-		}
-		closeBoth(client, server)
-		if e := <-end; e != (splice.End{Status: transport.OK, Down: 1_000_000}) {
-			t.Errorf("end: got %+v, want ok and 1000000 bytes down", e)
-		}
-		c.Drain(t.Context())
 	}
 }

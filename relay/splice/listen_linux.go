@@ -55,8 +55,9 @@ func (c *Core) Serve(ln net.Listener, a Acceptor) (stop func(), ok bool) {
 // stop returns when nothing is accepted any more and the port is free.
 func (l *listening) stop() {
 	done := make(chan struct{})
-	l.r.tell(func() { l.r.stops = append(l.r.stops, stopped{l, done}) })
-	<-done
+	if l.r.tell(func() { l.r.stops = append(l.r.stops, stopped{l, done}) }) {
+		<-done
+	}
 }
 
 type stopped struct {
@@ -105,8 +106,7 @@ func (l *listening) accept() {
 		fd, peer, e := accept(l.fd)
 		switch e {
 		case 0:
-			if o := l.r.other(); o != nil {
-				o.tell(func() { o.arrivals = append(o.arrivals, arrival{l, fd, peer}) })
+			if o := l.r.other(); o != nil && o.tell(func() { o.arrivals = append(o.arrivals, arrival{l, fd, peer}) }) {
 				continue
 			}
 			l.r.admit(l, fd, peer)

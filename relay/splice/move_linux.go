@@ -33,8 +33,11 @@ func (r *reactor) move(p *pair, d int) {
 			r.sourceEnded(p, d)
 		case w.paused || !src.readable:
 			return
-		case p.replies(d) && len(p.ways[1-d].rest) > 0:
-			return // maybe an answer to what we read: these must not pile up
+		case p.ways[1-d].reply && len(p.ways[1-d].rest) > 0:
+			// Answers to what we read must not pile up. For anything else we
+			// go on: while a small receive buffer is full, Linux drops the
+			// acknowledgements that come with bytes, and writing waits too.
+			return
 		case left <= 0:
 			if !p.queued {
 				p.queued = true
@@ -103,6 +106,12 @@ func (r *reactor) copy(p *pair, d int) (n int) {
 func (r *reactor) room(p *pair, d int) int {
 	dst := &p.sides[1-d]
 	n := room(dst.fd)
+	if dst.unsent == 0 {
+		dst.unsent = r.unsentLimit(dst.fd)
+	}
+	if dst.unsent > 0 {
+		n = min(n, unsentRoom(dst.fd, int(dst.unsent)))
+	}
 	if n < leastRoom {
 		r.await(p, d, true)
 		return 0
@@ -152,8 +161,7 @@ func (r *reactor) deliver(p *pair, d int, payload []byte) {
 }
 
 // push writes to the sink and keeps what it does not take. Bytes are accounted
-// for as they go; where codecs stand in between, when all that a payload became
-// has gone.
+// for as they go: never less than the peer may have read.
 func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 	w, dst := &p.ways[d], &p.sides[1-d]
 	w.owed += payload
@@ -175,14 +183,14 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 	if n < len(wire) {
 		w.rest = slices.Clone(wire[n:])
 		r.await(p, d, false)
-	}
-	if len(p.codecs(1-d)) > 0 {
-		if n, w.owed = w.owed, 0; len(w.rest) > 0 {
-			n, w.owed = 0, n
-		}
 	} else {
-		w.owed = 0
+		w.reply = false
 	}
+	// Codecs add to a payload: no more of it is gone than was written.
+	if n = min(n, w.owed); len(w.rest) == 0 {
+		n = w.owed
+	}
+	w.owed -= n
 	r.account(p, d, n)
 }
 
@@ -191,14 +199,21 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 func (r *reactor) decode(p *pair, d int, wire []byte) (payload []byte, err error) {
 	codecs := p.codecs(d)
 	payload, err = decode(codecs, wire, r.scratch, r.keep)
-	if back := &p.ways[1-d]; p.replies(d) && !back.over && !back.said {
-		for i, c := range codecs {
-			if c, ok := c.(transport.Replier); ok && c.ReplyDue() {
-				r.reply(p, d, i, c)
-			}
+	r.answer(p, d)
+	return payload, err
+}
+
+// answer sends what the codecs of a source have to say by themselves.
+func (r *reactor) answer(p *pair, d int) {
+	back := &p.ways[1-d]
+	if !p.replies(d) {
+		return
+	}
+	for i, c := range p.codecs(d) {
+		if c, ok := c.(transport.Replier); ok && !back.over && !back.said && c.ReplyDue() {
+			r.reply(p, d, i, c)
 		}
 	}
-	return payload, err
 }
 
 // reply sends what codec i of the source says by itself, through those below it.
@@ -214,6 +229,7 @@ func (r *reactor) reply(p *pair, d, i int, c transport.Replier) {
 		}
 	}
 	r.push(p, 1-d, wire, 0)
+	p.ways[1-d].reply = len(p.ways[1-d].rest) > 0
 }
 
 // scratch is an empty buffer for the result of a codec, keep puts the result in
@@ -235,16 +251,18 @@ const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 // that is empty again afterwards.
 func (r *reactor) splice(p *pair, d int) int {
 	w, src, dst := &p.ways[d], &p.sides[d], &p.sides[1-d]
-	size := r.room(p, d)
+	size := min(r.room(p, d), r.pipe.size)
 	if size == 0 {
 		return 0
 	}
-	n, err := unix.Splice(int(src.fd), nil, r.pipe.w, nil, min(size, r.pipe.size), spliceFlags)
+	n, err := unix.Splice(int(src.fd), nil, r.pipe.w, nil, size, spliceFlags)
 	switch {
 	case err == unix.EINTR:
 		return 0
-	case err == unix.EAGAIN:
-		src.readable, w.bulk = false, false
+	case err == unix.EAGAIN, err == nil && n == 0:
+		// Nothing there, the end, or urgent data, which a read passes over and
+		// splice(2) does not: a read tells.
+		w.bulk = false
 		return 0
 	case err == unix.EINVAL || err == unix.ENOSYS:
 		src.noSplice = true
@@ -252,12 +270,9 @@ func (r *reactor) splice(p *pair, d int) int {
 	case err != nil:
 		r.sourceFailed(p, d)
 		return 0
-	case n == 0:
-		w.eof = true
-		return 0
 	}
 	// A lone message goes cheaper by a copy: two system calls, not four.
-	w.bulk = n >= bufferSize
+	w.bulk = int(n) >= min(size, bufferSize)
 	// splice(2) returns what it moved and loses the error that stopped it; the
 	// next call says EPIPE, whatever it was.
 	orderly := p.ways[1-d].eof || peerEnded(dst.fd)
@@ -274,6 +289,7 @@ func (r *reactor) splice(p *pair, d int) int {
 				r.sinkFailed(p, d, unix.EIO)
 				return int(n)
 			}
+			w.owed = left
 			r.await(p, d, false)
 			return int(n)
 		case err != nil:

@@ -63,32 +63,32 @@ func (p *pair) replies(i int) bool { return p.layers != nil && p.layers[i].repli
 // side is one connection of a pair.
 type side struct {
 	fd       int32
-	readable bool // there may be bytes, or an end
-	closing  bool // an end follows, maybe behind bytes: a short read is not the last
-	armed    bool // epoll tells when there is room
-	refused  bool // a write met a reset, of which reads are not told again
-	noSplice bool // this socket cannot be spliced
+	unsent   int32 // what it holds unsent at most; 0: not asked yet; -1: no limit
+	readable bool  // there may be bytes, or an end
+	closing  bool  // an end or urgent data follows: a short read is not the last
+	armed    bool  // epoll tells when there is room
+	refused  bool  // a write met a reset, of which reads are not told again
+	noSplice bool  // this socket cannot be spliced
 }
 
 // way is one direction of a pair.
 type way struct {
 	moved  int64
 	rest   []byte // what the sink has not taken
-	owed   int    // payload to account for when rest is gone
+	owed   int    // payload in rest, to account for as it goes
 	bulk   bool   // the last read was as large as it could be
 	full   bool   // the sink takes no more; epoll tells
 	paused bool   // the account wants it so
 	eof    bool   // the source has ended in order
+	reply  bool   // rest ends with what a codec says by itself
 	said   bool   // the codecs have told the sink's peer
 	over   bool   // nothing more goes this way
 }
 
 // react hands a pair of sockets to a reactor; nil if it has to go elsewhere.
 func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flow {
-	if ends[0].err != nil || ends[1].err != nil {
-		return nil
-	}
-	if a, b := onReactor(ends[0].conn), onReactor(ends[1].conn); a != nil && b != nil && a.t == b.t && a.i == 0 {
+	whole := ends[0].err == nil && ends[1].err == nil
+	if a, b := onReactor(ends[0].conn), onReactor(ends[1].conn); whole && a != nil && b != nil && a.t == b.t && a.i == 0 {
 		return a.t.join(ends, lim, acct, done)
 	}
 	for i := range ends {
@@ -96,6 +96,9 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 			_ = s.MayWait() // if it fails, so does whatever is tried on s
 			ends[i].conn, _, _ = s.Detach()
 		}
+	}
+	if !whole {
+		return nil
 	}
 	near, ok := duplicate(ends[0].conn)
 	if !ok {
@@ -192,7 +195,7 @@ func (r *reactor) name(p *pair) {
 // watch tells epoll what to report of a side: bytes and ends always, room only
 // once it has been missed, since every new socket has room.
 func (p *pair) watch(i, op int, room bool) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(p.slot<<1) | int32(i), Pad: int32(p.name)}
+	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(p.slot<<1) | int32(i), Pad: int32(p.name)}
 	if room {
 		e.Events |= unix.EPOLLOUT
 	}
@@ -230,6 +233,9 @@ func (r *reactor) begin(p *pair) {
 		if early := p.ways[d].rest; len(early) > 0 && !p.ended {
 			p.ways[d].rest = nil
 			r.deliver(p, d, early)
+		}
+		if !p.ended {
+			r.answer(p, d) // to what was decoded before
 		}
 	}
 }
@@ -276,10 +282,11 @@ func (r *reactor) ready(p *pair, i int, events uint32) {
 	}
 	const gone = unix.EPOLLERR | unix.EPOLLHUP
 	s, in, out := &p.sides[i], &p.ways[i], &p.ways[1-i]
-	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
+	if events&(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
 		s.readable = true
 	}
-	if events&(unix.EPOLLRDHUP|gone) != 0 {
+	// A read ends in front of urgent data, whatever lies behind it.
+	if events&(unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
 		s.closing = true
 	}
 	if events&(unix.EPOLLOUT|gone) != 0 {

@@ -35,11 +35,16 @@ func (p *pipe) open() bool {
 		return false
 	}
 	p.r, p.w = fds[0], fds[1]
-	// Refused over the user's limit: a smaller pipe works too.
+	// Refused over the user's limit: a smaller pipe works too, if it beats a copy.
 	if size, err := unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize); err == nil {
 		p.size = size
 	} else if size, err = unix.FcntlInt(uintptr(p.w), unix.F_GETPIPE_SZ, 0); err == nil {
 		p.size = size
+	}
+	if p.size < largeRead { // over that limit it may hold two pages
+		p.close()
+		p.again = time.Now().Add(time.Second)
+		return false
 	}
 	return true
 }

@@ -31,16 +31,16 @@ type reactor struct {
 	epfd int
 	file *os.File        // epfd, in the runtime's poller
 	raw  syscall.RawConn // of file
-	bell int             // eventfd: somebody left word
 	done chan struct{}   // closed when the goroutine has ended
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	bell int // eventfd: somebody left word; -1 when nobody listens any more
 	word
 	spare   []*pair  // the other half of joined's double buffer
 	free    []uint32 // slots
 	slots   uint32   // how many there are
 	names   uint32   // how many pairs there have been
-	asleep  bool     // without a time to wake up
+	asleep  bool     // for longer than a tick
 	closing bool
 
 	pairs     []*pair      // by slot
@@ -63,8 +63,9 @@ type reactor struct {
 	pipe  pipe
 	epoch time.Time // core.epoch
 
-	load  load
-	share share
+	load   load
+	share  share
+	unsent int32 // see systemUnsent
 }
 
 // word is what others have left for a reactor.
@@ -115,7 +116,7 @@ func newReactor(c *Core) (*reactor, error) {
 		_ = unix.Close(epfd)
 		return nil, err
 	}
-	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: c.epoch, pipe: noPipe}
+	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: c.epoch, pipe: noPipe, unsent: systemUnsent()}
 	// What a codec makes of a read can be more: a record that began before.
 	r.in, r.a, r.b = make([]byte, largeRead), make([]byte, 0, largeRead*3/2), make([]byte, 0, largeRead*3/2)
 	r.wheel.tick = int64(c.tick)
@@ -141,12 +142,16 @@ func newReactor(c *Core) (*reactor, error) {
 }
 
 func (r *reactor) dispose() {
+	// A Cut may come at any time: by then the number means another descriptor.
+	r.mu.Lock()
+	_ = unix.Close(r.bell)
+	r.bell = -1
+	r.mu.Unlock()
 	if r.file != nil {
 		_ = r.file.Close()
 	} else {
 		_ = unix.Close(r.epfd)
 	}
-	_ = unix.Close(r.bell)
 	r.pipe.close()
 	for _, co := range r.idle {
 		co.stop()
@@ -161,19 +166,32 @@ func (r *reactor) close() {
 
 func (r *reactor) cutAll(s transport.Status) { r.tell(func() { r.cut = s }) }
 
-// tell leaves word and rings.
-func (r *reactor) tell(word func()) {
+// tell leaves word and rings; false: the reactor has ended.
+func (r *reactor) tell(word func()) bool {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bell < 0 {
+		return false
+	}
 	word()
-	r.mu.Unlock()
-	r.ring()
+	r.ringLocked()
+	return true
 }
 
-// ring wakes the goroutine. The bell is edge-triggered and never read: every
-// write is an edge, and 2^64 of them do not happen.
+// ring wakes the goroutine.
 func (r *reactor) ring() {
-	one := [8]byte{1}
-	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(r.bell), uintptr(unsafe.Pointer(&one)), 8)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ringLocked()
+}
+
+// ringLocked rings. The bell is edge-triggered and never read: every write is an
+// edge, and 2^64 of them do not happen.
+func (r *reactor) ringLocked() {
+	if r.bell >= 0 {
+		one := [8]byte{1}
+		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(r.bell), uintptr(unsafe.Pointer(&one)), 8)
+	}
 }
 
 // run is the goroutine. It sleeps in the runtime's poller, in which its own epoll
@@ -205,11 +223,12 @@ func (r *reactor) turns(uintptr) bool {
 		if r.heed() {
 			return true
 		}
-		if r.due != 0 && r.now >= r.due {
-			r.expire()
-		}
 		for i := range r.events[:n] {
 			r.event(&r.events[i])
+		}
+		// After the events: what has come in time counts, however late we look.
+		if r.due != 0 && r.now >= r.due {
+			r.expire()
 		}
 		if len(r.queue) > 0 || r.more {
 			r.more = false
@@ -239,7 +258,8 @@ func (r *reactor) sleep() bool {
 	r.share.since = int64(time.Since(r.epoch))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asleep = r.due == 0
+	// Whoever joins waits to be taken for a tick at most: its time-out begins then.
+	r.asleep = r.due == 0 || r.due > r.now+r.wheel.tick
 	return r.word.empty() && !r.closing
 }
 
@@ -328,7 +348,10 @@ func (r *reactor) event(e *unix.EpollEvent) {
 		r.listening[-2-e.Fd].accept()
 		return
 	}
-	slot := uint32(e.Fd) >> 1
+	slot := int(e.Fd) >> 1
+	if slot >= len(r.pairs) {
+		return // of one whose other descriptor could not be watched
+	}
 	if p := r.pairs[slot]; p != nil && p.name == uint32(e.Pad) {
 		r.ready(p, int(e.Fd&1), e.Events)
 		if (r.share.give > 0 || r.core.restless && rand.IntN(8) == 0) && !p.ended && p.task == nil {

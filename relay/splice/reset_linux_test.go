@@ -87,6 +87,7 @@ func (slowDown) Limited() bool { return false }
 // target; whether the client sees the end or that reset is a race between the
 // two on the wire.
 func TestAnswerIsWhole(t *testing.T) {
+	t.Parallel()
 	onSockets(t, func(t *testing.T, h *harness) {
 		j := h.join(splice.Limits{}, slowDown(300*time.Millisecond))
 		defer j.close()

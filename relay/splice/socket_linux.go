@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -67,6 +69,45 @@ func room(fd int32) int {
 		return largeRead // it will say how much it takes
 	}
 	return int(info[memInfoSendBuffer]) - int(info[memInfoQueued])
+}
+
+// systemUnsent is what a socket may hold unsent unless it says otherwise; -1: no limit.
+func systemUnsent() int32 {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_notsent_lowat")
+	if err != nil {
+		return -1
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 32)
+	if err != nil || n <= 0 {
+		return -1 // the default is 2^32 - 1
+	}
+	return int32(n)
+}
+
+// unsentLimit is what a socket may hold unsent (TCP_NOTSENT_LOWAT); -1: no limit.
+// Where there is one, its send buffer does not tell what it takes.
+func (r *reactor) unsentLimit(fd int32) int32 {
+	n, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT)
+	switch {
+	case err != nil || int32(n) < 0:
+		return -1
+	case n == 0:
+		return r.unsent
+	}
+	return int32(n)
+}
+
+// unsentRoom is how much a socket with such a limit takes now. The kernel calls
+// it writable again when half of the limit is free.
+func unsentRoom(fd int32, limit int) int {
+	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD)
+	switch {
+	case err != nil:
+		return limit
+	case 2*n >= limit:
+		return 0
+	}
+	return max(limit-n, leastRoom)
 }
 
 // peerEnded reports whether the peer of a socket has ended its direction in order.
