@@ -204,3 +204,26 @@ func TestMultipath(t *testing.T) {
 	j.close()
 	c.Drain(t.Context())
 }
+
+// A reset from a peer that has ended its direction ends the flow at once, though
+// nobody reads from it or writes to it.
+func TestResetAfterHalfClose(t *testing.T) {
+	c := splice.New(0)
+	j := paths[1].join(t, c, splice.Limits{}, nil)
+	_ = j.client.CloseWrite()
+	if _, err := j.server.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("server: got %v, want EOF", err)
+	}
+	_ = transport.Abort(j.client)
+	select {
+	case e := <-j.end:
+		if e.Status != transport.ClientGone {
+			t.Errorf("end: got %+v, want client_gone", e)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("flow after a reset: got it open, want its end")
+		j.flow.Cut(transport.Cut)
+	}
+	j.close()
+	c.Drain(t.Context())
+}

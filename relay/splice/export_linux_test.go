@@ -26,6 +26,7 @@ type Held struct {
 	Rest    int // bytes that sinks have not taken
 	Largest int // of them, for one direction
 	Pairs   int
+	Slots   int // that pairs have or had
 	Piped   int // bytes in its pipe
 }
 
@@ -36,6 +37,7 @@ func HeldBy(f Flow) (h Held) {
 	if r.pipe.r >= 0 {
 		h.Piped, _ = unix.IoctlGetInt(r.pipe.r, unix.TIOCINQ) // FIONREAD
 	}
+	h.Slots = len(r.pairs)
 	for _, p := range r.pairs {
 		if p == nil {
 			continue

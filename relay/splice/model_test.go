@@ -52,7 +52,7 @@ func modelOnSockets(t *testing.T, p path) {
 	}
 	var running sync.WaitGroup
 	next := make(chan uint64)
-	for range 8 {
+	for range 24 { // small buffers make TCP wait for its timers
 		running.Go(func() {
 			for seed := range next {
 				runModel(t, c, seed, pair)

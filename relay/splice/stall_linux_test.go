@@ -338,5 +338,8 @@ func TestDescriptorsUsedAgain(t *testing.T) {
 	}
 	all.Wait()
 	ended.Wait()
+	if got := held(t, c).Slots; got > 4*workers {
+		t.Errorf("slots for %d flows at a time: got %d, want them used again", workers, got)
+	}
 	c.Drain(t.Context())
 }
