@@ -3,6 +3,7 @@ package splice
 import (
 	"io"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -62,11 +63,10 @@ func (r *reactor) copy(p *pair, d int) (n int) {
 		if size = r.room(p, d); size == 0 {
 			return 0
 		}
-		most := largeRead
+		size = min(size, largeRead)
 		if p.limited() {
-			most = bufferSize
+			size = min(size, bufferSize)
 		}
-		size = min(size, most)
 	}
 	n, e := recv(src.fd, r.in[:size])
 	switch {
@@ -119,8 +119,21 @@ func (r *reactor) room(p *pair, d int) int {
 	if len(p.codecs(1-d)) > 0 {
 		n -= n / 16 // for what they add
 	}
-	return n
+	return min(n, r.mostRoom())
 }
+
+// mostRoom is how much of a sink's room is believed in. When the system is short
+// of memory for sockets they take less than their buffers promise, and what they
+// leave would add up over thousands of flows.
+func (r *reactor) mostRoom() int {
+	if r.most < pipeSize && r.now-r.tightened > int64(time.Second) {
+		r.most, r.tightened = 2*r.most, r.now
+	}
+	return r.most
+}
+
+// tighten notes that a sink took less than it had room for.
+func (r *reactor) tighten() { r.most, r.tightened = max(r.most/2, bufferSize), r.now }
 
 // await stops a direction until its sink has room. look makes the kernel see for
 // itself that there is none, which a write has done already.
@@ -183,6 +196,9 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 	if n < len(wire) {
 		w.rest = slices.Clone(wire[n:])
 		r.await(p, d, false)
+		if w.bulk {
+			r.tighten()
+		}
 	} else {
 		w.reply = false
 	}
@@ -284,6 +300,7 @@ func (r *reactor) splice(p *pair, d int) int {
 			continue
 		case err == unix.EAGAIN:
 			r.account(p, d, int(n)-left)
+			r.tighten()
 			if w.rest, err = r.pipe.drain(left); err != nil {
 				r.pipe.close()
 				r.sinkFailed(p, d, unix.EIO)

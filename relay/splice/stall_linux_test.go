@@ -48,7 +48,7 @@ func quiet(t testing.TB, moved func() int64) {
 // any on the heap. Others move at full speed meanwhile. Nothing is lost.
 func TestStalledReaders(t *testing.T) {
 	for _, p := range paths {
-		if p.fake || p.portable {
+		if p.fake || p.portable || p.restless {
 			continue
 		}
 		for kind, write := range map[string]int{"bulk": 64 << 10, "messages": 700} {
