@@ -3,7 +3,6 @@ package splice
 import (
 	"io"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,7 +27,7 @@ func (r *reactor) move(p *pair, d int) {
 		switch {
 		case len(w.rest) > 0:
 			rest := w.rest
-			w.rest = nil
+			r.keepRest(w, nil)
 			r.push(p, d, rest, 0)
 		case w.eof:
 			r.sourceEnded(p, d)
@@ -126,14 +125,20 @@ func (r *reactor) room(p *pair, d int) int {
 // of memory for sockets they take less than their buffers promise, and what they
 // leave would add up over thousands of flows.
 func (r *reactor) mostRoom() int {
-	if r.most < pipeSize && r.now-r.tightened > int64(time.Second) {
-		r.most, r.tightened = 2*r.most, r.now
+	switch {
+	case r.kept > 16<<20:
+		return bufferSize
+	case r.kept > 4<<20:
+		return largeRead
 	}
-	return r.most
+	return pipeSize
 }
 
-// tighten notes that a sink took less than it had room for.
-func (r *reactor) tighten() { r.most, r.tightened = max(r.most/2, bufferSize), r.now }
+// keepRest sets what a sink has not taken.
+func (r *reactor) keepRest(w *way, rest []byte) {
+	r.kept += len(rest) - len(w.rest)
+	w.rest = rest
+}
 
 // await stops a direction until its sink has room. look makes the kernel see for
 // itself that there is none, which a write has done already.
@@ -179,7 +184,7 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 	w, dst := &p.ways[d], &p.sides[1-d]
 	w.owed += payload
 	if len(w.rest) > 0 {
-		w.rest = append(w.rest, wire...)
+		r.keepRest(w, append(w.rest, wire...))
 		return
 	}
 	n, e := 0, unix.Errno(0)
@@ -194,11 +199,8 @@ func (r *reactor) push(p *pair, d int, wire []byte, payload int) {
 		return
 	}
 	if n < len(wire) {
-		w.rest = slices.Clone(wire[n:])
+		r.keepRest(w, slices.Clone(wire[n:]))
 		r.await(p, d, false)
-		if w.bulk {
-			r.tighten()
-		}
 	} else {
 		w.reply = false
 	}
@@ -261,66 +263,66 @@ func (r *reactor) canSplice(p *pair) bool {
 	return p.layers == nil && !a.noSplice && !b.noSplice && !p.limited() && r.pipe.open()
 }
 
-const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
-
 // splice lets the kernel move as much as the sink has room for, through a pipe
 // that is empty again afterwards.
 func (r *reactor) splice(p *pair, d int) int {
-	w, src, dst := &p.ways[d], &p.sides[d], &p.sides[1-d]
+	w, src := &p.ways[d], &p.sides[d]
 	size := min(r.room(p, d), r.pipe.size)
 	if size == 0 {
 		return 0
 	}
-	n, err := unix.Splice(int(src.fd), nil, r.pipe.w, nil, size, spliceFlags)
+	n, e := moveBytes(int(src.fd), r.pipe.w, size)
 	switch {
-	case err == unix.EINTR:
-		return 0
-	case err == unix.EAGAIN, err == nil && n == 0:
+	case e == unix.EAGAIN, e == 0 && n == 0:
 		// Nothing there, the end, or urgent data, which a read passes over and
 		// splice(2) does not: a read tells.
 		w.bulk = false
 		return 0
-	case err == unix.EINVAL || err == unix.ENOSYS:
+	case e == unix.EINVAL || e == unix.ENOSYS:
 		src.noSplice = true
 		return 0
-	case err != nil:
+	case e != 0:
 		r.sourceFailed(p, d)
 		return 0
 	}
 	// A lone message goes cheaper by a copy: two system calls, not four.
-	w.bulk = int(n) >= min(size, bufferSize)
+	w.bulk = n >= min(size, bufferSize)
+	r.empty(p, d, n)
+	return n
+}
+
+// empty moves the n bytes in the pipe to the sink.
+func (r *reactor) empty(p *pair, d, n int) {
+	w, dst := &p.ways[d], &p.sides[1-d]
 	// splice(2) returns what it moved and loses the error that stopped it; the
 	// next call says EPIPE, whatever it was.
 	orderly := p.ways[1-d].eof || peerEnded(dst.fd)
-	left := int(n)
+	left := n
 	for left > 0 {
-		m, err := unix.Splice(r.pipe.r, nil, int(dst.fd), nil, left, spliceFlags)
-		switch {
-		case err == unix.EINTR:
+		m, e := moveBytes(r.pipe.r, int(dst.fd), left)
+		if e == 0 && m > 0 {
+			left -= m
 			continue
-		case err == unix.EAGAIN:
-			r.account(p, d, int(n)-left)
-			r.tighten()
-			if w.rest, err = r.pipe.drain(left); err != nil {
+		}
+		r.account(p, d, n-left)
+		if e == unix.EAGAIN {
+			rest, err := r.pipe.drain(left)
+			r.keepRest(w, rest)
+			if err != nil {
 				r.pipe.close()
 				r.sinkFailed(p, d, unix.EIO)
-				return int(n)
+				return
 			}
 			w.owed = left
 			r.await(p, d, false)
-			return int(n)
-		case err != nil:
-			r.pipe.close() // with what is in it
-			r.account(p, d, int(n)-left)
-			e, _ := err.(unix.Errno)
-			if left < int(n) && !orderly {
-				e = unix.ECONNRESET
-			}
-			r.sinkFailed(p, d, e)
-			return int(n)
+			return
 		}
-		left -= int(m)
+		r.pipe.close() // with what is in it
+		if e == 0 || left < n && !orderly {
+			e = unix.ECONNRESET
+		}
+		r.sinkFailed(p, d, e)
+		return
 	}
-	r.account(p, d, int(n))
-	return int(n)
+	r.account(p, d, n)
 }

@@ -229,10 +229,11 @@ func (r *reactor) release(p *pair) {
 func (r *reactor) begin(p *pair) {
 	p.last = r.now
 	r.schedule(p)
+	early := [2][]byte{p.ways[0].rest, p.ways[1].rest}
+	p.ways[0].rest, p.ways[1].rest = nil, nil
 	for d := range p.ways {
-		if early := p.ways[d].rest; len(early) > 0 && !p.ended {
-			p.ways[d].rest = nil
-			r.deliver(p, d, early)
+		if len(early[d]) > 0 && !p.ended {
+			r.deliver(p, d, early[d])
 		}
 		if !p.ended {
 			r.answer(p, d) // to what was decoded before
@@ -322,7 +323,8 @@ func (r *reactor) sourceFailed(p *pair, d int) { r.end(p, gone(d), true) }
 // sinkFailed ends one direction. The other goes on: it may carry the answer.
 func (r *reactor) sinkFailed(p *pair, d int, err syscall.Errno) {
 	w := &p.ways[d]
-	w.rest, w.over = nil, true
+	r.keepRest(w, nil)
+	w.over = true
 	// A peer that has closed its end in order answers our bytes with a reset,
 	// too; that is EPIPE, and what it sent before is complete.
 	if err != unix.EPIPE {
@@ -380,7 +382,7 @@ func (r *reactor) end(p *pair, s transport.Status, reset bool) {
 	r.forget(p)
 	for i := range p.sides {
 		closeSocket(p.sides[i].fd, reset)
-		p.ways[i].rest = nil
+		r.keepRest(&p.ways[i], nil)
 	}
 	p.layers = nil
 	if p.done != nil {

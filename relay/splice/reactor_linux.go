@@ -67,8 +67,7 @@ type reactor struct {
 	share  share
 	unsent int32 // see systemUnsent
 
-	most      int   // see mostRoom
-	tightened int64 // when most was changed
+	kept int // bytes of all rests, see mostRoom
 }
 
 // word is what others have left for a reactor.
@@ -119,7 +118,7 @@ func newReactor(c *Core) (*reactor, error) {
 		_ = unix.Close(epfd)
 		return nil, err
 	}
-	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: c.epoch, pipe: noPipe, unsent: systemUnsent(), most: pipeSize}
+	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: c.epoch, pipe: noPipe, unsent: systemUnsent()}
 	// What a codec makes of a read can be more: a record that began before.
 	r.in, r.a, r.b = make([]byte, largeRead), make([]byte, 0, largeRead*3/2), make([]byte, 0, largeRead*3/2)
 	r.wheel.tick = int64(c.tick)

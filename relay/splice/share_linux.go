@@ -71,7 +71,7 @@ func (r *reactor) other() *reactor {
 
 // give hands a pair that moves to another reactor; false: it stays.
 func (r *reactor) give(p *pair) bool {
-	if p.queued || p.ways[0].paused || p.ways[1].paused {
+	if w := &p.ways; p.queued || w[0].paused || w[1].paused || len(w[0].rest)+len(w[1].rest) > 0 {
 		return false
 	}
 	to := r.other()
