@@ -52,6 +52,7 @@ type Users struct {
 
 	mu      sync.Mutex
 	live    map[string]*account // by name: users with sessions or unsaved counters
+	changed uint64              // counts changes of records, and removals from live
 	anon    *account
 	saveErr error
 	closed  bool
@@ -131,16 +132,22 @@ func (u *Users) complain(err error) {
 // not block, and may come before Begin returns or when the session has just
 // ended by itself. The caller ends the session in any case.
 func (u *Users) Begin(user User, source netip.Addr, cut func(error)) (*Session, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
 	if user.IsAnonymous() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
 		s := &Session{users: u, acct: u.anon, cut: cut}
 		u.anon.sessions[s] = struct{}{}
 		return s, nil
 	}
-	a, err := u.account(user)
-	if err != nil {
+	// The disk is waited for before the lock, which every session that ends takes
+	// on a thread that others share.
+	if err := u.load(user); err != nil {
 		return nil, err
+	}
+	defer u.mu.Unlock() // taken by load
+	a := u.live[user.Name]
+	if a.rec.ID != user.ID {
+		return nil, ErrRemoved
 	}
 	ip, err := u.admit(a, user, source)
 	if err != nil {
@@ -154,28 +161,36 @@ func (u *Users) Begin(user User, source netip.Addr, cut func(error)) (*Session, 
 	return s, nil
 }
 
-// account returns the user in memory, brought there if need be.
-func (u *Users) account(user User) (*account, error) {
-	if a := u.live[user.Name]; a != nil {
-		if a.rec.ID != user.ID {
-			return nil, ErrRemoved
+// load brings the user into memory if need be and returns with mu locked, unless
+// there is an error.
+func (u *Users) load(user User) error {
+	for {
+		u.mu.Lock()
+		if u.live[user.Name] != nil {
+			return nil
 		}
-		return a, nil
+		seen := u.changed
+		u.mu.Unlock()
+		r, err := u.store.Get(user.Name)
+		if err != nil {
+			return err
+		}
+		if r.ID != user.ID {
+			return ErrRemoved
+		}
+		usage, err := u.store.Usage(r.ID)
+		if err != nil {
+			return err
+		}
+		u.mu.Lock()
+		if u.live[r.Name] == nil && u.changed == seen {
+			u.live[r.Name] = newAccount(r, usage, u.now())
+		}
+		if u.live[r.Name] != nil {
+			return nil
+		}
+		u.mu.Unlock() // what we have read may be old by now
 	}
-	r, err := u.store.Get(user.Name)
-	if err != nil {
-		return nil, err
-	}
-	if r.ID != user.ID {
-		return nil, ErrRemoved
-	}
-	usage, err := u.store.Usage(r.ID)
-	if err != nil {
-		return nil, err
-	}
-	a := newAccount(r, usage, u.now())
-	u.live[r.Name] = a
-	return a, nil
 }
 
 // admit checks everything that can keep a user from a new session, and

@@ -51,6 +51,16 @@
 // holds nothing but what its sockets hold. The rest of a small write that did
 // not fit is kept, at its own size. Nobody moves more than a turn at a time.
 //
+// A reactor also accepts ([Core.Serve]) and runs what comes before a flow: an
+// opening is a task (task_linux.go), a coroutine that the reactor's goroutine
+// switches to when its socket is ready and that gives way where it would wait.
+// The pair exists from the moment it is accepted; when the task joins it with
+// what it has dialled ([Dial]), not a system call is made. A task that has to wait
+// for anything else leaves, with its sockets, for a goroutine.
+//
+// The first reactor does everything until it is busy; then it gives pairs away
+// (share_linux.go).
+//
 // # The portable path
 //
 // One way is a pump (pump.go): wait until the source is readable, read into a
