@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		"nothing left later":    func() error { return withoutDescriptors(true) },
 		"pipes used up":         withoutPipePages,
 		"peers":                 manyPeers,
+		"load":                  load,
 	}
 	if name := os.Getenv(childEnv); name != "" {
 		err := tasks[name]()

@@ -18,7 +18,7 @@ type pumped struct {
 
 	prev, next *pumped // under sweeper.mu
 
-	last     atomic.Int64 // sweeper.now when a byte last moved
+	last     atomic.Int64 // sweeper.clock when a byte last moved
 	up, down atomic.Int64
 	pumps    atomic.Int32 // directions still running
 	paused   atomic.Int32 // directions in a pause, which is no idleness
@@ -85,7 +85,7 @@ func (f *pumped) isBroken() bool {
 
 // pumpDone is the last thing that a direction does.
 func (f *pumped) pumpDone() {
-	f.last.Store(f.core.sweeper.now.Load())
+	f.last.Store(f.core.sweeper.clock())
 	if f.pumps.Add(-1) > 0 {
 		return
 	}
@@ -108,7 +108,7 @@ func (f *pumped) pumpDone() {
 
 // moved accounts for n bytes and returns the pause that the account asks for.
 func (f *pumped) moved(up bool, n int) time.Duration {
-	f.last.Store(f.core.sweeper.now.Load())
+	f.last.Store(f.core.sweeper.clock())
 	if up {
 		f.up.Add(int64(n))
 	} else {
@@ -141,15 +141,14 @@ func (f *pumped) pause(d time.Duration) {
 	case <-stop:
 	case <-t.C:
 	}
-	f.last.Store(f.core.sweeper.now.Load())
+	f.last.Store(f.core.sweeper.clock())
 	f.paused.Add(-1)
 }
 
-func (f *pumped) late(now int64, tick time.Duration) bool {
+func (f *pumped) late(now int64) bool {
 	lim := f.lim.Idle
 	if f.pumps.Load() < 2 {
 		lim = f.lim.Fin
 	}
-	// last is up to a tick older than the movement: never end a flow early.
-	return lim > 0 && f.paused.Load() == 0 && now-f.last.Load() >= int64(lim+tick)
+	return lim > 0 && f.paused.Load() == 0 && now-f.last.Load() >= int64(lim)
 }

@@ -2,19 +2,17 @@ package splice
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"relay/transport"
 )
 
 // sweeper keeps the time-outs of the flows on the portable path: a pump only
-// stores the coarse time of its last movement. It runs while there are flows,
+// stores the time of its last movement. It runs while there are flows,
 // so that an idle relay has no timer at all.
 type sweeper struct {
 	tick  time.Duration
 	epoch time.Time
-	now   atomic.Int64 // time since epoch when it last looked
 
 	mu    sync.Mutex
 	flows list
@@ -22,15 +20,17 @@ type sweeper struct {
 	swept chan struct{} // closed when it has ended
 }
 
+// clock is the time since epoch.
+func (s *sweeper) clock() int64 { return int64(time.Since(s.epoch)) }
+
 func (s *sweeper) add(f *pumped) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stop == nil {
 		s.stop, s.swept = make(chan struct{}), make(chan struct{})
-		s.now.Store(int64(time.Since(s.epoch)))
 		go s.sweep(s.stop, s.swept)
 	}
-	f.last.Store(s.now.Load())
+	f.last.Store(s.clock())
 	s.flows.push(f)
 }
 
@@ -75,8 +75,7 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 			return
 		case <-t.C:
 		}
-		now := int64(time.Since(s.epoch))
-		s.now.Store(now)
+		now := s.clock()
 		late = late[:0]
 		s.mu.Lock()
 		if s.flows.head == nil && s.stop == stop {
@@ -85,7 +84,7 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 			return
 		}
 		for f := s.flows.head; f != nil; f = f.next {
-			if f.late(now, s.tick) {
+			if f.late(now) {
 				late = append(late, f)
 			}
 		}
