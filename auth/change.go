@@ -58,6 +58,7 @@ func (u *Users) Update(name string, f func(*Record) error) (*Record, error) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.changed++
 	a := u.live[name]
 	if a == nil {
 		return r, nil
@@ -113,6 +114,7 @@ func (u *Users) Remove(name string) error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.changed++
 	if a := u.live[name]; a != nil {
 		delete(u.live, name)
 		u.cut(a, ErrRemoved, nil)

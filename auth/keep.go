@@ -36,6 +36,7 @@ func (u *Users) tend() {
 			}
 		} else if !a.dirty() && now.Sub(a.idle).Abs() > forget {
 			delete(u.live, name)
+			u.changed++
 		}
 	}
 	u.anon.sample()

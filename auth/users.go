@@ -53,6 +53,7 @@ type Users struct {
 	mu      sync.Mutex
 	live    map[string]*account // by name: users with sessions or unsaved counters
 	anon    *account
+	changed uint64 // counts the records that changed and the accounts that left live
 	saveErr error
 	closed  bool
 
@@ -154,28 +155,45 @@ func (u *Users) Begin(user User, source netip.Addr, cut func(error)) (*Session, 
 	return s, nil
 }
 
-// account returns the user in memory, brought there if need be.
+// account returns the user in memory, brought there if need be. It lets go of mu
+// while it reads the database, which waits for the disk and for those who write:
+// every end of a session waits for mu. What was read counts only if nothing
+// can have made it old meanwhile.
 func (u *Users) account(user User) (*account, error) {
-	if a := u.live[user.Name]; a != nil {
-		if a.rec.ID != user.ID {
-			return nil, ErrRemoved
+	for {
+		if a := u.live[user.Name]; a != nil {
+			if a.rec.ID != user.ID {
+				return nil, ErrRemoved
+			}
+			return a, nil
 		}
-		return a, nil
+		before := u.changed
+		u.mu.Unlock()
+		r, usage, err := u.load(user)
+		u.mu.Lock()
+		if u.changed != before {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if u.live[user.Name] == nil {
+			u.live[user.Name] = newAccount(r, usage, u.now())
+		}
 	}
+}
+
+// load reads a user from the database.
+func (u *Users) load(user User) (*Record, Usage, error) {
 	r, err := u.store.Get(user.Name)
 	if err != nil {
-		return nil, err
+		return nil, Usage{}, err
 	}
 	if r.ID != user.ID {
-		return nil, ErrRemoved
+		return nil, Usage{}, ErrRemoved
 	}
 	usage, err := u.store.Usage(r.ID)
-	if err != nil {
-		return nil, err
-	}
-	a := newAccount(r, usage, u.now())
-	u.live[r.Name] = a
-	return a, nil
+	return r, usage, err
 }
 
 // admit checks everything that can keep a user from a new session, and
