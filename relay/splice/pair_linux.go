@@ -88,12 +88,16 @@ func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flo
 	if ends[0].err != nil || ends[1].err != nil {
 		return nil
 	}
-	if a, b := onReactor(ends[0].conn), onReactor(ends[1].conn); a != nil && b != nil && a.t == b.t && a.i == 0 {
+	a, _ := ends[0].conn.(*Socket)
+	b, _ := ends[1].conn.(*Socket)
+	if a != nil && b != nil && a.t == b.t && a.i == 0 && a.here() {
 		return a.t.join(ends, lim, acct, done)
 	}
 	for i := range ends {
-		if s := onReactor(ends[i].conn); s != nil {
-			_ = s.MayWait() // if it fails, so does whatever is tried on s
+		// If it fails, so does whatever is tried on the connection. A layer that
+		// is left does more to the bytes than a codec could: it stays.
+		_ = transport.MayWait(ends[i].conn)
+		if s, ok := ends[i].conn.(*Socket); ok {
 			ends[i].conn, _, _ = s.Detach()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -195,10 +196,22 @@ func (s *Socket) Read(b []byte) (int, error) {
 	}
 }
 
+// SyscallConn implements syscall.Conn for a socket that has left.
+func (s *Socket) SyscallConn() (syscall.RawConn, error) {
+	if s.off != nil {
+		return s.off.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
 // WaitRead implements transport.ReadWaiter.
 func (s *Socket) WaitRead() error {
 	if s.off != nil {
-		return nil
+		raw, err := s.off.SyscallConn()
+		if err != nil {
+			return err
+		}
+		return raw.Read(func(fd uintptr) bool { return pending(int32(fd)) })
 	}
 	for !s.side().readable {
 		if err := s.t.wait(s.until); err != nil {
@@ -380,10 +393,11 @@ func (s *Socket) MayWait() error {
 	return s.t.leave()
 }
 
-// leave moves the task's sockets into the runtime's poller.
+// leave moves the task's sockets into the runtime's poller. A task that was
+// interrupted leaves too: what it holds may go to other goroutines next.
 func (t *task) leave() error {
-	if err := t.check(0); err != nil {
-		return err
+	if t.over {
+		return net.ErrClosed
 	}
 	p := t.p
 	var off [2]*net.TCPConn
@@ -456,13 +470,16 @@ func (s *Socket) Detach() (below transport.Conn, codec transport.Codec, unread [
 	return s, nil, nil
 }
 
+// here reports whether the socket is still the task's, on its reactor.
+func (s *Socket) here() bool { return s.off == nil && !s.t.over }
+
 // onReactor finds the socket below the layers of a connection, if it is one of a
 // task that has not left.
 func onReactor(c transport.Conn) *Socket {
 	for {
 		switch v := c.(type) {
 		case *Socket:
-			if v.off != nil || v.t.over {
+			if !v.here() {
 				return nil
 			}
 			return v
