@@ -373,7 +373,7 @@ func (s *Socket) Interrupt() {
 	}
 	t.interrupted = true
 	if t.off {
-		_ = t.near.off.Close()
+		reset(t.near.off)
 		return
 	}
 	t.nudge()
@@ -440,14 +440,37 @@ func (t *task) leave() error {
 	}
 	t.co.yield(struct{}{})
 	if interrupted {
-		_ = t.near.off.Close()
+		reset(t.near.off)
 		return net.ErrClosed
 	}
 	return nil
 }
 
-// toConn gives a descriptor to the net package; it is closed on an error.
+// reset breaks a connection off under whoever uses it.
+func reset(c *net.TCPConn) {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
+// keepAlive are the options that net.FileConn sets as it likes. The first one
+// turns the others on.
+var keepAlive = [...][2]int{
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
+}
+
+// toConn gives a descriptor to the net package; it is closed on an error. Probes
+// stay as they were: those of net would wake a sleeping phone every 15 seconds.
 func toConn(fd int32) (*net.TCPConn, error) {
+	var kept [len(keepAlive)]int
+	for i, o := range keepAlive {
+		kept[i], _ = unix.GetsockoptInt(int(fd), o[0], o[1])
+		if kept[0] == 0 {
+			break
+		}
+	}
 	f := os.NewFile(uintptr(fd), "")
 	defer f.Close()
 	c, err := net.FileConn(f)
@@ -458,6 +481,13 @@ func toConn(fd int32) (*net.TCPConn, error) {
 	if !ok {
 		_ = c.Close()
 		return nil, errors.New("not a TCP socket")
+	}
+	// They are two descriptors of one socket.
+	for i, o := range keepAlive {
+		_ = unix.SetsockoptInt(int(fd), o[0], o[1], kept[i])
+		if kept[0] == 0 {
+			break
+		}
 	}
 	return t, nil
 }
