@@ -174,10 +174,10 @@ func (r *reactor) join(p *pair, ends *[2]end) bool {
 	}
 	r.joined = append(r.joined, p)
 	ring := r.asleep || len(p.ways[toFar].rest)+len(p.ways[toNear].rest) > 0
-	r.mu.Unlock()
 	if ring {
 		r.ring()
 	}
+	r.mu.Unlock()
 	return true
 }
 

@@ -146,7 +146,12 @@ func (r *reactor) dispose() {
 	} else {
 		_ = unix.Close(r.epfd)
 	}
+	// Whoever comes late, such as the cut of a flow that has just ended, must not
+	// ring what the number means next.
+	r.mu.Lock()
 	_ = unix.Close(r.bell)
+	r.bell = -1
+	r.mu.Unlock()
 	r.pipe.close()
 	for _, co := range r.idle {
 		co.stop()
@@ -164,12 +169,12 @@ func (r *reactor) cutAll(s transport.Status) { r.tell(func() { r.cut = s }) }
 // tell leaves word and rings.
 func (r *reactor) tell(word func()) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	word()
-	r.mu.Unlock()
 	r.ring()
 }
 
-// ring wakes the goroutine. The bell is edge-triggered and never read: every
+// ring wakes the goroutine; under mu, or by the goroutine itself. The bell is edge-triggered and never read: every
 // write is an edge, and 2^64 of them do not happen.
 func (r *reactor) ring() {
 	one := [8]byte{1}
