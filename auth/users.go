@@ -52,8 +52,8 @@ type Users struct {
 
 	mu      sync.Mutex
 	live    map[string]*account // by name: users with sessions or unsaved counters
-	changed uint64              // counts changes of records, and removals from live
 	anon    *account
+	changed uint64 // counts the records that changed and the accounts that left live
 	saveErr error
 	closed  bool
 
@@ -132,22 +132,16 @@ func (u *Users) complain(err error) {
 // not block, and may come before Begin returns or when the session has just
 // ended by itself. The caller ends the session in any case.
 func (u *Users) Begin(user User, source netip.Addr, cut func(error)) (*Session, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if user.IsAnonymous() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
 		s := &Session{users: u, acct: u.anon, cut: cut}
 		u.anon.sessions[s] = struct{}{}
 		return s, nil
 	}
-	// The disk is waited for before the lock, which every session that ends takes
-	// on a thread that others share.
-	if err := u.load(user); err != nil {
+	a, err := u.account(user)
+	if err != nil {
 		return nil, err
-	}
-	defer u.mu.Unlock() // taken by load
-	a := u.live[user.Name]
-	if a.rec.ID != user.ID {
-		return nil, ErrRemoved
 	}
 	ip, err := u.admit(a, user, source)
 	if err != nil {
@@ -161,36 +155,45 @@ func (u *Users) Begin(user User, source netip.Addr, cut func(error)) (*Session, 
 	return s, nil
 }
 
-// load brings the user into memory if need be and returns with mu locked, unless
-// there is an error.
-func (u *Users) load(user User) error {
+// account returns the user in memory, brought there if need be. It lets go of mu
+// while it reads the database, which waits for the disk and for those who write:
+// every end of a session waits for mu. What was read counts only if nothing
+// can have made it old meanwhile.
+func (u *Users) account(user User) (*account, error) {
 	for {
-		u.mu.Lock()
-		if u.live[user.Name] != nil {
-			return nil
+		if a := u.live[user.Name]; a != nil {
+			if a.rec.ID != user.ID {
+				return nil, ErrRemoved
+			}
+			return a, nil
 		}
-		seen := u.changed
+		before := u.changed
 		u.mu.Unlock()
-		r, err := u.store.Get(user.Name)
-		if err != nil {
-			return err
-		}
-		if r.ID != user.ID {
-			return ErrRemoved
-		}
-		usage, err := u.store.Usage(r.ID)
-		if err != nil {
-			return err
-		}
+		r, usage, err := u.load(user)
 		u.mu.Lock()
-		if u.live[r.Name] == nil && u.changed == seen {
-			u.live[r.Name] = newAccount(r, usage, u.now())
+		if u.changed != before {
+			continue
 		}
-		if u.live[r.Name] != nil {
-			return nil
+		if err != nil {
+			return nil, err
 		}
-		u.mu.Unlock() // what we have read may be old by now
+		if u.live[user.Name] == nil {
+			u.live[user.Name] = newAccount(r, usage, u.now())
+		}
 	}
+}
+
+// load reads a user from the database.
+func (u *Users) load(user User) (*Record, Usage, error) {
+	r, err := u.store.Get(user.Name)
+	if err != nil {
+		return nil, Usage{}, err
+	}
+	if r.ID != user.ID {
+		return nil, Usage{}, ErrRemoved
+	}
+	usage, err := u.store.Usage(r.ID)
+	return r, usage, err
 }
 
 // admit checks everything that can keep a user from a new session, and

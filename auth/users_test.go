@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -376,4 +377,58 @@ func TestAnonymous(t *testing.T) {
 			t.Errorf("save: got %v, want none", err)
 		}
 	})
+}
+
+// Whoever reads a user from the database waits for the disk and for those who
+// write. Others do not: reactors begin and end sessions.
+func TestBeginWaitsAlone(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	w.begin("socks5", "bob")
+	alice := w.verify("socks5", "alice")
+	// A reader that takes its time holds back a writer that needs more room,
+	// and that one all new readers.
+	reader, err := w.store.db.Begin(false)
+	if err != nil {
+		t.Fatalf("read: got %v, want nil", err)
+	}
+	wrote, began, others := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() {
+		wrote <- w.store.db.Update(func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketMeta).Put([]byte("large"), make([]byte, 1<<22))
+		})
+	}()
+	untilStack(t, "bbolt.(*DB).mmap")
+	go func() { s, err := w.Begin(alice, netip.Addr{}, func(error) {}); _ = s; began <- err }()
+	untilStack(t, "bbolt.(*DB).beginTx")
+	go func() {
+		s, err := w.Begin(User{}, netip.Addr{}, func(error) {})
+		if err == nil {
+			s.End()
+		}
+		others <- err
+	}()
+	select {
+	case err := <-others:
+		if err != nil {
+			t.Errorf("Begin for somebody else: got %v, want nil", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("Begin for somebody else: waited 5 s, want no wait for the disk")
+	}
+	_ = reader.Rollback()
+	if err := errors.Join(<-wrote, <-began); err != nil {
+		t.Errorf("after the wait: got %v, want nil", err)
+	}
+}
+
+// untilStack waits for a goroutine to be in a function.
+func untilStack(t *testing.T, function string) {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if strings.Contains(string(buf[:runtime.Stack(buf, true)]), function) {
+			return
+		}
+	}
+	t.Fatalf("goroutine in %s: got none, want one", function)
 }

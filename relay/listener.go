@@ -24,10 +24,8 @@ type listener struct {
 	once  sync.Once
 	route atomic.Pointer[route]
 
-	// Only for whoever accepts.
-	failed time.Time     // the last error
-	wait   time.Duration // after it
-	warned time.Time
+	wait   atomic.Int64 // a time.Duration, after an error; 0 after a success
+	warned time.Time    // only for whoever accepts
 }
 
 // start begins to accept.
@@ -68,6 +66,7 @@ func (l *listener) accept() {
 	for {
 		raw, err := l.ln.Accept()
 		if err == nil {
+			l.wait.Store(0)
 			l.handle(raw)
 			continue
 		}
@@ -86,17 +85,13 @@ func (l *listener) accept() {
 // such as too many open files, is waited out, so that accepting never spins. Nor
 // does the log: at the limit of descriptors accepting fails and works in turns.
 func (l *listener) Failed(err error) time.Duration {
-	now := time.Now()
-	if now.Sub(l.failed) > 2*mostBackOff {
-		l.wait = 0
-	}
-	l.failed = now
-	l.wait = min(max(2*l.wait, firstBackOff), mostBackOff)
-	if l.warned.IsZero() || now.Sub(l.warned) >= warnEvery {
+	wait := min(max(2*time.Duration(l.wait.Load()), firstBackOff), mostBackOff)
+	l.wait.Store(int64(wait))
+	if now := time.Now(); l.warned.IsZero() || now.Sub(l.warned) >= warnEvery {
 		l.warned = now
-		l.srv.log.Warn("accept", "listener", l.ln.Addr(), "error", acceptCause(err), "retry", l.wait)
+		l.srv.log.Warn("accept", "listener", l.ln.Addr(), "error", acceptCause(err), "retry", wait)
 	}
-	return l.wait
+	return wait
 }
 
 // acceptCause leaves out the address that net puts into its errors.
@@ -128,6 +123,7 @@ func (l *listener) handle(raw net.Conn) {
 
 // Admit implements splice.Acceptor.
 func (l *listener) Admit(raw transport.Conn) (serve func(), eager bool) {
+	l.wait.Store(0)
 	c, r := l.admit(raw)
 	if c == nil {
 		return nil, false

@@ -20,6 +20,7 @@ import (
 	"relay/auth"
 	"relay/relay"
 	"relay/relay/httpconnect"
+	"relay/relay/policy"
 	"relay/relay/relaytest"
 	"relay/relay/splice"
 	"relay/transport"
@@ -39,6 +40,12 @@ func (d *dialer) DialStream(ctx context.Context, to transport.Target, _ []byte) 
 
 // startRelay runs the flow on a loopback port, for alice, and returns its URL.
 func startRelay(t *testing.T) *url.URL {
+	t.Helper()
+	return startRelayWith(t, new(dialer), false)
+}
+
+// startRelayWith does so with a dialer of its own, and for anyone if asked to.
+func startRelayWith(t *testing.T, d transport.Dialer, anonymous bool) *url.URL {
 	t.Helper()
 	relaytest.LeakCheck(t)
 	store, err := auth.OpenStore(t.TempDir())
@@ -63,20 +70,22 @@ func startRelay(t *testing.T) *url.URL {
 		Verify: func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error) {
 			return users.Verify(ctx, httpconnect.Label, source, name, password)
 		},
-		Options: httpconnect.Options{Forward: true},
+		Anonymous: anonymous,
+		Options:   httpconnect.Options{Forward: true},
 	}
 	err = srv.Apply(relay.Settings{
 		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Inbounds: []relay.Inbound{in}}},
-		Dialer:    new(dialer),
+		Dialer:    d,
 		Limits:    relay.Limits{Handshake: 10 * time.Second, Idle: time.Minute, Fin: 10 * time.Second, Backlog: 128},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &url.URL{
-		Scheme: "http", Host: srv.Addrs()[0].String(),
-		User: url.UserPassword("alice", alice.Password(users.Realm(), httpconnect.Label)),
+	via := &url.URL{Scheme: "http", Host: srv.Addrs()[0].String()}
+	if !anonymous {
+		via.User = url.UserPassword("alice", alice.Password(users.Realm(), httpconnect.Label))
 	}
+	return via
 }
 
 // origin answers with the body's digest and what a proxy must not pass on.
@@ -128,8 +137,19 @@ func ask(c *http.Client, url string, size int, chunked, expect bool) error {
 
 // TestNetHTTP sends net/http's client through the whole flow to net/http's
 // server, fifty at once, in every form that a request can have.
-func TestNetHTTP(t *testing.T) {
-	via := startRelay(t)
+func TestNetHTTP(t *testing.T) { netHTTP(t, startRelay(t)) }
+
+// Nothing takes these connections off the reactor that has accepted them, which
+// dials for them too: the target must see the rewritten request all the same.
+func TestNetHTTPOnReactor(t *testing.T) {
+	egress, err := policy.New(policy.Options{Config: policy.Config{Allow: []string{"127.0.0.0/8"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	netHTTP(t, startRelayWith(t, egress, true))
+}
+
+func netHTTP(t *testing.T, via *url.URL) {
 	plain := httptest.NewServer(http.HandlerFunc(origin))
 	defer plain.Close()
 	secure := httptest.NewTLSServer(http.HandlerFunc(origin))

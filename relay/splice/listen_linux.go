@@ -92,6 +92,9 @@ func (l *listening) rest(err error) {
 func (l *listening) end(done chan struct{}) {
 	if !l.ended {
 		l.ended = true
+		// Closing is not enough: the socket stays open where others have it,
+		// the caller or a service manager, and epoll would tell of it for ever.
+		_ = epollControl(l.r.epfd, unix.EPOLL_CTL_DEL, l.fd, nil)
 		closeSocket(l.fd, false)
 	}
 	close(done)

@@ -88,12 +88,16 @@ type way struct {
 // react hands a pair of sockets to a reactor; nil if it has to go elsewhere.
 func (c *Core) react(ends *[2]end, lim Limits, acct Account, done func(End)) Flow {
 	whole := ends[0].err == nil && ends[1].err == nil
-	if a, b := onReactor(ends[0].conn), onReactor(ends[1].conn); whole && a != nil && b != nil && a.t == b.t && a.i == 0 {
+	a, _ := ends[0].conn.(*Socket)
+	b, _ := ends[1].conn.(*Socket)
+	if whole && a != nil && b != nil && a.t == b.t && a.i == 0 && a.here() {
 		return a.t.join(ends, lim, acct, done)
 	}
 	for i := range ends {
-		if s := onReactor(ends[i].conn); s != nil {
-			_ = s.MayWait() // if it fails, so does whatever is tried on s
+		// If it fails, so does whatever is tried on the connection. A layer that
+		// is left does more to the bytes than a codec could: it stays.
+		_ = transport.MayWait(ends[i].conn)
+		if s, ok := ends[i].conn.(*Socket); ok {
 			ends[i].conn, _, _ = s.Detach()
 		}
 	}
@@ -173,10 +177,10 @@ func (r *reactor) join(p *pair, ends *[2]end) bool {
 	}
 	r.joined = append(r.joined, p)
 	ring := r.asleep || len(p.ways[toFar].rest)+len(p.ways[toNear].rest) > 0
-	r.mu.Unlock()
 	if ring {
-		r.ring()
+		r.ringLocked()
 	}
+	r.mu.Unlock()
 	return true
 }
 

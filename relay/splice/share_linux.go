@@ -101,8 +101,8 @@ func (r *reactor) receive(p *pair) {
 		}
 	}
 	r.given = append(r.given, p)
+	r.ringLocked()
 	r.mu.Unlock()
-	r.ring()
 }
 
 // resume starts a pair that was given: where it was full or had more to read,

@@ -28,6 +28,15 @@ func recv(fd int32, b []byte) (int, syscall.Errno) {
 	}
 }
 
+// pending reports whether a read would not have to wait. It does not peek: that
+// would take the error of a reset, which the read is to have.
+func pending(fd int32) bool {
+	p := unix.PollFd{Fd: fd, Events: unix.POLLIN | unix.POLLRDHUP}
+	var never unix.Timespec
+	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&never)), 0, 0, 0)
+	return n > 0 || e != 0
+}
+
 // send writes to a socket. A peer that is gone is an error here and no signal.
 func send(fd int32, b []byte) (int, syscall.Errno) {
 	for {

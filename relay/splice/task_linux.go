@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -195,10 +196,22 @@ func (s *Socket) Read(b []byte) (int, error) {
 	}
 }
 
+// SyscallConn implements syscall.Conn for a socket that has left.
+func (s *Socket) SyscallConn() (syscall.RawConn, error) {
+	if s.off != nil {
+		return s.off.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
 // WaitRead implements transport.ReadWaiter.
 func (s *Socket) WaitRead() error {
 	if s.off != nil {
-		return nil
+		raw, err := s.off.SyscallConn()
+		if err != nil {
+			return err
+		}
+		return raw.Read(func(fd uintptr) bool { return pending(int32(fd)) })
 	}
 	for !s.side().readable {
 		if err := s.t.wait(s.until); err != nil {
@@ -360,7 +373,7 @@ func (s *Socket) Interrupt() {
 	}
 	t.interrupted = true
 	if t.off {
-		_ = t.near.off.Close()
+		reset(t.near.off)
 		return
 	}
 	t.nudge()
@@ -380,10 +393,11 @@ func (s *Socket) MayWait() error {
 	return s.t.leave()
 }
 
-// leave moves the task's sockets into the runtime's poller.
+// leave moves the task's sockets into the runtime's poller. A task that was
+// interrupted leaves too: what it holds may go to other goroutines next.
 func (t *task) leave() error {
-	if err := t.check(0); err != nil {
-		return err
+	if t.over {
+		return net.ErrClosed
 	}
 	p := t.p
 	var off [2]*net.TCPConn
@@ -426,14 +440,37 @@ func (t *task) leave() error {
 	}
 	t.co.yield(struct{}{})
 	if interrupted {
-		_ = t.near.off.Close()
+		reset(t.near.off)
 		return net.ErrClosed
 	}
 	return nil
 }
 
-// toConn gives a descriptor to the net package; it is closed on an error.
+// reset breaks a connection off under whoever uses it.
+func reset(c *net.TCPConn) {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
+// keepAlive are the options that net.FileConn sets as it likes. The first one
+// turns the others on.
+var keepAlive = [...][2]int{
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
+}
+
+// toConn gives a descriptor to the net package; it is closed on an error. Probes
+// stay as they were: those of net would wake a sleeping phone every 15 seconds.
 func toConn(fd int32) (*net.TCPConn, error) {
+	var kept [len(keepAlive)]int
+	for i, o := range keepAlive {
+		kept[i], _ = unix.GetsockoptInt(int(fd), o[0], o[1])
+		if kept[0] == 0 {
+			break
+		}
+	}
 	f := os.NewFile(uintptr(fd), "")
 	defer f.Close()
 	c, err := net.FileConn(f)
@@ -444,6 +481,13 @@ func toConn(fd int32) (*net.TCPConn, error) {
 	if !ok {
 		_ = c.Close()
 		return nil, errors.New("not a TCP socket")
+	}
+	// They are two descriptors of one socket.
+	for i, o := range keepAlive {
+		_ = unix.SetsockoptInt(int(fd), o[0], o[1], kept[i])
+		if kept[0] == 0 {
+			break
+		}
 	}
 	return t, nil
 }
@@ -456,13 +500,16 @@ func (s *Socket) Detach() (below transport.Conn, codec transport.Codec, unread [
 	return s, nil, nil
 }
 
+// here reports whether the socket is still the task's, on its reactor.
+func (s *Socket) here() bool { return s.off == nil && !s.t.over }
+
 // onReactor finds the socket below the layers of a connection, if it is one of a
 // task that has not left.
 func onReactor(c transport.Conn) *Socket {
 	for {
 		switch v := c.(type) {
 		case *Socket:
-			if v.off != nil || v.t.over {
+			if !v.here() {
 				return nil
 			}
 			return v
