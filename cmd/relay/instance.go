@@ -286,7 +286,7 @@ func logger(w io.Writer, l config.Log, override string) (log *slog.Logger, flush
 	b := &logBuffer{w: w}
 	o := &slog.HandlerOptions{Level: lv}
 	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(b, o)), b.flush, nil
+		return slog.New(slog.NewJSONHandler(b, o)), b.finish, nil
 	}
-	return slog.New(slog.NewTextHandler(b, o)), b.flush, nil
+	return slog.New(slog.NewTextHandler(b, o)), b.finish, nil
 }

@@ -65,3 +65,16 @@ func (b *logBuffer) flush() {
 	}
 	b.mu.Unlock()
 }
+
+// finish is the last flush. It does not wait for a reader that takes nothing.
+func (b *logBuffer) finish() {
+	done := make(chan struct{})
+	go func() {
+		b.flush()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
+}
