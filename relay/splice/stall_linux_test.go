@@ -61,7 +61,9 @@ func TestStalledReaders(t *testing.T) {
 }
 
 func stalledReaders(t *testing.T, p path, write int) {
-	flows, most := 200, 4<<10
+	// All kinds at once must stay below what the system has for TCP: short of
+	// that, it drops what comes, for everybody.
+	flows, most := 50, 4<<10
 	if raceEnabled { // what they cost is not measured then
 		flows = 20
 	}
