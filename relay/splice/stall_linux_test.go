@@ -52,10 +52,7 @@ func TestStalledReaders(t *testing.T) {
 			continue
 		}
 		for kind, write := range map[string]int{"bulk": 64 << 10, "messages": 700} {
-			t.Run(p.name+", "+kind, func(t *testing.T) {
-				t.Parallel()
-				stalledReaders(t, p, write)
-			})
+			t.Run(p.name+", "+kind, func(t *testing.T) { stalledReaders(t, p, write) })
 		}
 	}
 }
@@ -77,16 +74,17 @@ func stalledReaders(t *testing.T, p path, write int) {
 	small := p
 	small.pair = func(t testing.TB) (given, peer transport.Conn) {
 		given, peer = p.pair(t)
-		_ = innermost(given).SetReadBuffer(128 << 10)
-		_ = innermost(given).SetWriteBuffer(256 << 10)
+		_ = innermost(given).SetReadBuffer(64 << 10)
+		_ = innermost(given).SetWriteBuffer(64 << 10)
 		return given, peer
 	}
 	for i := range flows {
 		j := small.join(t, c, splice.Limits{}, m)
 		all = append(all, j)
-		// The kernel is to have room for all of them.
+		// The kernel is to have memory for all of them: short of it, it takes
+		// less than it says, and takes its time.
 		_ = innermost(j.client).SetReadBuffer(32 << 10)
-		_ = innermost(j.server).SetWriteBuffer(128 << 10)
+		_ = innermost(j.server).SetWriteBuffer(64 << 10)
 		writers.Go(func() { sent[i] = stream1(j.server, uint64(i), write, stop) })
 	}
 	quiet(t, m.down.Load)
@@ -248,7 +246,7 @@ func TestNoBusyLoop(t *testing.T) {
 			_, _ = io.ReadFull(sink.server, make([]byte, 1))
 			_ = transport.Abort(sink.client)
 			time.Sleep(20 * time.Millisecond)
-			if got := processTime(300 * time.Millisecond); got > 30*time.Millisecond {
+			if got := processTime(300 * time.Millisecond); got > 100*time.Millisecond {
 				t.Errorf("processor time in 300 ms of rest: got %v, want next to none", got)
 			}
 			for _, j := range all {
