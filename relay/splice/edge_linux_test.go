@@ -3,10 +3,8 @@ package splice_test
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -152,56 +150,6 @@ func TestDoneJoins(t *testing.T) {
 	}
 	next(100)(splice.End{})
 	all.Wait()
-	c.Drain(t.Context())
-}
-
-// mptcpPair returns the ends of a connection with Multipath TCP, which listeners
-// speak by default to clients that ask for it.
-func mptcpPair(t testing.TB) (given, peer transport.Conn) {
-	t.Helper()
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatalf("listen: got %v, want nil", err)
-	}
-	defer ln.Close()
-	var d net.Dialer
-	d.SetMultipathTCP(true)
-	c, err := d.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatalf("dial: got %v, want nil", err)
-	}
-	s, err := ln.AcceptTCP()
-	if err != nil {
-		t.Fatalf("accept: got %v, want nil", err)
-	}
-	return s, c.(*net.TCPConn)
-}
-
-func TestMultipath(t *testing.T) {
-	a, b := mptcpPair(t)
-	for _, c := range []transport.Conn{a, b} {
-		if is, err := c.(*net.TCPConn).MultipathTCP(); !is || err != nil {
-			t.Skipf("no Multipath TCP here: %v", err)
-		}
-	}
-	closeBoth(a, b)
-	p := path{name: "mptcp", pair: mptcpPair}
-	c := splice.New(0)
-	var e ends
-	e.near, e.client = p.pair(t)
-	e.far, e.server = p.pair(t)
-	if _, err := e.transfer(c, 16<<20); err != nil {
-		t.Errorf("transfer: %v", err)
-	}
-	j := p.join(t, c, splice.Limits{}, nil)
-	go func() { _ = pour(j.server) }()
-	_, _ = io.ReadFull(j.client, make([]byte, 1<<20))
-	_ = transport.Abort(j.server)
-	if err := drain(j.client); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("client after the server's reset: got %v, want ECONNRESET", err)
-	}
-	j.want(t, transport.TargetGone, 0, -1)
-	j.close()
 	c.Drain(t.Context())
 }
 
