@@ -175,3 +175,31 @@ func TestResetAfterHalfClose(t *testing.T) {
 	j.close()
 	c.Drain(t.Context())
 }
+
+// The same holds for an opening that a reactor reads.
+func TestUrgentDataInOpening(t *testing.T) {
+	read := make(chan string, 1)
+	d := opened(t, &door{limit: taskWait / 2, serve: func(c transport.Conn) {
+		defer c.Close()
+		buf, text := make([]byte, 100), ""
+		_, _ = c.Read(buf)
+		// What follows is there at once: the reactor stands still meanwhile.
+		time.Sleep(100 * time.Millisecond)
+		for text != "before, behind" {
+			n, err := c.Read(buf)
+			if text += string(buf[:n]); err != nil {
+				break
+			}
+		}
+		read <- text
+	}})
+	c := d.dial(t)
+	_, _ = c.Write([]byte("start"))
+	time.Sleep(20 * time.Millisecond)
+	_, _ = c.Write([]byte("before, "))
+	urgent(t, c)
+	_, _ = c.Write([]byte("behind"))
+	if got := got(t, "what the opening read", read); got != "before, behind" {
+		t.Errorf("opening: got %q, want what is behind the urgent byte too", got)
+	}
+}

@@ -277,6 +277,18 @@ func (r *reactor) schedule(p *pair) {
 	}
 }
 
+// hear notes what epoll says of reading from a side.
+func (s *side) hear(events uint32) {
+	const gone = unix.EPOLLERR | unix.EPOLLHUP
+	if events&(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
+		s.readable = true
+	}
+	// A read ends in front of urgent data, whatever lies behind it.
+	if events&(unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
+		s.closing = true
+	}
+}
+
 // ready handles what epoll says of a side, then moves bytes both ways: room on
 // one side can be what reading from it has waited for.
 func (r *reactor) ready(p *pair, i int, events uint32) {
@@ -286,13 +298,7 @@ func (r *reactor) ready(p *pair, i int, events uint32) {
 	}
 	const gone = unix.EPOLLERR | unix.EPOLLHUP
 	s, in, out := &p.sides[i], &p.ways[i], &p.ways[1-i]
-	if events&(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
-		s.readable = true
-	}
-	// A read ends in front of urgent data, whatever lies behind it.
-	if events&(unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
-		s.closing = true
-	}
+	s.hear(events)
 	if events&(unix.EPOLLOUT|gone) != 0 {
 		out.full = false
 	}

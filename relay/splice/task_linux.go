@@ -84,18 +84,12 @@ func newTask(r *reactor, p *pair, peer netip.AddrPort) *task {
 
 // event notes what epoll says of a side and lets the task go on.
 func (t *task) event(i int, events uint32) {
-	s, side := &t.near, &t.p.sides[i]
+	s := &t.near
 	if i == 1 {
 		s = &t.far
 	}
-	const gone = unix.EPOLLERR | unix.EPOLLHUP
-	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|gone) != 0 {
-		side.readable = true
-	}
-	if events&(unix.EPOLLRDHUP|gone) != 0 {
-		side.closing = true
-	}
-	if events&(unix.EPOLLOUT|gone) != 0 {
+	t.p.sides[i].hear(events)
+	if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		s.full = false
 	}
 	t.goOn()
@@ -192,8 +186,8 @@ func (t *task) nudge() {
 	t.r.tell(func() { t.r.orders = append(t.r.orders, order{t: t}) })
 }
 
-// MayWait implements transport.Waiter: the task leaves the reactor, which must
-// not stand still, for a goroutine.
+// MayWait makes the task leave the reactor, which must not stand still, for a
+// goroutine; see [transport.MayWait].
 func (s *Socket) MayWait() error {
 	if s.off != nil {
 		return nil
