@@ -58,8 +58,8 @@
 // what it has dialled ([Dial]), not a system call is made. A task that has to wait
 // for anything else leaves, with its sockets, for a goroutine.
 //
-// The first reactor does everything until it is busy; then it gives pairs away
-// (share_linux.go).
+// The first reactor does everything until it is busy; then it gives pairs away,
+// if a processor is free, and they come home afterwards (share_linux.go).
 //
 // # The portable path
 //

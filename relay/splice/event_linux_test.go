@@ -2,6 +2,7 @@ package splice
 
 import (
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +15,7 @@ func TestEventForNobody(t *testing.T) {
 	r := &reactor{core: new(Core)}
 	p := &pair{name: 7}
 	p.r.Store(r)
-	p.ways[0].paused, p.ways[1].paused = true, true // it is not to read
+	p.ways[0].paused, p.ways[1].paused = 1, 1 // it is not to read
 	r.pairs = []*pair{p}
 	for _, e := range []unix.EpollEvent{{Fd: 0, Pad: 6}, {Fd: 2, Pad: 7}, {Fd: 1000, Pad: 8}, {Fd: -1, Pad: 7}} {
 		e.Events = unix.EPOLLIN
@@ -69,3 +70,29 @@ func TestAccountOfPartialWrite(t *testing.T) {
 		t.Errorf("accounted for at the end: got %d, want %d", w.moved, payload)
 	}
 }
+
+// Of two pauses of one direction the longer one holds.
+func TestTwoPauses(t *testing.T) {
+	r := &reactor{core: new(Core), epoch: time.Now()}
+	r.wheel.tick = int64(time.Second)
+	p := new(pair)
+	for _, wait := range []time.Duration{time.Minute, time.Hour} {
+		p.acct = pausing(wait)
+		r.account(p, toFar, 1)
+	}
+	for _, c := range []struct {
+		at     time.Duration
+		paused bool
+	}{{0, true}, {2 * time.Minute, true}, {2 * time.Hour, false}} {
+		r.now = int64(c.at)
+		r.expire()
+		if got := p.ways[toFar].paused > 0; got != c.paused {
+			t.Errorf("paused after %v: got %v, want %v", c.at, got, c.paused)
+		}
+	}
+}
+
+type pausing time.Duration
+
+func (p pausing) Moved(bool, int) time.Duration { return time.Duration(p) }
+func (pausing) Limited() bool                   { return true }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -67,8 +68,14 @@ type stopped struct {
 
 // listen takes up a listener; on the reactor.
 func (r *reactor) listen(l *listening) {
-	l.n = -2 - int32(len(r.listening))
-	r.listening = append(r.listening, l)
+	i := slices.Index(r.listening, nil)
+	if i < 0 {
+		i = len(r.listening)
+		r.listening = append(r.listening, nil)
+	}
+	r.listening[i] = l
+	// An event of one that had the number before makes it look in vain, once.
+	l.n = -2 - int32(i)
 	l.watch()
 }
 
@@ -96,6 +103,7 @@ func (l *listening) end(done chan struct{}) {
 		// the caller or a service manager, and epoll would tell of it for ever.
 		_ = epollControl(l.r.epfd, unix.EPOLL_CTL_DEL, l.fd, nil)
 		closeSocket(l.fd, false)
+		l.r.listening[-2-l.n] = nil
 	}
 	close(done)
 }

@@ -31,7 +31,7 @@ func (r *reactor) move(p *pair, d int) {
 			r.push(p, d, rest, 0)
 		case w.eof:
 			r.sourceEnded(p, d)
-		case w.paused || !src.readable:
+		case w.paused > 0 || !src.readable:
 			return
 		case p.ways[1-d].reply && len(p.ways[1-d].rest) > 0:
 			// Answers to what we read must not pile up. For anything else we

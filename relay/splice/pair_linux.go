@@ -77,11 +77,11 @@ type way struct {
 	owed   int    // payload in rest, to account for as it goes
 	bulk   bool   // the last read was as large as it could be
 	full   bool   // the sink takes no more; epoll tells
-	paused bool   // the account wants it so
 	eof    bool   // the source has ended in order
 	reply  bool   // rest ends with what a codec says by itself
 	said   bool   // the codecs have told the sink's peer
 	over   bool   // nothing more goes this way
+	paused uint16 // pauses that the account wanted and that are not over
 }
 
 // react hands a pair of sockets to a reactor; nil if it has to go elsewhere.
@@ -330,7 +330,7 @@ func (r *reactor) account(p *pair, d, n int) {
 		return
 	}
 	if wait := p.acct.Moved(d == toFar, n); wait > 0 {
-		w.paused = true
+		w.paused++
 		// r.now is as old as the batch: a pause begins now.
 		at := int64(time.Since(r.epoch) + wait)
 		r.pauses.push(pause{at: at, p: p, d: d})

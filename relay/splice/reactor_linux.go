@@ -43,7 +43,7 @@ type reactor struct {
 	closing bool
 
 	pairs     []*pair      // by slot
-	listening []*listening // by -2 - their number
+	listening []*listening // by -2 - their number; nil: one that has ended
 	idle      []*coroutine
 
 	events [batch]unix.EpollEvent
@@ -227,7 +227,9 @@ func (r *reactor) event(e *unix.EpollEvent) {
 	case e.Fd == -1:
 		return // the bell
 	case e.Fd < -1:
-		r.listening[-2-e.Fd].accept()
+		if l := r.listening[-2-e.Fd]; l != nil {
+			l.accept()
+		}
 		return
 	}
 	slot := int(e.Fd) >> 1
@@ -260,7 +262,7 @@ func (r *reactor) expire() {
 	for len(r.pauses) > 0 && r.pauses[0].at <= r.now {
 		e := r.pauses.pop()
 		if p := e.p; !p.ended {
-			p.ways[e.d].paused = false
+			p.ways[e.d].paused--
 			p.last = r.now
 			r.move(p, e.d)
 		}
@@ -268,7 +270,7 @@ func (r *reactor) expire() {
 	for p := r.wheel.take(r.now); p != nil; {
 		next := p.next
 		p.next, p.prev = nil, nil
-		at, paused := p.deadline(), p.ways[0].paused || p.ways[1].paused
+		at, paused := p.deadline(), p.ways[0].paused+p.ways[1].paused > 0
 		switch {
 		case at == 0: // no limit holds any more
 		case paused: // a pause is no idleness

@@ -12,8 +12,9 @@ import (
 
 // One reactor does everything as long as it can: its batches are larger and its
 // sleeps fewer than those of two that share the same work, which costs a fifth
-// less CPU for a message (measured). When it is awake most of the time, it gives
-// away what comes in, and some of the pairs that move.
+// less CPU for a message (measured). When it is awake most of the time, and a
+// processor is free for another one, it gives away what comes in and some of the
+// pairs that move. When the rush is over, the pairs that move come home.
 const (
 	// window is how long a reactor watches itself before it judges.
 	window = 100 * time.Millisecond
@@ -21,6 +22,12 @@ const (
 	much = 80
 	// little is the share below which another one takes more.
 	little = 60
+	// calm is what two may be awake together for one of them to do it all.
+	calm = 50
+	// fed is the part of the time that the reactors are awake, in percent, for
+	// which they must have had a processor. If it is less, other programs want
+	// the processors as well, and another reactor would only get in the way.
+	fed = 85
 	// givePart is the part of its pairs that a reactor gives away in a window.
 	givePart = 16
 )
@@ -31,47 +38,81 @@ type load struct {
 	at      atomic.Int64 // when, since core.epoch
 }
 
+// of is the load as of now, in percent: who says nothing sleeps.
+func (l *load) of(now int64) int {
+	if now-l.at.Load() > int64(3*window) {
+		return 0
+	}
+	return int(l.percent.Load())
+}
+
 // share is what a reactor knows of its own time.
 type share struct {
-	began int64 // of this window
-	slept int64 // in this window
-	since int64 // asleep since; 0: awake
-	give  int   // pairs to give away in this window
+	began int64    // of this window
+	slept int64    // in this window
+	since int64    // asleep since; 0: awake
+	cpu   int64    // what the process had used when it began, in nanoseconds
+	to    *reactor // who is given pairs in this window, and takes what is new
+	give  int      // how many pairs
 }
 
 // wake counts the sleep that has ended, if there was one, and judges.
 func (r *reactor) wake() {
-	if r.share.since != 0 {
-		r.share.slept += r.now - max(r.share.since, r.share.began)
-		r.share.since = 0
+	s := &r.share
+	if s.since != 0 {
+		s.slept += r.now - max(s.since, s.began)
+		s.since = 0
 	}
-	if past := r.now - r.share.began; past >= int64(window) {
-		percent := int32(100 - 100*r.share.slept/past)
-		r.load.percent.Store(percent)
-		r.load.at.Store(r.now)
-		r.share.began, r.share.slept, r.share.give = r.now, 0, 0
-		if percent >= much && r.other() != nil {
-			r.share.give = 1 + len(r.pairs)/givePart
-		}
+	past := r.now - s.began
+	if past < int64(window) {
+		return
 	}
+	cpu := processTime()
+	r.load.percent.Store(int32(100 - 100*s.slept/past))
+	r.load.at.Store(r.now)
+	s.to, s.give = r.judge(100 * (cpu - s.cpu) / past)
+	s.began, s.slept, s.cpu = r.now, 0, cpu
 }
 
-// other is a reactor that has time, if this one has none.
-func (r *reactor) other() *reactor {
-	if !r.core.restless && r.load.percent.Load() < much {
-		return nil
+// judge finds who is to have some of the pairs, and how many. used is the
+// processor time of this process, in percent of the window's.
+func (r *reactor) judge(used int64) (to *reactor, give int) {
+	peers := r.core.peers()
+	if len(peers) < 2 {
+		return nil, 0
 	}
-	for _, o := range r.core.peers() {
-		if o != r && (r.core.restless || o.load.percent.Load() < little || r.now-o.load.at.Load() > int64(3*window)) {
-			return o
+	own, first, awake := r.load.of(r.now), peers[0], 0
+	for _, o := range peers {
+		n := o.load.of(r.now)
+		awake += n
+		if o != r && n < little {
+			to = o
 		}
 	}
-	return nil
+	switch {
+	case r != first && own+first.load.of(r.now) < calm:
+		return first, len(r.pairs)
+	case own >= much && used >= int64(awake)*fed/100 && to != nil:
+		return to, 1 + len(r.pairs)/givePart
+	}
+	return nil, 0
+}
+
+// other is who takes what is new, if this one has no time.
+func (r *reactor) other() *reactor {
+	if r.core.restless {
+		for _, o := range r.core.peers() {
+			if o != r {
+				return o
+			}
+		}
+	}
+	return r.share.to
 }
 
 // give hands a pair that moves to another reactor; false: it stays.
 func (r *reactor) give(p *pair) bool {
-	if w := &p.ways; p.queued || w[0].paused || w[1].paused || len(w[0].rest)+len(w[1].rest) > 0 {
+	if w := &p.ways; p.queued || w[0].paused+w[1].paused > 0 || len(w[0].rest)+len(w[1].rest) > 0 {
 		return false
 	}
 	to := r.other()

@@ -130,6 +130,13 @@ func unsentRoom(fd int32, limit int) int {
 	return max(limit-n, leastRoom)
 }
 
+// processTime is the processor time that the process has used, in nanoseconds.
+func processTime() int64 {
+	var u unix.Rusage
+	_, _, _ = unix.RawSyscall(unix.SYS_GETRUSAGE, unix.RUSAGE_SELF, uintptr(unsafe.Pointer(&u)), 0)
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
 // peerEnded reports whether the peer of a socket has ended its direction in order.
 func peerEnded(fd int32) bool {
 	// The first byte of struct tcp_info is the state.

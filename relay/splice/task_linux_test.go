@@ -2,14 +2,11 @@ package splice_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,102 +16,6 @@ import (
 	"relay/relay/splice"
 	"relay/transport"
 )
-
-const (
-	taskTick = 10 * time.Millisecond
-	// taskWait is how long anything here may take.
-	taskWait = 10 * time.Second
-)
-
-// door lets connections in that a reactor accepts.
-type door struct {
-	core   *splice.Core
-	ln     *net.TCPListener
-	stop   func()
-	serve  func(c transport.Conn) // the task
-	eager  bool
-	limit  time.Duration // until the deadline of a new connection; 0: none
-	shown  func(c transport.Conn)
-	tasks  sync.WaitGroup
-	failed atomic.Int64
-	pause  time.Duration // after an error of accepting
-}
-
-func (d *door) Admit(c transport.Conn) (serve func(), eager bool) {
-	d.tasks.Add(1)
-	if d.limit > 0 {
-		_ = c.SetDeadline(time.Now().Add(d.limit))
-	}
-	if d.shown != nil {
-		d.shown(c)
-	}
-	return func() {
-		defer d.tasks.Done()
-		d.serve(c)
-	}, d.eager
-}
-
-func (d *door) Failed(error) time.Duration {
-	d.failed.Add(1)
-	return d.pause
-}
-
-// opened makes a door on a listener, which ends with the test.
-func opened(t *testing.T, d *door) *door {
-	t.Helper()
-	if d.core == nil {
-		d.core = splice.New(taskTick)
-	}
-	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatalf("listen: got %v, want nil", err)
-	}
-	d.ln = ln
-	stop, ok := d.core.Serve(ln, d)
-	if !ok {
-		t.Fatal("Serve: got no reactor, want one")
-	}
-	d.stop = sync.OnceFunc(stop)
-	t.Cleanup(func() {
-		d.stop()
-		_ = ln.Close()
-		d.tasks.Wait()
-		d.core.Drain(context.Background())
-	})
-	return d
-}
-
-// dial connects to the door.
-func (d *door) dial(t *testing.T) *net.TCPConn {
-	t.Helper()
-	c, err := net.Dial("tcp4", d.ln.Addr().String())
-	if err != nil {
-		t.Fatalf("dial: got %v, want nil", err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(taskWait))
-	return c.(*net.TCPConn)
-}
-
-// got waits for what a task reports.
-func got[T any](t *testing.T, what string, c <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(taskWait):
-		t.Fatalf("%s: waited %v, got nothing", what, taskWait)
-	}
-	return v
-}
-
-// echo says again what it reads, up to the end.
-func echo(c transport.Conn) error {
-	defer c.Close()
-	if _, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}); err != nil {
-		return err
-	}
-	return c.CloseWrite()
-}
 
 func TestTaskReadsAndWrites(t *testing.T) {
 	for name, leave := range map[string]bool{"on the reactor": false, "off the reactor": true} {
@@ -354,112 +255,6 @@ func TestTaskSocketAfterClose(t *testing.T) {
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("call %d after Close: got %v, want net.ErrClosed", i, err)
 		}
-	}
-}
-
-// dialled runs splice.Dial in a task.
-func dialled(t *testing.T, to netip.AddrPort, timeout time.Duration, before func(c transport.Conn)) error {
-	t.Helper()
-	ends := make(chan error, 1)
-	d := opened(t, &door{eager: true, serve: func(c transport.Conn) {
-		defer c.Close()
-		if before != nil {
-			before(c)
-		}
-		far, ok, err := splice.Dial(c, to, timeout)
-		if !ok {
-			t.Errorf("Dial: got no dialling, want it on the reactor")
-		}
-		if err == nil {
-			_ = far.Close()
-		}
-		ends <- err
-	}})
-	d.dial(t)
-	return got(t, "the end of dialling", ends)
-}
-
-func TestTaskDialFails(t *testing.T) {
-	t.Run("refused", func(t *testing.T) {
-		ln, _ := net.Listen("tcp4", "127.0.0.1:0")
-		to := ln.Addr().(*net.TCPAddr).AddrPort()
-		_ = ln.Close()
-		if err := dialled(t, to, time.Minute, nil); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("Dial: got %v, want ECONNREFUSED", err)
-		}
-	})
-	silent := silentTarget(t)
-	t.Run("no answer", func(t *testing.T) {
-		began := time.Now()
-		if err := dialled(t, silent, 10*taskTick, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("Dial: got %v, want os.ErrDeadlineExceeded", err)
-		}
-		if took := time.Since(began); took < 10*taskTick {
-			t.Errorf("Dial: gave up after %v, want no less than %v", took, 10*taskTick)
-		}
-	})
-	t.Run("cancelled before", func(t *testing.T) {
-		if err := dialled(t, silent, 0, splice.CancelDial); !errors.Is(err, context.Canceled) {
-			t.Errorf("Dial: got %v, want context.Canceled", err)
-		}
-	})
-	t.Run("cancelled", func(t *testing.T) {
-		err := dialled(t, silent, 0, func(c transport.Conn) {
-			time.AfterFunc(5*taskTick, func() { splice.CancelDial(c) })
-		})
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("Dial: got %v, want context.Canceled", err)
-		}
-	})
-	t.Run("interrupted", func(t *testing.T) {
-		err := dialled(t, silent, 0, func(c transport.Conn) {
-			time.AfterFunc(5*taskTick, func() { transport.Interrupt(c) })
-		})
-		if !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Dial: got %v, want net.ErrClosed", err)
-		}
-	})
-}
-
-// silentTarget is an address that does not answer: its queue is full.
-func silentTarget(t *testing.T) netip.AddrPort {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		t.Cleanup(func() { _ = unix.Close(fd) })
-		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
-	}
-	if err == nil {
-		err = unix.Listen(fd, 0)
-	}
-	if err != nil {
-		t.Fatalf("listen: got %v, want nil", err)
-	}
-	sa, _ := unix.Getsockname(fd)
-	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(sa.(*unix.SockaddrInet4).Port))
-	for range 8 {
-		c, err := net.DialTimeout("tcp4", to.String(), 100*time.Millisecond)
-		if err != nil {
-			return to
-		}
-		t.Cleanup(func() { _ = c.Close() })
-	}
-	t.Skip("the system takes connections that nobody accepts")
-	return to
-}
-
-// A task that has left its reactor is no place to dial from.
-func TestTaskDialAfterLeaving(t *testing.T) {
-	oks := make(chan bool, 1)
-	d := opened(t, &door{eager: true, serve: func(c transport.Conn) {
-		defer c.Close()
-		_ = transport.MayWait(c)
-		_, ok, _ := splice.Dial(c, netip.MustParseAddrPort("127.0.0.1:1"), 0)
-		oks <- ok
-	}})
-	d.dial(t)
-	if got(t, "Dial", oks) {
-		t.Error("Dial off the reactor: got ok, want it left to others")
 	}
 }
 
