@@ -9,13 +9,13 @@ import (
 )
 
 // Verdict is an inbound's answer to the first bytes of a connection.
-type Verdict int
+type Verdict = transport.Verdict
 
 // The verdicts.
 const (
-	No   Verdict = iota // not this protocol
-	Yes                 // this protocol, whatever follows
-	More                // could be: show me more bytes
+	No   = transport.No   // not this protocol
+	Yes  = transport.Yes  // this protocol, whatever follows
+	More = transport.More // could be: show me more bytes
 )
 
 // Inbound is the opening of one client protocol on one listener.
