@@ -189,7 +189,7 @@ func TestRefusedWithoutAReply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inRig(t, func(r *rig) {
 				failing(r)
-				r.set.Listeners[0].Inbounds = []relay.Inbound{&eager{to: tt.to}}
+				r.set.Listeners[0].Route = []relay.Candidate{&eager{to: tt.to}}
 			}, func(r *rig) {
 				began := time.Now()
 				c := r.dial()

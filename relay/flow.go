@@ -26,6 +26,7 @@ type conn struct {
 	set     *settings
 	inbound string // "" until one claimed it
 	source  netip.Addr
+	client  net.Addr // if a PROXY protocol header told it
 	began   time.Time
 	counted bool           // in srv.sources
 	place   *list.Element  // in srv.sources; under its lock
@@ -34,18 +35,15 @@ type conn struct {
 	untold  bool           // denied in a protocol that has no reply
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
+	joined  bool           // with the core, for a cut; in srv.sources, under its lock
 	cut     cutter
 	sess    *auth.Session // once it is joined
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
 // owns it from then on.
-func (c *conn) serve(route []Inbound) {
-	req, err := c.open(route)
-	if err == nil {
-		c.authenticated()
-		err = c.connect(req)
-	}
+func (c *conn) serve(r *route) {
+	err := c.follow(r)
 	if err == nil {
 		return
 	}
@@ -62,22 +60,6 @@ func (c *conn) serve(route []Inbound) {
 	c.srv.log.Debug("connection refused", "inbound", c.inbound, "error", err)
 }
 
-// open finds the inbound and lets it read the opening.
-func (c *conn) open(route []Inbound) (transport.Request, error) {
-	limit := c.set.limits.Handshake
-	if err := c.near.SetDeadline(c.began.Add(limit)); err != nil {
-		return nil, err
-	}
-	p := transport.NewPeeked(c.near)
-	c.near = p
-	in, err := detect(p, route)
-	if err != nil {
-		return nil, err
-	}
-	c.inbound = in.Name()
-	return in.Open(c.srv.ctx, auth.User{}, p)
-}
-
 // connect begins the user's session, dials the target and hands the pair over.
 func (c *conn) connect(req transport.Request) error {
 	sess, err := c.srv.users.Begin(req.User(), c.source, c.cut.cut)
@@ -85,7 +67,7 @@ func (c *conn) connect(req transport.Request) error {
 		return c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
 	}
 	c.served = true
-	far, err := c.dial(req.Target())
+	far, err := c.dial(c.set.dialer, req.Target())
 	if err != nil {
 		sess.End()
 		return c.deny(req, dialError{c.cut.or(err)})
@@ -120,10 +102,10 @@ func (c *conn) finished(e splice.End) {
 	c.ended(e)
 }
 
-// dial connects to the target: from where the client is, if that is known
+// dial connects to a target: from where the client is, if that is known
 // without waiting for anything but the target itself.
-func (c *conn) dial(to transport.Target) (transport.Conn, error) {
-	if d, ok := c.set.dialer.(transport.DirectDialer); ok {
+func (c *conn) dial(by transport.Dialer, to transport.Target) (transport.Conn, error) {
+	if d, ok := by.(transport.DirectDialer); ok {
 		hop, known, err := d.Direct(to)
 		if err != nil {
 			return nil, err
@@ -146,7 +128,7 @@ func (c *conn) dial(to transport.Target) (transport.Conn, error) {
 	ctx, cancel := context.WithCancelCause(c.srv.ctx)
 	defer cancel(nil)
 	c.cut.arm(func(why error) { cancel(why) })
-	far, err := c.set.dialer.DialStream(ctx, to, nil)
+	far, err := by.DialStream(ctx, to, nil)
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Cause(ctx)
 	}
@@ -173,7 +155,8 @@ const (
 // connection, and the answer would be lost on its way. Where the protocol has
 // no answer, a reset is the answer.
 func (c *conn) close(why error) {
-	if c.untold || errors.Is(why, errEvicted) || errors.Is(why, errDrained) {
+	var cover coverError
+	if c.untold || errors.Is(why, errEvicted) || errors.Is(why, errDrained) || errors.Is(why, errCrowded) || errors.As(why, &cover) {
 		_ = transport.Abort(c.near)
 		return
 	}
@@ -238,8 +221,9 @@ var errNotServed = errors.New("user is not served")
 // statusOf finds the status word for an error on the way to the splice.
 func statusOf(err error) transport.Status {
 	var d dialError
+	var cover coverError
 	switch {
-	case errors.Is(err, errNotOurs), errors.Is(err, transport.ErrTooLong):
+	case errors.Is(err, errNotOurs), errors.Is(err, transport.ErrTooLong), errors.As(err, &cover):
 		return transport.NotOurs
 	case errors.Is(err, errDrained):
 		return transport.Drained
@@ -247,7 +231,7 @@ func statusOf(err error) transport.Status {
 		return transport.OverLimit
 	case errors.Is(err, policy.ErrDenied):
 		return transport.Denied
-	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs):
+	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs), errors.Is(err, errCrowded):
 		return transport.OverLimit
 	case errors.Is(err, errNotServed), auth.Refused(err):
 		return transport.Denied

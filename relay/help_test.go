@@ -145,7 +145,7 @@ func inRig(t *testing.T, change func(*rig), f func(*rig)) {
 			Listen: func(_ context.Context, addr string, _ int) (net.Listener, error) { return r.net.Listen(addr) },
 		})
 		r.set = relay.Settings{
-			Listeners: []relay.Listener{{Address: listenAddr, Inbounds: []relay.Inbound{r.in}}},
+			Listeners: []relay.Listener{{Address: listenAddr, Route: []relay.Candidate{r.in}}},
 			Dialer:    r.net,
 			Limits:    relay.Limits{Handshake: 10 * time.Second, Idle: time.Minute, Fin: 30 * time.Second},
 		}

@@ -51,8 +51,10 @@ func (l *listener) close() {
 
 // route is what a listener does with connections, as of the last Apply.
 type route struct {
-	set      *settings
-	inbounds []Inbound
+	set        *settings
+	candidates []Candidate
+	cover      *Cover
+	proxied    func(netip.Addr) bool
 }
 
 const (
@@ -115,24 +117,24 @@ func (l *listener) handle(raw net.Conn) {
 		return
 	}
 	select {
-	case l.srv.openings <- opening{c, r.inbounds}:
+	case l.srv.openings <- opening{c, r}:
 	default:
-		go l.srv.serve(opening{c, r.inbounds})
+		go l.srv.serve(opening{c, r})
 	}
 }
 
 // Admit implements splice.Acceptor.
-func (l *listener) Admit(raw transport.Conn) (serve func(), eager bool) {
+func (l *listener) Admit(raw transport.Conn) (serve func(), start time.Time) {
 	l.wait.Store(0)
 	c, r := l.admit(raw)
 	if c == nil {
-		return nil, false
+		return nil, time.Time{}
 	}
 	_ = raw.SetDeadline(c.began.Add(c.set.limits.Handshake))
 	return func() {
-		c.serve(r.inbounds)
+		c.serve(r)
 		l.srv.opened(c)
-	}, claimsSilent(r.inbounds)
+	}, r.starts(c.began)
 }
 
 // admit counts a connection, or resets it: a reset costs both sides least, and
@@ -141,7 +143,8 @@ func (l *listener) admit(tc transport.Conn) (*conn, *route) {
 	r := l.route.Load()
 	s := l.srv
 	c := &conn{srv: s, set: r.set, raw: tc, near: tc, source: transport.Source(tc), began: time.Now()}
-	if !s.sources.enter(c) {
+	proxied := r.proxied != nil && r.proxied(c.source)
+	if !proxied && !s.bursts.allow(c.source, c.began) || !s.sources.enter(c) {
 		s.refuse(tc)
 		return nil, nil
 	}
@@ -163,8 +166,8 @@ func (l *listener) admit(tc transport.Conn) (*conn, *route) {
 
 // opening is a connection for the next goroutine that is free.
 type opening struct {
-	c        *conn
-	inbounds []Inbound
+	c *conn
+	r *route
 }
 
 // rest is how long a goroutine waits for the next opening.
@@ -177,7 +180,7 @@ func (s *Server) serve(o opening) {
 	t := time.NewTimer(rest)
 	defer t.Stop()
 	for {
-		o.c.serve(o.inbounds)
+		o.c.serve(o.r)
 		s.opened(o.c)
 		o = opening{} // nothing is kept alive while waiting
 		t.Reset(rest)

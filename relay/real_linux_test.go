@@ -34,7 +34,7 @@ func real(t *testing.T, limits relay.Limits, d transport.Dialer) (srv *relay.Ser
 	srv = relay.New(relay.Options{Log: log, Users: users, Splice: splice.New(0)})
 	limits.Backlog = 4096
 	err = srv.Apply(relay.Settings{
-		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Inbounds: []relay.Inbound{&inbound{word: "go"}}}},
+		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Route: []relay.Candidate{&inbound{word: "go"}}}},
 		Dialer:    d, Limits: limits,
 	})
 	if err != nil {

@@ -3,12 +3,14 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"relay/auth"
 	"relay/transport"
 )
 
-// Verdict is an inbound's answer to the first bytes of a connection.
+// Verdict is an answer to the first bytes of a connection.
 type Verdict = transport.Verdict
 
 // The verdicts.
@@ -18,9 +20,10 @@ const (
 	More = transport.More // could be: show me more bytes
 )
 
-// Inbound is the opening of one client protocol on one listener.
-type Inbound interface {
-	// Name is the word for the protocol in the configuration.
+// Candidate is who may claim the connections of a listener: an [Inbound] or a
+// [*Carrier].
+type Candidate interface {
+	// Name is the word for it in the configuration.
 	Name() string
 	// Match judges the first bytes of a connection. It is pure: the same
 	// prefix has the same verdict, and a longer one never takes a Yes or No
@@ -28,12 +31,25 @@ type Inbound interface {
 	// client waits for the target to speak; a protocol that its client begins
 	// answers More.
 	Match(prefix []byte) Verdict
+}
+
+// Inbound is the opening of one client protocol on one listener.
+type Inbound interface {
+	Candidate
 	// Open reads the client's opening and returns what it wants. user is who
 	// the carrier proved the client to be, the zero User if nobody. Bytes
 	// behind the opening stay unread. Open answers the client as far as the
 	// protocol demands, errors included, and leaves c to the caller. The read
-	// deadline of c bounds it.
+	// deadline of c bounds it. A protocol that only its secret tells from
+	// noise returns [transport.ErrNotOurs], with nothing read and nothing
+	// written, and has waited for nothing.
 	Open(ctx context.Context, user auth.User, c *transport.Peeked) (transport.Request, error)
+}
+
+// Carrier is a disguise on a route, and the inbounds to look for inside.
+type Carrier struct {
+	transport.Server
+	Inside []Inbound
 }
 
 // Errors by which an inbound says how an opening failed; the status word
@@ -48,11 +64,120 @@ var (
 // look like a target that had nothing to say.
 var ErrNoReply = errors.New("the protocol has no reply")
 
-var errNotOurs = errors.New("no inbound knows this connection")
+// errNotInside ends a connection whose carrier proved a user, but whose payload
+// no inbound knows. It is no stranger's: it took a credential to get here.
+var errNotInside = fmt.Errorf("%w: nobody knows what is inside", ErrBadRequest)
 
-// detect asks the inbounds in order about the first bytes, at first about none:
-// nothing is read before somebody wants to see it. An inbound that needs more
-// holds back those behind it, as the order is the operator's.
+// errOtherUser ends a connection that names two users.
+var errOtherUser = fmt.Errorf("%w: the carrier and the opening name different users", ErrAuth)
+
+// follow takes the connection along its route, up to the splice core: to the
+// first candidate whose it is, or to the cover. The candidates are asked in
+// order about the first bytes, at first about none: nothing is read before
+// somebody wants to see it. One that needs more holds back those behind it, as
+// the order is the operator's.
+func (c *conn) follow(r *route) error {
+	if err := c.near.SetDeadline(c.began.Add(c.set.limits.Handshake)); err != nil {
+		return err
+	}
+	p := transport.NewPeeked(c.near)
+	c.near = p
+	if err := c.unproxy(p, r); err != nil {
+		return err
+	}
+	v := &visit{conn: c, p: p, cover: r.cover}
+	defer v.drop()
+	var prefix []byte
+	for rest := r.candidates; ; {
+		var err error
+		if rest, err = v.ask(rest, prefix); !errors.Is(err, transport.ErrNotOurs) {
+			return err
+		}
+		if len(rest) == 0 || r.cover != nil && !patient(prefix) {
+			return v.stranger()
+		}
+		if prefix, err = v.more(len(prefix) + 1); err != nil {
+			if r.cover == nil {
+				return err
+			}
+			return v.unknown(err)
+		}
+	}
+}
+
+// ask asks the candidates in order, up to one that needs more. It returns that
+// one with those behind it, and ErrNotOurs; nobody changes his mind about a No.
+// Any other result is that of whose the connection was.
+func (v *visit) ask(rest []Candidate, prefix []byte) ([]Candidate, error) {
+	for ; len(rest) > 0; rest = rest[1:] {
+		switch rest[0].Match(prefix) {
+		case More:
+			return rest, transport.ErrNotOurs
+		case Yes:
+			if err := v.claimed(rest[0]); !errors.Is(err, transport.ErrNotOurs) {
+				return nil, err
+			}
+		}
+	}
+	return nil, transport.ErrNotOurs
+}
+
+// claimed lets a candidate have the connection that it knows by its form.
+func (v *visit) claimed(by Candidate) error {
+	c := v.conn
+	c.inbound = by.Name()
+	var err error
+	switch by := by.(type) {
+	case *Carrier:
+		err = by.Serve(c.srv.ctx, v.p, &inside{v, by.Inside})
+	case Inbound:
+		err = v.open(by, auth.User{}, v.p)
+	default:
+		err = fmt.Errorf("%w: %s is neither an inbound nor a carrier", ErrBadRequest, by.Name())
+	}
+	if errors.Is(err, transport.ErrNotOurs) {
+		c.inbound = ""
+	}
+	return err
+}
+
+// open lets an inbound read the opening, and goes where it leads.
+func (v *visit) open(in Inbound, user auth.User, p *transport.Peeked) error {
+	req, err := in.Open(v.conn.srv.ctx, user, p)
+	if err != nil {
+		return err
+	}
+	v.drop()
+	v.conn.authenticated()
+	if user.ID != 0 && req.User().ID != user.ID {
+		return v.conn.deny(req, errOtherUser)
+	}
+	return v.conn.connect(req)
+}
+
+// inside is the Sink of a carrier with one stream, whose connection it is.
+type inside struct {
+	*visit
+	inbounds []Inbound
+}
+
+// Stream implements transport.Sink.
+func (s *inside) Stream(_ context.Context, user auth.User, c transport.Conn) error {
+	s.drop()
+	s.conn.authenticated()
+	p := transport.NewPeeked(c)
+	s.conn.near = p
+	in, err := detect(p, s.inbounds)
+	if err != nil {
+		return err
+	}
+	if err := s.open(in, user, p); !errors.Is(err, transport.ErrNotOurs) {
+		return err
+	}
+	return errNotInside
+}
+
+// detect finds the inbound for what a carrier brought.
 func detect(c *transport.Peeked, inbounds []Inbound) (Inbound, error) {
 	var prefix []byte
 	for {
@@ -68,7 +193,7 @@ func detect(c *transport.Peeked, inbounds []Inbound) (Inbound, error) {
 			}
 		}
 		if !more {
-			return nil, errNotOurs
+			return nil, errNotInside
 		}
 		var err error
 		if prefix, err = c.Peek(len(prefix) + 1); err != nil {
@@ -77,12 +202,45 @@ func detect(c *transport.Peeked, inbounds []Inbound) (Inbound, error) {
 	}
 }
 
-// claimsSilent reports whether the route decides without a byte.
-func claimsSilent(inbounds []Inbound) bool {
-	for _, in := range inbounds {
-		if v := in.Match(nil); v != No {
-			return v == Yes
+// patient reports whether a stranger's bytes may be waited for. A web server
+// answers junk at once and waits for the rest of a client hello, so that is all
+// that is waited for in front of a cover.
+func patient(prefix []byte) bool { return len(prefix) == 0 || helloPrefix(prefix) }
+
+// helloPrefix reports whether b is the beginning of a TLS record (RFC 8446,
+// Section 5.1) with a client hello.
+func helloPrefix(b []byte) bool {
+	const header = 5
+	want := []byte{22, 3}
+	for i := range min(len(b), len(want)) {
+		if b[i] != want[i] {
+			return false
 		}
 	}
-	return true
+	if len(b) > 2 && b[2] > 4 {
+		return false
+	}
+	if n := 0; len(b) >= header {
+		if n = int(b[3])<<8 | int(b[4]); n == 0 || n > 1<<14 {
+			return false
+		}
+	}
+	return len(b) <= header || b[header] == 1
+}
+
+// starts is when a connection has to be looked at, though it has said nothing:
+// now, if somebody claims silent ones; at the cover's time, or at its deadline.
+func (r *route) starts(began time.Time) time.Time {
+	for _, in := range r.candidates {
+		if v := in.Match(nil); v != No {
+			if v == Yes {
+				return began
+			}
+			if r.cover != nil && r.cover.Site == nil {
+				return began.Add(strangersClock)
+			}
+			return time.Time{}
+		}
+	}
+	return began
 }

@@ -34,9 +34,9 @@ func TestRoute(t *testing.T) {
 	} {
 		for _, oneByOne := range []bool{false, true} {
 			inRig(t, func(r *rig) {
-				r.set.Listeners[0].Inbounds = nil
+				r.set.Listeners[0].Route = nil
 				for _, w := range tt.order {
-					r.set.Listeners[0].Inbounds = append(r.set.Listeners[0].Inbounds, &inbound{word: w})
+					r.set.Listeners[0].Route = append(r.set.Listeners[0].Route, &inbound{word: w})
 				}
 			}, func(r *rig) {
 				c := r.dial()
@@ -91,16 +91,16 @@ func (*mute) Deny(error) error { return relay.ErrNoReply }
 func TestRouteBeforeTheFirstByte(t *testing.T) {
 	const greeting = "220 the target speaks first\r\n"
 	for name, tt := range map[string]struct {
-		ahead []relay.Inbound
+		ahead []relay.Candidate
 		say   string // before anything can come back
 	}{
 		"alone":         {nil, ""},
-		"behind more":   {[]relay.Inbound{&inbound{word: "go"}}, "x"},
-		"behind a word": {[]relay.Inbound{&inbound{word: "xylophone"}, &inbound{word: "go"}}, "xylox"},
+		"behind more":   {[]relay.Candidate{&inbound{word: "go"}}, "x"},
+		"behind a word": {[]relay.Candidate{&inbound{word: "xylophone"}, &inbound{word: "go"}}, "xylox"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inRig(t, func(r *rig) {
-				r.set.Listeners[0].Inbounds = append(tt.ahead, &eager{to: targetAddr}, &inbound{word: "never"})
+				r.set.Listeners[0].Route = append(tt.ahead, &eager{to: targetAddr}, &inbound{word: "never"})
 			}, func(r *rig) {
 				c := r.dial()
 				defer c.Close()
@@ -189,7 +189,7 @@ func TestHandshakeDeadline(t *testing.T) {
 // A verdict of More that never ends is bounded.
 func TestEndlessMore(t *testing.T) {
 	inRig(t, func(r *rig) {
-		r.set.Listeners[0].Inbounds = []relay.Inbound{&inbound{word: strings.Repeat("a", 1<<20)}}
+		r.set.Listeners[0].Route = []relay.Candidate{&inbound{word: strings.Repeat("a", 1<<20)}}
 	}, func(r *rig) {
 		c := r.dial()
 		go func() { _, _ = io.WriteString(c, strings.Repeat("a", 1<<19)) }()

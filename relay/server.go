@@ -44,8 +44,14 @@ type Settings struct {
 
 // Listener is an address and the inbounds that are asked there, in order.
 type Listener struct {
-	Address  string // "ip:port"; port 0 lets the system choose
-	Inbounds []Inbound
+	Address string // "ip:port"; port 0 lets the system choose
+	Route   []Candidate
+	// Cover has those that no candidate claims; nil: they are closed without
+	// a byte.
+	Cover *Cover
+	// Proxied tells the sources whose connections begin with a PROXY protocol
+	// header; nil: none.
+	Proxied func(netip.Addr) bool
 }
 
 // Limits bound waits and numbers.
@@ -57,6 +63,7 @@ type Limits struct {
 	PerSource   int                   // unauthenticated at once, see sources; 0: no limit
 	Trusted     func(netip.Addr) bool // sources without that limit; may be nil
 	Backlog     int                   // of the kernel's accept queue
+	Burst       Burst
 }
 
 func (l Limits) splice() splice.Limits { return splice.Limits{Idle: l.Idle, Fin: l.Fin} }
@@ -78,6 +85,7 @@ type Server struct {
 	ctx     context.Context // of everything before the splice
 	cancel  context.CancelCauseFunc
 	sources *sources
+	bursts  bursts
 	stats   stats
 	// lines bounds the log lines of those who were never served.
 	lines    *rate.Limiter
@@ -85,9 +93,11 @@ type Server struct {
 	// openings hands connections to goroutines that wait for one.
 	openings chan opening
 
-	live  atomic.Int64
-	own   atomic.Pointer[[]netip.AddrPort]
-	began time.Time
+	live      atomic.Int64
+	strangers atomic.Int64 // with the cover
+	early     atomic.Int64 // connections to the cover that nobody may need
+	own       atomic.Pointer[[]netip.AddrPort]
+	began     time.Time
 
 	mu        sync.Mutex
 	listeners map[string]*listener // by configured address
@@ -129,6 +139,7 @@ func (s *Server) Apply(set Settings) error {
 		return err
 	}
 	s.sources.set(set.Limits.PerSource, set.Limits.Trusted)
+	s.bursts.set(set.Limits.Burst)
 	shared := &settings{dialer: set.Dialer, limits: set.Limits}
 	old := s.listeners
 	s.listeners, s.order = make(map[string]*listener), nil
@@ -137,7 +148,7 @@ func (s *Server) Apply(set Settings) error {
 		if l == nil {
 			l = fresh[want.Address]
 		}
-		l.route.Store(&route{set: shared, inbounds: want.Inbounds})
+		l.route.Store(&route{set: shared, candidates: want.Route, cover: want.Cover, proxied: want.Proxied})
 		s.listeners[want.Address] = l
 		s.order = append(s.order, want.Address)
 		delete(old, want.Address)

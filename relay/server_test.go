@@ -22,7 +22,7 @@ func TestApplySwapsListeners(t *testing.T) {
 		synctest.Wait() // it is accepted: a closing listener resets what is not
 		// The old address goes, a new one comes, with other inbounds and limits.
 		const next = "10.0.0.1:1081"
-		r.set.Listeners = []relay.Listener{{Address: next, Inbounds: []relay.Inbound{&inbound{word: "new"}}}}
+		r.set.Listeners = []relay.Listener{{Address: next, Route: []relay.Candidate{&inbound{word: "new"}}}}
 		r.set.Limits.Handshake = time.Second
 		r.apply()
 		if _, err := r.net.Dial(r.t.Context(), listenAddr); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -50,7 +50,7 @@ func TestApplySwapsListeners(t *testing.T) {
 func TestApplyChangesInPlace(t *testing.T) {
 	inRig(t, nil, func(r *rig) {
 		waiting := r.dial() // in the accept queue or just accepted
-		r.set.Listeners[0].Inbounds = []relay.Inbound{&inbound{word: "new"}}
+		r.set.Listeners[0].Route = []relay.Candidate{&inbound{word: "new"}}
 		r.apply()
 		c := r.dial()
 		r.say(c, "new - "+targetAddr+"\n", "ok\n")
@@ -65,7 +65,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 		defer r.listen(taken).Close()
 		good := r.set
 		one := func(addr string) relay.Listener {
-			return relay.Listener{Address: addr, Inbounds: []relay.Inbound{r.in}}
+			return relay.Listener{Address: addr, Route: []relay.Candidate{r.in}}
 		}
 		for name, listeners := range map[string][]relay.Listener{
 			"taken":             {one(free), one(taken)},

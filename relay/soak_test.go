@@ -91,7 +91,7 @@ func newSoak(t *testing.T) *soak {
 	in := &socks5.Inbound{Anonymous: true, Verify: s.verify(socks5.Label)}
 	web := &httpconnect.Inbound{Anonymous: true, Verify: s.verify(httpconnect.Label)}
 	must(s.srv.Apply(relay.Settings{
-		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Inbounds: []relay.Inbound{in, web}}},
+		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Route: []relay.Candidate{in, web}}},
 		Dialer:    egress,
 		Limits: relay.Limits{
 			Handshake: 5 * time.Second, Idle: time.Hour, Fin: 5 * time.Second,

@@ -64,6 +64,14 @@ func (s *sources) forget(c *conn) {
 	}
 }
 
+// join notes that a connection which stays in the count, a stranger's, is going
+// to the splice core: raw is not to be touched any more.
+func (s *sources) join(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.joined = true
+}
+
 // evict ends the connection that has waited longest without proving
 // anything, unless that is c, and reports whether there was one. When a flood
 // from many sources has taken every place, this is what lets others in: whoever
@@ -79,6 +87,10 @@ func (s *sources) evict(c *conn) bool {
 	old := e.Value.(*conn)
 	s.forget(old)
 	old.evicted.Store(true)
+	if old.joined {
+		old.cut.cut(errEvicted)
+		return true
+	}
 	// Under mu: once it has left, raw is not ours to touch.
 	transport.Interrupt(old.raw)
 	return true

@@ -68,7 +68,8 @@ type Detachable interface {
 }
 
 // ReadWaiter is a Conn that can wait for bytes without a buffer to put them in.
-// It returns nil at the end of the stream too: the Read that follows tells.
+// It returns nil at the end of the stream and after a reset too: the Read that
+// follows tells.
 type ReadWaiter interface {
 	WaitRead() error
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -29,6 +30,23 @@ func NewReady(c Conn) *Ready {
 		}
 	}
 	return r
+}
+
+// WaitRead waits until c can be read, or has ended, and reads nothing. It returns
+// errors.ErrUnsupported for what is neither a socket nor a [ReadWaiter].
+func WaitRead(c Conn) error {
+	if w, ok := c.(ReadWaiter); ok {
+		return w.WaitRead()
+	}
+	sc, ok := c.(syscall.Conn)
+	if !ok || canRead == nil {
+		return errors.ErrUnsupported
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(canRead)
 }
 
 // Read waits for bytes and returns a buffer from pool, which holds *[]byte,

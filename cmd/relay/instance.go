@@ -97,7 +97,7 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	set := relay.Settings{Dialer: egress, Limits: limits(cfg.Limits)}
 	for _, l := range cfg.Listen {
 		set.Listeners = append(set.Listeners, relay.Listener{
-			Address: l.Address, Inbounds: inbounds(l, tabs, in.users),
+			Address: l.Address, Route: candidates(l, tabs, in.users),
 		})
 		set.Public = append(set.Public, publicAddrs(l)...)
 	}

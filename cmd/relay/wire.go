@@ -135,7 +135,7 @@ func optionsOf(name string, tabs []config.Table) any {
 }
 
 // inbounds makes the inbounds of a listener.
-func inbounds(l config.Listen, tabs []config.Table, users *auth.Users) []relay.Inbound {
+func candidates(l config.Listen, tabs []config.Table, users *auth.Users) []relay.Candidate {
 	e := env{
 		address:   l.Address,
 		anonymous: l.Anonymous != "",
@@ -145,7 +145,7 @@ func inbounds(l config.Listen, tabs []config.Table, users *auth.Users) []relay.I
 			}
 		},
 	}
-	var out []relay.Inbound
+	var out []relay.Candidate
 	for _, word := range l.Inbounds {
 		for _, p := range parts {
 			if p.name == word {

@@ -69,7 +69,7 @@ func (r *rig) apply(target string) {
 		r.t.Fatal(err)
 	}
 	err = r.srv.Apply(relay.Settings{
-		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Inbounds: []relay.Inbound{&forward.Inbound{Target: to}}}},
+		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Route: []relay.Candidate{&forward.Inbound{Target: to}}}},
 		Dialer:    &waiting{Dialer: egress, ready: r.ready},
 		Limits:    relay.Limits{Handshake: limit, Idle: time.Minute, Fin: limit, Backlog: 128},
 	})

@@ -74,7 +74,7 @@ func startRelayWith(t *testing.T, d transport.Dialer, anonymous bool) *url.URL {
 		Options:   httpconnect.Options{Forward: true},
 	}
 	err = srv.Apply(relay.Settings{
-		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Inbounds: []relay.Inbound{in}}},
+		Listeners: []relay.Listener{{Address: "127.0.0.1:0", Route: []relay.Candidate{in}}},
 		Dialer:    d,
 		Limits:    relay.Limits{Handshake: 10 * time.Second, Idle: time.Minute, Fin: 10 * time.Second, Backlog: 128},
 	})

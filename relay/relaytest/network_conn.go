@@ -96,11 +96,18 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// WaitRead implements [transport.ReadWaiter].
+// WaitRead implements [transport.ReadWaiter]. As on Linux, waiting does not take
+// the reset that a Read is to be told.
 func (c *Conn) WaitRead() error {
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
-	if err := c.readable(false); err != io.EOF {
+	told := c.toldRead
+	err := c.readable(false)
+	if c.toldRead != told {
+		c.toldRead = told
+		return nil
+	}
+	if err != io.EOF {
 		return err
 	}
 	return nil

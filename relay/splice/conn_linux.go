@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"relay/transport"
 )
 
 func (s *Socket) side() *side { return &s.t.p.sides[s.i] }
@@ -200,4 +202,27 @@ func (s *Socket) LocalAddr() net.Addr {
 		a.IP, a.Port = sa.Addr[:], sa.Port
 	}
 	return &a
+}
+
+// WaitEither waits until one of two connections can be read, or has ended, or
+// until near's deadline: near, which a task was given, and far, which it has
+// dialled. ok is false where they are not on a reactor; then nothing has happened.
+func WaitEither(near, far transport.Conn) (nearFirst, ok bool, err error) {
+	n, f := onReactor(near), onReactor(far)
+	if n == nil || f == nil || n.t != f.t || n.i != 0 || f.i != 1 {
+		return false, false, nil
+	}
+	for !n.hasInput() && !f.hasInput() {
+		if err := n.t.wait(n.until); err != nil {
+			return false, true, err
+		}
+	}
+	return n.side().readable, true, nil
+}
+
+// hasInput makes sure of what may be there.
+func (s *Socket) hasInput() bool {
+	side := s.side()
+	side.readable = side.readable && pending(side.fd)
+	return side.readable
 }

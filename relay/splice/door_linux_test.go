@@ -33,7 +33,10 @@ type door struct {
 	pause  time.Duration // after an error of accepting
 }
 
-func (d *door) Admit(c transport.Conn) (serve func(), eager bool) {
+func (d *door) Admit(c transport.Conn) (serve func(), start time.Time) {
+	if d.eager {
+		start = time.Now()
+	}
 	d.tasks.Add(1)
 	if d.limit > 0 {
 		_ = c.SetDeadline(time.Now().Add(d.limit))
@@ -44,7 +47,7 @@ func (d *door) Admit(c transport.Conn) (serve func(), eager bool) {
 	return func() {
 		defer d.tasks.Done()
 		d.serve(c)
-	}, d.eager
+	}, start
 }
 
 func (d *door) Failed(error) time.Duration {

@@ -147,15 +147,17 @@ func (r *reactor) admit(l *listening, fd int32, peer netip.AddrPort) {
 		_ = t.near.Close()
 		return
 	}
-	serve, eager := l.a.Admit(&t.near)
+	serve, start := l.a.Admit(&t.near)
 	if serve == nil {
 		return
 	}
 	t.run = serve
-	if eager {
+	switch {
+	case start.IsZero():
+		t.due(t.near.until)
+	case start.After(r.epoch.Add(time.Duration(r.now))):
+		t.due(int64(start.Sub(r.epoch)))
+	default:
 		t.goOn()
-		return
 	}
-	t.at = t.near.until
-	r.schedule(p)
 }

@@ -333,7 +333,7 @@ func (r *reactor) account(p *pair, d, n int) {
 		w.paused++
 		// r.now is as old as the batch: a pause begins now.
 		at := int64(time.Since(r.epoch) + wait)
-		r.pauses.push(pause{at: at, p: p, d: d})
+		r.alarms.push(alarm{at: at, p: p, d: d})
 		r.dueBy(at)
 	}
 }

@@ -51,7 +51,7 @@ type reactor struct {
 	due    int64 // when expire has something to do, or before; 0: never
 	armed  int64 // the due that the poller knows
 	wheel  wheel
-	pauses pauses
+	alarms alarms
 	queue  []*pair // those that have used up their turn
 	turnOf []*pair // the other half of queue's double buffer
 	more   bool    // a listener has used up its turn
@@ -256,15 +256,21 @@ func (r *reactor) goOn() {
 	}
 }
 
-// expire ends the pauses that are over and the pairs whose time is.
+// expire looks at those whose alarm rings and ends the pairs whose time is over.
 func (r *reactor) expire() {
 	r.due = 0
-	for len(r.pauses) > 0 && r.pauses[0].at <= r.now {
-		e := r.pauses.pop()
-		if p := e.p; !p.ended {
-			p.ways[e.d].paused--
-			p.last = r.now
-			r.move(p, e.d)
+	for len(r.alarms) > 0 && r.alarms[0].at <= r.now {
+		switch e := r.alarms.pop(); {
+		case e.p.ended:
+		case e.d == opening:
+			// Maybe it is not waiting for this any more; then it waits again.
+			if e.p.task != nil {
+				e.p.task.goOn()
+			}
+		default:
+			e.p.ways[e.d].paused--
+			e.p.last = r.now
+			r.move(e.p, e.d)
 		}
 	}
 	for p := r.wheel.take(r.now); p != nil; {
@@ -287,7 +293,7 @@ func (r *reactor) expire() {
 	if r.wheel.first != 0 {
 		r.dueBy(r.wheel.first)
 	}
-	if len(r.pauses) > 0 {
-		r.dueBy(r.pauses[0].at)
+	if len(r.alarms) > 0 {
+		r.dueBy(r.alarms[0].at)
 	}
 }

@@ -33,3 +33,6 @@ func Dial(transport.Conn, netip.AddrPort, time.Duration) (far transport.Conn, ok
 
 // CancelDial has nothing to cancel.
 func CancelDial(transport.Conn) {}
+
+// WaitEither has no reactor to wait on.
+func WaitEither(_, _ transport.Conn) (nearFirst, ok bool, err error) { return false, false, nil }

@@ -12,10 +12,10 @@ type Acceptor interface {
 	// Admit is shown a new connection. It closes it, or returns what to do
 	// with it: serve runs as a task of the reactor, which may wait for c, for
 	// what it dials with [Dial], and for nothing else, unless it says so first
-	// with [transport.MayWait]. It ends by closing c or joining it. Unless it
-	// is eager, it starts when there is something to read, an end, or when c's
-	// deadline has come: until then c costs no stack.
-	Admit(c transport.Conn) (serve func(), eager bool)
+	// with [transport.MayWait]. It ends by closing c or joining it. It starts
+	// when there is something to read, or an end, and no later than at start;
+	// the zero Time means c's deadline. Until then c costs no stack.
+	Admit(c transport.Conn) (serve func(), start time.Time)
 	// Failed is told why nothing can be accepted, and returns how long to wait.
 	Failed(err error) time.Duration
 }

@@ -135,12 +135,23 @@ func (t *task) wait(until int64) error {
 	if err := t.check(until); err != nil {
 		return err
 	}
-	if t.at != until {
-		t.at = until
-		t.r.schedule(t.p)
-	}
+	t.due(until)
 	t.co.yield(struct{}{})
 	return t.check(until)
+}
+
+// due sees to it that the task goes on by then. What is due before the next but
+// one tick is not left to the wheel.
+func (t *task) due(until int64) {
+	if t.at == until {
+		return
+	}
+	t.at = until
+	t.r.schedule(t.p)
+	if until != 0 && until < t.r.now+2*t.r.wheel.tick {
+		t.r.alarms.push(alarm{at: until, p: t.p, d: opening})
+		t.r.dueBy(until)
+	}
 }
 
 func (t *task) check(until int64) error {

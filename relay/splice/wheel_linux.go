@@ -72,17 +72,20 @@ func (w *wheel) take(now int64) (due *pair) {
 	return due
 }
 
-// pause is the end of a direction's pause.
-type pause struct {
+// alarm is for what must not wait for a tick: the end of a direction's pause, or
+// what an opening waits for.
+type alarm struct {
 	at int64
 	p  *pair
-	d  int
+	d  int // the direction; opening for the task
 }
 
-// pauses is a heap, the earliest first.
-type pauses []pause
+const opening = -1
 
-func (h *pauses) push(e pause) {
+// alarms is a heap, the earliest first.
+type alarms []alarm
+
+func (h *alarms) push(e alarm) {
 	*h = append(*h, e)
 	s := *h
 	for i := len(s) - 1; i > 0; {
@@ -95,10 +98,10 @@ func (h *pauses) push(e pause) {
 	}
 }
 
-func (h *pauses) pop() pause {
+func (h *alarms) pop() alarm {
 	s := *h
 	top, last := s[0], len(s)-1
-	s[0], s[last] = s[last], pause{}
+	s[0], s[last] = s[last], alarm{}
 	s = s[:last]
 	for i := 0; ; {
 		least := i

@@ -104,12 +104,12 @@ func wheelModel(t *testing.T, rnd *rand.Rand) {
 
 func TestPauses(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
-	var h pauses
+	var h alarms
 	var want []int64
 	for range 20_000 {
 		if len(want) == 0 || rnd.IntN(5) < 3 {
 			at := rnd.Int64N(1000)
-			h.push(pause{at: at, d: int(at % 2)})
+			h.push(alarm{at: at, d: int(at % 2)})
 			want = append(want, at)
 			slices.Sort(want)
 			continue

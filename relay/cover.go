@@ -1,0 +1,279 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"relay/relay/splice"
+	"relay/transport"
+)
+
+// Cover is what a stranger sees: a web site in this process, or any server.
+type Cover struct {
+	// Site, if not nil, takes strangers over, closes them and returns when one
+	// is closed. What was peeked at is unread; began is when the connection was
+	// accepted, which is when a web server's clocks start.
+	Site func(c transport.Conn, began time.Time)
+	// Target and Dialer are where strangers are taken without a Site.
+	Target transport.Target
+	Dialer transport.Dialer
+	// Header, if not nil, is what the server is told about a client in front of
+	// its bytes, such as a PROXY protocol header.
+	Header func(client, local net.Addr) []byte
+	// Connections is how many strangers there may be at once; 0: no limit.
+	Connections int
+	// Early is how many of the connections to it there may be that nobody knows
+	// to be needed; 0: none are made. See strangersClock.
+	Early int
+}
+
+const (
+	// strangersClock is how long after accept a stranger's bytes have to reach
+	// the cover, though nobody knows yet whose they are: its time-outs run from
+	// there.
+	strangersClock = 200 * time.Millisecond
+	// strangerIdle ends strangers whose cover does not end them.
+	strangerIdle = 2 * time.Hour
+)
+
+var (
+	errNotOurs = errors.New("no inbound knows this connection")
+	// errStranger is what waiting for more bytes ends with when the cover has
+	// something to say to what it was shown.
+	errStranger = errors.New("the cover answered first")
+	errCrowded  = errors.New("too many strangers")
+)
+
+// visit is a connection on its route, up to the verdict.
+type visit struct {
+	conn  *conn
+	p     *transport.Peeked
+	cover *Cover
+
+	early bool           // the cover has been dialled, or that was not allowed
+	far   transport.Conn // to the cover; nil: not dialled, or dropped
+	fed   int            // how much of what is unread the cover has
+	watch *watch         // of far, where there is no reactor
+}
+
+// more waits for n unread bytes. The cover's clock starts with the stranger's:
+// without them in time the cover is dialled, and shown every byte as it comes.
+func (v *visit) more(n int) ([]byte, error) {
+	if v.cover == nil || v.cover.Site != nil {
+		return v.p.Peek(n)
+	}
+	limit := v.conn.began.Add(v.conn.set.limits.Handshake)
+	if !v.early {
+		if err := v.p.SetReadDeadline(v.conn.began.Add(min(strangersClock, v.conn.set.limits.Handshake))); err != nil {
+			return nil, err
+		}
+		prefix, err := v.p.Peek(n)
+		if !isTimeout(err) {
+			return prefix, err
+		}
+		if err := v.p.SetReadDeadline(limit); err != nil {
+			return nil, err
+		}
+		v.dialEarly()
+	}
+	if v.far == nil {
+		return v.p.Peek(n)
+	}
+	if err := v.feed(); err != nil {
+		return nil, errStranger // reading from the cover tells the rest
+	}
+	if err := v.wait(); err != nil {
+		return nil, err
+	}
+	return v.p.Peek(n)
+}
+
+// dialEarly connects to the cover for whom it may not be. A cover that cannot be
+// reached is a stranger's to see, not a user's.
+func (v *visit) dialEarly() {
+	v.early = true
+	s := v.conn.srv
+	if s.early.Add(1) > int64(v.cover.Early) {
+		s.early.Add(-1)
+		return
+	}
+	far, err := v.dial()
+	if err != nil {
+		s.early.Add(-1)
+		return
+	}
+	v.far = far
+}
+
+// dial connects to the cover and says who comes.
+func (v *visit) dial() (transport.Conn, error) {
+	far, err := v.conn.dial(v.cover.Dialer, v.cover.Target)
+	if err != nil || v.cover.Header == nil {
+		return far, err
+	}
+	client := v.conn.client
+	if client == nil {
+		client = v.p.RemoteAddr()
+	}
+	if _, err := far.Write(v.cover.Header(client, v.p.LocalAddr())); err != nil {
+		_ = far.Close()
+		return nil, err
+	}
+	return far, nil
+}
+
+// feed shows the cover what it has not seen yet.
+func (v *visit) feed() error {
+	n, err := v.far.Write(v.p.Unread()[v.fed:])
+	v.fed += n
+	return err
+}
+
+// wait waits for the visitor, or for the cover: that is errStranger.
+func (v *visit) wait() error {
+	nearFirst, ok, err := splice.WaitEither(v.p, v.far)
+	switch {
+	case !ok:
+		if v.watch == nil {
+			v.watch = watchFar(v.far, v.p)
+		}
+		return v.watch.wait(v.p, v.conn.began.Add(v.conn.set.limits.Handshake))
+	case err != nil:
+		return err
+	case !nearFirst:
+		return errStranger
+	}
+	return nil
+}
+
+// drop leaves the cover, unanswered.
+func (v *visit) drop() {
+	if v.far == nil {
+		return
+	}
+	_ = v.far.Close()
+	v.leaveFar()
+}
+
+// leaveFar ends what is counted and watched of far.
+func (v *visit) leaveFar() {
+	v.far = nil
+	v.conn.srv.early.Add(-1)
+	if v.watch != nil {
+		v.watch.stop()
+		v.watch = nil
+	}
+}
+
+// unknown ends a route on which no more bytes came. Whoever ends in order before
+// anybody knows him, or waits too long, is a stranger; a reset is passed on.
+func (v *visit) unknown(err error) error {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isTimeout(err),
+		errors.Is(err, transport.ErrTooLong), err == errStranger:
+		return v.stranger()
+	}
+	if v.far != nil {
+		_ = transport.Abort(v.far)
+		v.leaveFar()
+	}
+	return err
+}
+
+// stranger takes the connection to the cover, with every byte that it has sent,
+// and the core mirrors how each side ends.
+func (v *visit) stranger() error {
+	c := v.conn
+	if v.cover == nil {
+		return errNotOurs
+	}
+	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) {
+		c.srv.strangers.Add(-1)
+		return errCrowded
+	}
+	err := v.toCover()
+	if err != nil {
+		c.srv.strangers.Add(-1)
+	}
+	return err
+}
+
+func (v *visit) toCover() error {
+	c := v.conn
+	if v.cover.Site != nil {
+		return v.toSite()
+	}
+	far := v.far
+	if far != nil {
+		v.leaveFar()
+	} else {
+		var err error
+		if far, err = v.dial(); err != nil {
+			return coverError{err}
+		}
+	}
+	v.p.Discard(v.fed)
+	if err := errors.Join(v.p.SetDeadline(time.Time{}), far.SetDeadline(time.Time{})); err != nil {
+		_ = far.Close()
+		return err
+	}
+	c.srv.sources.join(c)
+	near := c.near
+	c.srv.handOver(c)
+	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle}, nil, c.strangerEnded)
+	c.cut.arm(func(error) { flow.Cut(transport.OverLimit) })
+	return nil
+}
+
+// toSite serves the stranger here.
+func (v *visit) toSite() error {
+	c := v.conn
+	if err := transport.MayWait(c.raw); err != nil {
+		return err
+	}
+	if err := v.p.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	counted := &counter{Conn: v.p}
+	v.cover.Site(counted, c.began)
+	c.strangerEnded(splice.End{Up: counted.read, Down: counted.written})
+	return nil
+}
+
+// strangerEnded is the end of a connection that the cover had.
+func (c *conn) strangerEnded(e splice.End) {
+	c.srv.strangers.Add(-1)
+	c.authenticated() // out of its source's count, where it was until here
+	e.Status = transport.NotOurs
+	c.ended(e)
+}
+
+// coverError marks what kept a stranger from the cover.
+type coverError struct{ error }
+
+func (e coverError) Error() string { return fmt.Sprintf("cover: %v", e.error) }
+
+func (e coverError) Unwrap() error { return e.error }
+
+// counter counts what the site moves.
+type counter struct {
+	transport.Conn
+	read, written int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.read += int64(n)
+	return n, err
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.written += int64(n)
+	return n, err
+}
+
+func (c *counter) Below() transport.Conn { return c.Conn }

@@ -1,0 +1,277 @@
+package relay_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	proxyproto "github.com/pires/go-proxyproto"
+
+	"relay/auth"
+	"relay/relay"
+	"relay/relay/relaytest"
+	"relay/relay/splice"
+	"relay/transport"
+)
+
+// direct dials the loopback targets of a test, from a reactor where there is one.
+type direct struct{ net.Dialer }
+
+func (d *direct) DialStream(ctx context.Context, to transport.Target, _ []byte) (transport.Conn, error) {
+	c, err := d.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
+}
+
+func (*direct) Direct(to transport.Target) (transport.Hop, bool, error) {
+	ap, err := netip.ParseAddrPort(to.String())
+	return transport.Hop{Addr: ap, Timeout: time.Second}, err == nil, nil
+}
+
+func (*direct) Failed(err error) error { return err }
+
+// street is a relay with a public port and a cover, on sockets.
+type street struct {
+	t     *testing.T
+	srv   *relay.Server
+	cover *net.TCPListener
+	addr  string
+}
+
+func newStreet(t *testing.T, change func(l *relay.Listener)) *street {
+	t.Helper()
+	relaytest.LeakCheck(t)
+	cover, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = cover.SetDeadline(time.Now().Add(time.Minute))
+	store, err := auth.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	users := auth.NewUsers(store, log)
+	l := relay.Listener{
+		Address: "127.0.0.1:0",
+		Route:   []relay.Candidate{&relay.Carrier{Server: &hellos{}, Inside: []relay.Inbound{&inbound{word: "go"}}}},
+		Cover:   &relay.Cover{Target: mustTarget(cover.Addr().String()), Dialer: &direct{}, Early: 100},
+	}
+	if change != nil {
+		change(&l)
+	}
+	srv := relay.New(relay.Options{Log: log, Users: users, Splice: splice.New(0)})
+	err = srv.Apply(relay.Settings{
+		Listeners: []relay.Listener{l}, Dialer: &direct{},
+		Limits: relay.Limits{Handshake: 10 * time.Second, Idle: time.Minute, Fin: time.Minute, Backlog: 128},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		srv.Shutdown(ctx)
+		_ = cover.Close()
+		_ = users.Close()
+		_ = store.Close()
+	})
+	return &street{t: t, srv: srv, cover: cover, addr: srv.Addrs()[0].String()}
+}
+
+func (s *street) dial() *net.TCPConn {
+	s.t.Helper()
+	c := mustDial(s.t, "127.0.0.1", s.addr)
+	s.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	return c
+}
+
+func (s *street) accept() *net.TCPConn {
+	s.t.Helper()
+	c, err := s.cover.AcceptTCP()
+	if err != nil {
+		s.t.Fatalf("accept at the cover: got %v, want nil", err)
+	}
+	s.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	return c
+}
+
+func (s *street) passes(from io.Writer, to io.Reader, say string) {
+	s.t.Helper()
+	if _, err := io.WriteString(from, say); err != nil {
+		s.t.Errorf("write %.40q: got %v, want nil", say, err)
+	}
+	s.has(to, say)
+}
+
+func (s *street) has(c io.Reader, want string) {
+	s.t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		s.t.Errorf("read: got %.40q, %v, want %.40q", got[:n], err, want)
+	}
+}
+
+func (s *street) ends(c io.Reader) {
+	s.t.Helper()
+	if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
+		s.t.Errorf("end: got %q, %v, want no byte and an orderly end", got, err)
+	}
+}
+
+// A stranger and the cover see each other, on sockets too.
+func TestStreetStranger(t *testing.T) {
+	for _, say := range []string{"x", "\x16", "\x16\x03\x01\x00", record("who")[:60], record("who"), string(bytes.Repeat([]byte("junk"), 3000))} {
+		t.Run(fmt.Sprint(len(say)), func(t *testing.T) {
+			s := newStreet(t, nil)
+			began := time.Now()
+			c := s.dial()
+			_, _ = io.WriteString(c, say)
+			far := s.accept()
+			s.has(far, say)
+			waits := len(say) <= 60 && say[0] == 0x16
+			if took := time.Since(began); waits && took < 190*time.Millisecond {
+				t.Errorf("the cover's connection: got it after %v, want 200ms", took)
+			}
+			s.passes(c, far, "more of it")
+			s.passes(far, c, "an answer")
+			_ = far.CloseWrite()
+			s.ends(c)
+			s.passes(c, far, "the rest")
+			_ = c.CloseWrite()
+			s.ends(far)
+		})
+	}
+}
+
+func TestStreetReset(t *testing.T) {
+	for _, early := range []string{"\x16", "junk"} {
+		s := newStreet(t, nil)
+		c := s.dial()
+		_, _ = io.WriteString(c, early)
+		far := s.accept()
+		s.has(far, early)
+		_ = transport.Abort(far)
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the cover resets after %q: got %v, want ECONNRESET", early, err)
+		}
+		c = s.dial()
+		_, _ = io.WriteString(c, early)
+		far = s.accept()
+		s.has(far, early)
+		_ = transport.Abort(c)
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the visitor resets after %q: got %v, want ECONNRESET", early, err)
+		}
+	}
+}
+
+// Silence reaches the cover in time, and a hello is ours however late.
+func TestStreetLateHello(t *testing.T) {
+	s := newStreet(t, nil)
+	target, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	began := time.Now()
+	c := s.dial()
+	far := s.accept()
+	if took := time.Since(began); took < 190*time.Millisecond || took > 2*time.Second {
+		t.Errorf("the cover's connection: got it after %v, want 200ms", took)
+	}
+	hello := record(helloSecret)
+	for i := range 20 {
+		s.passes(c, far, hello[i:i+1])
+	}
+	if _, err := io.WriteString(c, hello[20:]+"go - "+target.Addr().String()+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	s.ends(far)
+	s.has(c, "ok\n")
+	end, err := target.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end.Close()
+	s.passes(c, end, "payload")
+	s.passes(end, c, "answer")
+}
+
+func TestStreetCoverAnswersFirst(t *testing.T) {
+	s := newStreet(t, nil)
+	c := s.dial()
+	hello := record(helloSecret)
+	_, _ = io.WriteString(c, hello[:50])
+	far := s.accept()
+	s.has(far, hello[:50])
+	s.passes(far, c, "what is this?")
+	s.passes(c, far, hello[50:])
+	_ = far.Close()
+	s.ends(c)
+}
+
+// The client that a balancer names is the one that the cover is told of.
+func TestStreetProxyProtocol(t *testing.T) {
+	client := netip.MustParseAddrPort("198.51.100.7:4000")
+	header := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(client), &net.TCPAddr{IP: net.IPv4(203, 0, 113, 1), Port: 443})
+	v2, _ := header.Format()
+	header.Version = 1
+	v1, _ := header.Format()
+	local, _ := (&proxyproto.Header{Version: 2, Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}).Format()
+	for _, tt := range []struct {
+		name   string
+		listed bool
+		say    string
+		want   string // the source in the header; "": the stranger's bytes are all of say
+	}{
+		{"version 1", true, string(v1), client.String()},
+		{"version 2", true, string(v2), client.String()},
+		{"the balancer itself", true, string(local), "127.0.0.1"},
+		{"from anybody", false, string(v2), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStreet(t, func(l *relay.Listener) {
+				l.Proxied = func(a netip.Addr) bool { return tt.listed }
+				l.Cover.Header = relay.ProxyHeader
+			})
+			c := s.dial()
+			_, _ = io.WriteString(c, tt.say+"junk")
+			far := s.accept()
+			got := make([]byte, 28)
+			if _, err := io.ReadFull(far, got); err != nil {
+				t.Fatal(err)
+			}
+			if src := netip.AddrPortFrom(netip.AddrFrom4([4]byte(got[16:20])), uint16(got[24])<<8|uint16(got[25])); tt.want == client.String() && src != client || tt.want == "127.0.0.1" && src.Addr().String() != tt.want {
+				t.Errorf("source in the header: got %v, want %s", src, tt.want)
+			}
+			if tt.want == "" {
+				s.has(far, tt.say)
+			}
+			s.has(far, "junk")
+		})
+	}
+}
+
+func TestStreetBadProxyHeader(t *testing.T) {
+	s := newStreet(t, func(l *relay.Listener) { l.Proxied = func(netip.Addr) bool { return true } })
+	for _, say := range []string{"GET / HTTP/1.1\r\n", "PROXY TCP4 x\r\n", "PROXY " + string(make([]byte, 200)), "\r\n\r\n\x00\r\nQUIT\n\x21\x11\xff\xff"} {
+		c := s.dial()
+		_, _ = io.WriteString(c, say)
+		if got, err := io.ReadAll(c); len(got) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%.20q: got %q, %v, want no byte and an end", say, got, err)
+		}
+	}
+}
