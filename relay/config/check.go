@@ -64,15 +64,19 @@ func (d *decoder) listeners(c *Config, places *place, inbounds []string) {
 		l.checkAddress(fault)
 		unique(l.Address, key, "address", fault)
 		l.checkPublic(fault)
-		d.inbounds(l.Inbounds, at.at("inbounds"), key+".inbounds", inbounds)
+		l.checkProxied(fault)
+		l.checkCover(&c.Cover, fault)
+		d.inbounds(l, at.at("inbounds"), key+".inbounds", inbounds)
 	}
+	unique(c.Cover.HTTP, "cover", "http", d.relative("cover", places.at("cover")))
 	unique(c.Admin.Metrics, "admin", "metrics", d.relative("admin", places.at("admin")))
 }
 
 // inbounds checks the words of one listener. The key of a fault is that of the
 // array, its line that of the word, which the problem quotes.
-func (d *decoder) inbounds(words []string, at *place, key string, known []string) {
-	if len(words) == 0 && !d.spoiled(key) {
+func (d *decoder) inbounds(l *Listen, at *place, key string, known []string) {
+	words := l.Inbounds
+	if len(words) == 0 && !d.spoiled(key) && (l.Cover == nil || !*l.Cover) {
 		d.add(at.line, key, "missing", "known inbounds: "+strings.Join(known, ", "))
 	}
 	seen := map[string]bool{}
@@ -186,6 +190,13 @@ func (l *Limits) Check(fault func(key, problem, hint string)) {
 	}
 	if l.Backlog < 1 || l.Backlog > 1<<16 {
 		fault("backlog", fmt.Sprintf("%d is out of range", l.Backlog), "1 to 65536; the kernel cuts it to net.core.somaxconn")
+	}
+	// A messenger opens this many at its start.
+	if l.Burst != 0 && l.Burst < 24 {
+		fault("burst", fmt.Sprintf("%d would refuse real clients", l.Burst), "24 or more; 0 is no limit")
+	}
+	if l.BurstPerSecond <= 0 {
+		fault("burst_per_second", "must be more than zero", "1.0 is one connection in a second")
 	}
 	for i, s := range l.Trusted {
 		p, err := netip.ParsePrefix(s)

@@ -22,6 +22,7 @@ import (
 type Config struct {
 	State  string        `toml:"state"` // folder with users and keys
 	Listen []Listen      `toml:"listen"`
+	Cover  Cover         `toml:"cover"`
 	Egress policy.Config `toml:"egress"`
 	DNS    policy.DNS    `toml:"dns"`
 	Limits Limits        `toml:"limits"`
@@ -35,6 +36,12 @@ type Listen struct {
 	Public    []string  `toml:"public"`    // hosts that links are made from
 	Inbounds  []string  `toml:"inbounds"`  // tried in order
 	Anonymous Anonymous `toml:"anonymous"` // who may come without being a user
+	// ProxyProtocol are the addresses and ranges of balancers whose connections
+	// begin with a PROXY protocol header.
+	ProxyProtocol []string `toml:"proxy_protocol"`
+	// Cover says whether strangers here see the cover, where the inbounds do
+	// not say it.
+	Cover *bool `toml:"cover"`
 }
 
 // Limits bounds what clients can make the relay spend.
@@ -47,6 +54,8 @@ type Limits struct {
 	PerSource        int           `toml:"per_source"`        // unauthenticated at once, per IPv4 address or IPv6 /56
 	Trusted          []string      `toml:"trusted"`           // CIDRs that PerSource does not count
 	Backlog          int           `toml:"backlog"`           // connections the kernel holds before accept
+	Burst            int           `toml:"burst"`             // connections of a source at once; 0: no limit
+	BurstPerSecond   float64       `toml:"burst_per_second"`  // connections of a source after that
 }
 
 // Log says how the relay logs. Level cannot be "debug": see Check.
@@ -94,6 +103,7 @@ type Table struct {
 func Default() *Config {
 	return &Config{
 		State:  defaultState(),
+		Cover:  Cover{Connections: 4096, Early: 1024},
 		Egress: policy.Config{DialTimeout: policy.DefaultDialTimeout},
 		DNS:    policy.DNS{Timeout: policy.DefaultDNSTimeout},
 		Limits: Limits{
@@ -103,6 +113,7 @@ func Default() *Config {
 			DrainTimeout:     30 * time.Second,
 			PerSource:        256,
 			Backlog:          4096,
+			BurstPerSecond:   1,
 		},
 		Log: Log{Format: "text", Level: "info"},
 	}

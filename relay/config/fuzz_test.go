@@ -10,8 +10,8 @@ import (
 // is one line, and that what is accepted is accepted again when written.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
-		full, "", "[listen]", "[[listen]]", "a.b.c=1", "listen=[{},[],1]", "\ufeffstate=''", "[cover]\ncertificate={key=1}",
-		"cover.dcs.\"\\n\".x=[[[]]]", "[[upstream]]\nlink=5", "x=\"\"\"\n", "log={level=\"debug\"}", "state=1979-05-27", "a=[\n", "\r\n[", "limits.idle_timeout='1d-1h'",
+		full, "", "[listen]", "[[listen]]", "a.b.c=1", "listen=[{},[],1]", "\ufeffstate=''", "[front]\ncertificate={key=1}",
+		"front.dcs.\"\\n\".x=[[[]]]", "[[upstream]]\nlink=5", "x=\"\"\"\n", "log={level=\"debug\"}", "state=1979-05-27", "a=[\n", "\r\n[", "limits.idle_timeout='1d-1h'",
 	} {
 		f.Add([]byte(s))
 	}

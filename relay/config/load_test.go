@@ -58,7 +58,7 @@ func TestDefaultState(t *testing.T) {
 
 // A bug of wire.go is told, not a crash.
 func TestBadTables(t *testing.T) {
-	for _, bad := range []Table{{Name: "log", Options: &cover{}}, {Name: "x", Options: cover{}}, {Name: "x"}, {Name: "x", Options: (*cover)(nil)}} {
+	for _, bad := range []Table{{Name: "log", Options: &front{}}, {Name: "x", Options: front{}}, {Name: "x"}, {Name: "x", Options: (*front)(nil)}} {
 		if _, faults := Parse("r", nil, nil, []Table{bad}); len(faults) != 1 {
 			t.Errorf("%+v: got %v, want one fault", bad, faults)
 		}

@@ -142,7 +142,7 @@ func (d *decoder) config(c *Config, tables []Table, tree map[string]any, places 
 func (d *decoder) checks(c *Config, tables []Table, tree map[string]any, places *place, inbounds []string) {
 	d.listeners(c, places, inbounds)
 	for _, t := range []Table{
-		{Name: "egress", Options: &c.Egress}, {Name: "dns", Options: &c.DNS}, {Name: "limits", Options: &c.Limits},
+		{Name: "cover", Options: &c.Cover}, {Name: "egress", Options: &c.Egress}, {Name: "dns", Options: &c.DNS}, {Name: "limits", Options: &c.Limits},
 		{Name: "log", Options: &c.Log}, {Name: "admin", Options: &c.Admin},
 	} {
 		d.check(t, places.at(t.Name))

@@ -41,7 +41,7 @@ func (c *certificate) UnmarshalText(text []byte) error {
 
 func (c *certificate) MarshalText() ([]byte, error) { return []byte(c.word), nil }
 
-type cover struct {
+type front struct {
 	Name        string              `toml:"name"`
 	Certificate certificate         `toml:"certificate"`
 	DCs         map[string][]string `toml:"dcs"`
@@ -57,7 +57,7 @@ type shared struct {
 	Verbose bool `toml:"verbose"`
 }
 
-func (c *cover) Check(fault func(key, problem, hint string)) {
+func (c *front) Check(fault func(key, problem, hint string)) {
 	for dc, hosts := range c.DCs {
 		for i, h := range hosts {
 			if h == "bad" {
@@ -92,7 +92,7 @@ func (m *mtproto) Check(fault func(key, problem, hint string)) {
 }
 
 func tables() []Table {
-	return []Table{{Name: "cover", Options: &cover{Port: 8080}}, {Name: "upstream", Options: &[]upstream{}}, {Name: "mtproto", Options: &mtproto{}}}
+	return []Table{{Name: "front", Options: &front{Port: 8080}}, {Name: "upstream", Options: &[]upstream{}}, {Name: "mtproto", Options: &mtproto{}}}
 }
 
 // faultsOf parses src and returns its faults, one a line.
@@ -138,7 +138,7 @@ trusted = ["192.0.2.0/24"]
 [admin]
 metrics = "127.0.0.1:9090"
 
-[cover]
+[front]
 name = "www.example.org"
 certificate = { cert = "c", key = "a\"\\\u0007é" }
 dcs = { "2" = ["149.154.167.51:443"], "x.y" = [] }
@@ -173,10 +173,10 @@ func TestParse(t *testing.T) {
 		{"dial_timeout", c.Egress.DialTimeout.String(), "1m30s"},
 		{"idle_timeout", c.Limits.IdleTimeout.String(), "48h0m0s"},
 		{"a default beside it", c.Limits.FinTimeout.String(), "30s"},
-		{"a default of a part", fmt.Sprint(tabs[0].Options.(*cover).Port), "8080"},
-		{"wait", tabs[0].Options.(*cover).Wait.String(), "36h0m0s"},
-		{"key", tabs[0].Options.(*cover).Certificate.Key, "a\"\\\aé"},
-		{"embedded", fmt.Sprint(tabs[0].Options.(*cover).Verbose), "true"},
+		{"a default of a part", fmt.Sprint(tabs[0].Options.(*front).Port), "8080"},
+		{"wait", tabs[0].Options.(*front).Wait.String(), "36h0m0s"},
+		{"key", tabs[0].Options.(*front).Certificate.Key, "a\"\\\aé"},
+		{"embedded", fmt.Sprint(tabs[0].Options.(*front).Verbose), "true"},
 		{"upstream", fmt.Sprint(*tabs[1].Options.(*[]upstream)), "[{vless://one } {vless://two first}]"},
 	} {
 		if tt.got != tt.want {
@@ -221,7 +221,7 @@ dial_timeout = 30
 [limits]
 idle_timeout = "soon"
 
-[covr]
+[frnt]
 name = 1
 `
 	want := []string{
@@ -234,7 +234,7 @@ name = 1
 		`r:16: egress.allow[2]: `,
 		`r:17: egress.dial_timeout: want a duration such as "30s", got an integer (for seconds write "30s")`,
 		`r:20: limits.idle_timeout: "soon" is not a duration (write it as "30s", "1h30m" or "2d")`,
-		`r:22: covr: unknown key (did you mean "cover"?)`,
+		`r:22: frnt: unknown key (did you mean "front"?)`,
 	}
 	got := faultsOf(t, src)
 	if len(got) != len(want) {
@@ -274,16 +274,31 @@ func TestFaults(t *testing.T) {
 		{"range not masked", "limits.trusted=['10.0.0.1/8']", `r:1: limits.trusted[0]: "10.0.0.1/8" is an address within a range (write "10.0.0.0/8")`},
 		{"per source", "limits.per_source=0", `r:1: limits.per_source: 0 would let nobody in`},
 		{"quoted number", "limits.backlog='5'", `r:1: limits.backlog: want an integer, got a string (write it without quotes)`},
+		{"burst", "limits.burst=5", `r:1: limits.burst: 5 would refuse real clients (24 or more`},
+		{"two covers", "[cover]\nname='x.org'\nsite='/s'\ncertificate='self-signed'\nforward='127.0.0.1:1'", `r:3: cover.site: two covers: forward and site (keep one of`},
+		{"empty cover", "[cover]\nname='x.org'", `r:1: cover: there is nothing to show (write one of`},
+		{"cover without a certificate", "[cover]\nname='x.org'\nsite='/s'", `r:1: cover.certificate: missing (write`},
+		{"cover with half a certificate", "[cover]\nname='x.org'\nsite='/s'\ncertificate={cert='/c'}", `r:4: cover.certificate: half of it is missing`},
+		{"certificate word", "[cover]\nname='x.org'\nsite='/s'\ncertificate='acne'", `r:4: cover.certificate: want "self-signed" or`},
+		{"certificate of another", "[cover]\nforward='127.0.0.1:1'\ncertificate='self-signed'", `r:3: cover.certificate: not for a cover that is forwarded`},
+		{"cover at a path", "[cover]\nname='x.org'\nproxy='http://127.0.0.1/x'\ncertificate='self-signed'", `r:3: cover.proxy: "http://127.0.0.1/x" is not the URL`},
+		{"cover without a port", "[cover]\nforward='127.0.0.1'", `r:2: cover.forward: "127.0.0.1" is not a host and a port`},
+		{"cover's socket", "[cover]\nforward='unix:nginx.sock'", `r:2: cover.forward: "nginx.sock" is not a full path`},
+		{"cover's name", "[cover]\nforward='127.0.0.1:1'\nname='x y'", `r:3: cover.name: "x y" is not a host name`},
+		{"relative site", "[cover]\nname='x.org'\nsite='s'\ncertificate='self-signed'", `r:3: cover.site: "s" is not a full path`},
+		{"no strangers", "[cover]\nforward='127.0.0.1:1'\nconnections=0", `r:3: cover.connections: 0 would show the cover to nobody`},
+		{"balancer", "[[listen]]\naddress=':1'\ninbounds=['web']\nproxy_protocol=['lb.example.org']", `r:4: listen[0].proxy_protocol[0]: "lb.example.org" is not a range`},
+		{"redirect at a listener", "[[listen]]\naddress=':80'\ninbounds=['web']\n[cover]\nname='x.org'\nsite='/s'\ncertificate='self-signed'\nhttp=':80'", `r:8: cover.http: ":80" is`},
 		{"open metrics", "[admin]\nmetrics=':9090'", `r:2: admin.metrics: ":9090" is not a loopback address`},
-		{"number out of range", "[cover]\nname='x'\nport=65536", `r:3: cover.port: 65536 is out of range`},
-		{"in a map", "[cover]\nname='x'\n[cover.dcs]\n1=[]\n2=[\n'x',\n5]", `r:7: cover.dcs.2[1]: want a string, got an integer (put it in quotes)`},
-		{"check in a map", "[cover]\nname='x'\n[cover.dcs]\n'a.b'=[\n'x',\n'bad']", `r:6: cover.dcs."a.b"[1]: bad host`},
-		{"word or table: word", "[cover]\nname='x'\ncertificate='acne'", `r:3: cover.certificate: want "acme"`},
-		{"word or table: table", "[cover]\nname='x'\ncertificate={cert='x',\nkye='y'}", `r:4: cover.certificate.kye: unknown key (did you mean "key"?)`},
-		{"word or table: neither", "[cover]\nname='x'\ncertificate=5", `r:3: cover.certificate: want a string, got an integer`},
+		{"number out of range", "[front]\nname='x'\nport=65536", `r:3: front.port: 65536 is out of range`},
+		{"in a map", "[front]\nname='x'\n[front.dcs]\n1=[]\n2=[\n'x',\n5]", `r:7: front.dcs.2[1]: want a string, got an integer (put it in quotes)`},
+		{"check in a map", "[front]\nname='x'\n[front.dcs]\n'a.b'=[\n'x',\n'bad']", `r:6: front.dcs."a.b"[1]: bad host`},
+		{"word or table: word", "[front]\nname='x'\ncertificate='acne'", `r:3: front.certificate: want "acme"`},
+		{"word or table: table", "[front]\nname='x'\ncertificate={cert='x',\nkye='y'}", `r:4: front.certificate.kye: unknown key (did you mean "key"?)`},
+		{"word or table: neither", "[front]\nname='x'\ncertificate=5", `r:3: front.certificate: want a string, got an integer`},
 		{"missing in an array of tables", "[[upstream]]\nlink='vless://x'\n\n[[upstream]]\nvia='x'", `r:4: upstream[1].link: missing`},
 		{"a part that is used but has no table", "[[listen]]\naddress=':1'\ninbounds=['web',\n'mtproto']", `r:4: mtproto.secrets: missing`},
-		{"header after its child", "[cover.dcs]\n\n[cover]\nverbose=false", `r:3: cover.name: missing`},
+		{"header after its child", "[front.dcs]\n\n[front]\nverbose=false", `r:3: front.name: missing`},
 		{"carriage returns", "\r\n\r\nstat='x'\r\n", `r:3: stat: unknown key`},
 		{"secret", "[[upstream]]\nlink='tls://hunter2'", `r:2: upstream[0].link: [secret] is not a link`},
 		{"strange key", "\"a\\nb\\u001b[31m\"=1", `r:1: "a\nb\x1b[31m": unknown key`},

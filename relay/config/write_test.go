@@ -54,6 +54,9 @@ func normalize(c *Config) {
 		if len(c.Listen[i].Public) == 0 {
 			c.Listen[i].Public = nil
 		}
+		if len(c.Listen[i].ProxyProtocol) == 0 {
+			c.Listen[i].ProxyProtocol = nil
+		}
 	}
 	if len(c.Listen) == 0 {
 		c.Listen = nil
@@ -135,7 +138,7 @@ func TestWriteKinds(t *testing.T) {
 }
 
 func TestWriteErrors(t *testing.T) {
-	for _, bad := range []any{nil, cover{}, &struct {
+	for _, bad := range []any{nil, front{}, &struct {
 		C chan int `toml:"c"`
 	}{}} {
 		if err := Default().Write(&bytes.Buffer{}, []Table{{Name: "part", Options: bad}}); err == nil {
