@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gaissmai/bart"
-
 	"relay/auth"
 	"relay/relay"
 	"relay/relay/admin"
@@ -41,6 +39,7 @@ type instance struct {
 	mu       sync.Mutex
 	cfg      *config.Config
 	metrics  *http.Server
+	cover    *coverOf
 	reloaded time.Time
 }
 
@@ -94,27 +93,35 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	if err != nil {
 		return err
 	}
+	cover, err := openCover(cfg, in.server.Own, in.log)
+	if err != nil {
+		return errors.Join(err, closeMetrics(metrics))
+	}
 	set := relay.Settings{Dialer: egress, Limits: limits(cfg.Limits)}
+	set.Listeners = in.listeners(cfg, tabs, cover)
 	for _, l := range cfg.Listen {
-		set.Listeners = append(set.Listeners, relay.Listener{
-			Address: l.Address, Route: candidates(l, tabs, in.users),
-		})
 		set.Public = append(set.Public, publicAddrs(l)...)
 	}
 	if ap, ok := listenAddr(cfg.Admin.Metrics); ok {
 		set.Public = append(set.Public, ap) // not a listener of the flow, but ours
 	}
 	if err := in.server.Apply(set); err != nil {
-		if metrics != nil {
-			_ = metrics.Close()
-		}
-		return listenHint(err)
+		cover.retire(0)
+		return listenHint(errors.Join(err, closeMetrics(metrics)))
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.swapMetrics(cfg.Admin, metrics)
-	in.cfg = cfg
+	in.cover.retire(cfg.Limits.DrainTimeout)
+	in.cfg, in.cover = cfg, cover
 	return nil
+}
+
+func closeMetrics(ln net.Listener) error {
+	if ln == nil {
+		return nil
+	}
+	return ln.Close()
 }
 
 // publicAddrs are the literal addresses among the public ones of a listener.
@@ -134,20 +141,13 @@ func limits(l config.Limits) relay.Limits {
 	out := relay.Limits{
 		Handshake: l.HandshakeTimeout, Idle: l.IdleTimeout, Fin: l.FinTimeout,
 		Connections: l.Connections, PerSource: l.PerSource, Backlog: l.Backlog,
+		Burst: relay.Burst{Size: l.Burst, PerSecond: l.BurstPerSecond},
 	}
 	if out.Connections == 0 {
 		out.Connections = connectionsFor(descriptorLimit())
 	}
 	if len(l.Trusted) > 0 {
-		var t bart.Lite
-		for _, c := range l.Trusted {
-			if p, err := netip.ParsePrefix(c); err == nil {
-				t.Insert(p.Masked())
-			} else if a, err := netip.ParseAddr(c); err == nil {
-				t.Insert(netip.PrefixFrom(a, a.BitLen()))
-			}
-		}
-		out.Trusted = t.Contains
+		out.Trusted = ranges(l.Trusted).Contains
 	}
 	return out
 }
@@ -218,7 +218,13 @@ func (in *instance) stop(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
+	drained := make(chan struct{})
+	go func() {
+		in.cover.close(ctx)
+		close(drained)
+	}()
 	cut := in.server.Shutdown(ctx)
+	<-drained
 	in.log.Info("stopped", "after", time.Since(began).Round(time.Millisecond), "cut", cut)
 	in.release()
 }
@@ -237,6 +243,10 @@ func (in *instance) release() {
 		cancel()
 		in.server.Shutdown(ctx)
 	}
+	in.mu.Lock()
+	in.cover.retire(0)
+	in.cover = nil
+	in.mu.Unlock()
 	if in.users != nil {
 		if err := in.users.Close(); err != nil {
 			in.log.Error("the last byte counters are lost", "error", err)

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/gaissmai/bart"
+
+	"relay/relay"
+	"relay/relay/config"
+	"relay/relay/site"
+	"relay/transport"
+)
+
+// coverOf is what strangers see, and the site that runs for it, if one does.
+type coverOf struct {
+	cfg   config.Cover
+	cover *relay.Cover
+	site  *site.Site
+}
+
+// certificateFile holds the certificate that the relay has signed itself.
+const certificateFile = "site.pem"
+
+// openCover opens the cover of a configuration; nil where it has none.
+func openCover(cfg *config.Config, own func() []netip.AddrPort, log *slog.Logger) (*coverOf, error) {
+	c := cfg.Cover
+	if !c.Set() {
+		return nil, nil
+	}
+	o := &coverOf{cfg: c, cover: &relay.Cover{Connections: c.Connections, Early: c.Early}}
+	if c.Forward != "" {
+		d, err := relay.NewCoverDialer(c.Forward, own)
+		if err != nil {
+			return nil, err
+		}
+		o.cover.Dialer = d
+		if c.ProxyProtocol {
+			o.cover.Header = relay.ProxyHeader
+		}
+		return o, nil
+	}
+	opts := site.Options{
+		Name: c.Name, Folder: c.Site, Log: log,
+		CertFile: c.Certificate.Cert, KeyFile: c.Certificate.Key,
+	}
+	if c.Certificate.Word == "self-signed" {
+		opts.SelfSigned = filepath.Join(cfg.State, certificateFile)
+	}
+	if c.Proxy != "" {
+		u, err := url.Parse(c.Proxy)
+		if err != nil {
+			return nil, fmt.Errorf("cover: %w", err)
+		}
+		opts.Upstream = u
+	}
+	s, err := site.New(opts)
+	if err != nil {
+		return nil, hinted{err, "The site is what strangers see: its folder, or the server behind it, must be there. See [cover] in the configuration."}
+	}
+	o.site, o.cover.Site = s, s.Serve
+	return o, nil
+}
+
+// close ends the site. Connections have the time that is left.
+func (o *coverOf) close(ctx context.Context) {
+	if o != nil && o.site != nil {
+		_ = o.site.Shutdown(ctx)
+	}
+}
+
+// retire ends a site that a reload has replaced.
+func (o *coverOf) retire(limit time.Duration) {
+	if o == nil || o.site == nil {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		o.close(ctx)
+	}()
+}
+
+// listeners are the flow's listeners of a configuration.
+func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *coverOf) []relay.Listener {
+	var out []relay.Listener
+	for _, l := range cfg.Listen {
+		rl := relay.Listener{Address: l.Address, Route: candidates(l, tabs, in.users)}
+		if l.Covered(&cfg.Cover) {
+			rl.Cover = cover.cover
+		}
+		if len(l.ProxyProtocol) > 0 {
+			rl.Proxied = ranges(l.ProxyProtocol).Contains
+		}
+		out = append(out, rl)
+	}
+	if cfg.Cover.HTTP != "" && cover.site != nil {
+		plain := *cover.cover
+		plain.Site = func(c transport.Conn, began time.Time) { cover.site.ServePlain(c, began) }
+		out = append(out, relay.Listener{Address: cfg.Cover.HTTP, Cover: &plain})
+	}
+	return out
+}
+
+// ranges reads addresses and ranges of them, which config has checked.
+func ranges(list []string) *bart.Lite {
+	t := new(bart.Lite)
+	for _, s := range list {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			t.Insert(p.Masked())
+		} else if a, err := netip.ParseAddr(s); err == nil {
+			t.Insert(netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return t
+}
