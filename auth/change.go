@@ -41,7 +41,20 @@ func (u *Users) Add(rs ...*Record) error {
 			r.Key = NewKey()
 		}
 	}
-	return u.store.Add(rs...)
+	u.changes.Lock()
+	defer u.changes.Unlock()
+	if err := u.settle(rs); err != nil {
+		return err
+	}
+	if err := u.store.Add(rs...); err != nil {
+		return err
+	}
+	if s := u.placed(); s != nil {
+		for _, r := range rs {
+			s.put(u.store.Realm(), r)
+		}
+	}
+	return nil
 }
 
 // Update changes a record. Sessions that the change does not allow are cut:
@@ -55,6 +68,9 @@ func (u *Users) Update(name string, f func(*Record) error) (*Record, error) {
 	r, err := u.store.Change(name, f)
 	if err != nil {
 		return nil, err
+	}
+	if s := u.placed(); s != nil {
+		s.put(u.store.Realm(), r)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -115,6 +131,9 @@ func (u *Users) Remove(name string) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.changed++
+	if u.secrets != nil {
+		u.secrets.dropNamed(name)
+	}
 	if a := u.live[name]; a != nil {
 		delete(u.live, name)
 		u.cut(a, ErrRemoved, nil)

@@ -25,6 +25,7 @@ type Record struct {
 	Rate        BitRate // each direction; 0: no limit
 	Generations map[string]uint32
 	Explicit    map[string]string `json:"-"` // label to password; see SetExplicit
+	Places      map[string]string // label to the name that its clients say; see Users.Place
 }
 
 // Format writes the name and nothing else: a record holds passwords.
@@ -112,6 +113,7 @@ type stored struct {
 	Rate        int64             `json:"r,omitempty"`
 	Generations map[string]uint32 `json:"g,omitempty"`
 	Explicit    map[string]string `json:"x,omitempty"`
+	Places      map[string]string `json:"p,omitempty"`
 }
 
 func (r *Record) encode() ([]byte, error) {
@@ -121,7 +123,7 @@ func (r *Record) encode() ([]byte, error) {
 	s := stored{
 		ID: r.ID, Key: r.Key.bytes(), Created: r.Created.Unix(), Disabled: r.Disabled,
 		QuotaBytes: int64(r.Quota.Bytes), QuotaDays: r.Quota.Days, MaxConns: r.MaxConns,
-		MaxIPs: r.MaxIPs, Rate: int64(r.Rate), Generations: r.Generations, Explicit: r.Explicit,
+		MaxIPs: r.MaxIPs, Rate: int64(r.Rate), Generations: r.Generations, Explicit: r.Explicit, Places: r.Places,
 	}
 	if !r.Expires.IsZero() {
 		s.Expires = max(r.Expires.Unix(), 1) // 0 would be never
@@ -140,7 +142,7 @@ func decodeRecord(name string, b []byte) (*Record, error) {
 	r := &Record{
 		ID: s.ID, Name: name, Key: keyFrom(s.Key), Created: time.Unix(s.Created, 0).UTC(), Disabled: s.Disabled,
 		Quota: Quota{Bytes: Bytes(s.QuotaBytes), Days: s.QuotaDays}, MaxConns: s.MaxConns,
-		MaxIPs: s.MaxIPs, Rate: BitRate(s.Rate), Generations: s.Generations, Explicit: s.Explicit,
+		MaxIPs: s.MaxIPs, Rate: BitRate(s.Rate), Generations: s.Generations, Explicit: s.Explicit, Places: s.Places,
 	}
 	if s.Expires != 0 {
 		r.Expires = time.Unix(s.Expires, 0).UTC()

@@ -29,6 +29,7 @@ func fullRecord() *Record {
 		Quota: Quota{Bytes: math.MaxInt64, Days: 366}, MaxConns: 3, MaxIPs: 4, Rate: 20e6,
 		Generations: map[string]uint32{"socks5": math.MaxUint32, "http": 1},
 		Explicit:    map[string]string{"http": "pässword \"quoted\" <&>"},
+		Places:      map[string]string{"mtproto": "www.example.org"},
 	}
 }
 

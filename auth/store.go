@@ -209,6 +209,27 @@ func (s *Store) Change(name string, f func(*Record) error) (*Record, error) {
 	return r, nil
 }
 
+// ChangeAll applies f to the records of several users, in one transaction.
+func (s *Store) ChangeAll(names []string, f func(*Record)) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return s.update(func(tx *bbolt.Tx) error {
+		users := tx.Bucket(bucketUsers)
+		for _, name := range names {
+			r, err := getRecord(users, name)
+			if err != nil {
+				return err
+			}
+			f(r)
+			if err := putRecord(users, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Remove forgets a user and the counters. It removes a record that cannot be
 // read as well; the counters are then left without an owner.
 func (s *Store) Remove(name string) error {

@@ -53,7 +53,8 @@ type Users struct {
 	mu      sync.Mutex
 	live    map[string]*account // by name: users with sessions or unsaved counters
 	anon    *account
-	changed uint64 // counts the records that changed and the accounts that left live
+	changed uint64   // counts the records that changed and the accounts that left live
+	secrets *secrets // nil: no label of that kind is in use
 	saveErr error
 	closed  bool
 
