@@ -6,7 +6,8 @@
 // That path is also the table of contents of the code:
 //
 //	listener   listener.go        accept, back off, count sources that have not proved anything
-//	route      route.go           ask the inbounds, in order, about unread first bytes
+//	route      route.go           ask the candidates, in order, about unread first bytes
+//	cover      cover.go           where strangers go, and when it is dialled
 //	inbound    relay/socks5, …    the opening of one client protocol; yields a transport.Request
 //	auth       auth               is the credential right, may this session begin
 //	policy     relay/policy       may the target be reached: by name, then by address
@@ -28,7 +29,8 @@
 //	upstream    a relay that we dial
 //	cover       the site that a stranger sees
 //	stranger    whoever is nobody's: no inbound claims the bytes
-//	route       the inbounds of a listener, in order
+//	carrier     the server half of a transport on a route, with what is looked for inside
+//	route       the candidates of a listener, in order: inbounds and carriers
 //	peek        look at first bytes that stay unread; prefix: those bytes; verdict: No, Yes, More
 //	opening     everything a client says before its payload
 //	target      where the client wants to go
@@ -40,6 +42,15 @@
 //
 // # What a stranger learns
 //
-// A connection that no inbound claims is closed without a byte. An inbound
+// A connection that no candidate claims goes to the cover with every byte that
+// was read, joined by the core, which passes on how each side ends: byte for
+// byte it is the cover that answers. In time as well: junk goes there at once,
+// since only a client hello that may go on is waited for, and 200 ms after accept
+// the cover is dialled and shown every byte while the route goes on looking. If
+// it says anything first, the visitor is a stranger, whatever follows; if the
+// hello turns out to be ours, its connection is dropped. Such dials are bounded.
+// On a reactor the opening waits for both sides at once (splice.WaitEither).
+//
+// On a listener without a cover a stranger is closed without a byte. An inbound
 // answers only on a port that is meant to be that protocol's.
 package relay
