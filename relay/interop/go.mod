@@ -8,6 +8,11 @@ require (
 )
 
 require (
+	go.etcd.io/bbolt v1.4.3 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
+require (
 	github.com/andybalholm/brotli v1.2.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
@@ -50,5 +55,8 @@ require (
 	gopkg.in/yaml.v2 v2.4.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	nhooyr.io/websocket v1.8.17 // indirect
+	relay v0.0.0
 	rsc.io/qr v0.2.0 // indirect
 )
+
+replace relay => ../..
