@@ -52,7 +52,8 @@ func (h *hellos) Serve(ctx context.Context, raw *transport.Peeked, sink transpor
 
 // record is a client hello of the kind that hellos knows.
 func record(says string) string {
-	body := "\x01" + says + string(make([]byte, max(0, 100-len(says))))
+	says += string(make([]byte, max(0, 100-len(says))))
+	body := string([]byte{1, 0, byte(len(says) >> 8), byte(len(says))}) + says
 	return string([]byte{22, 3, 1, byte(len(body) >> 8), byte(len(body))}) + body
 }
 

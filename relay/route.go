@@ -8,6 +8,7 @@ import (
 
 	"relay/auth"
 	"relay/transport"
+	"relay/transport/hello"
 )
 
 // Verdict is an answer to the first bytes of a connection.
@@ -205,28 +206,7 @@ func detect(c *transport.Peeked, inbounds []Inbound) (Inbound, error) {
 // patient reports whether a stranger's bytes may be waited for. A web server
 // answers junk at once and waits for the rest of a client hello, so that is all
 // that is waited for in front of a cover.
-func patient(prefix []byte) bool { return len(prefix) == 0 || helloPrefix(prefix) }
-
-// helloPrefix reports whether b is the beginning of a TLS record (RFC 8446,
-// Section 5.1) with a client hello.
-func helloPrefix(b []byte) bool {
-	const header = 5
-	want := []byte{22, 3}
-	for i := range min(len(b), len(want)) {
-		if b[i] != want[i] {
-			return false
-		}
-	}
-	if len(b) > 2 && b[2] > 4 {
-		return false
-	}
-	if n := 0; len(b) >= header {
-		if n = int(b[3])<<8 | int(b[4]); n == 0 || n > 1<<14 {
-			return false
-		}
-	}
-	return len(b) <= header || b[header] == 1
-}
+func patient(prefix []byte) bool { return len(prefix) == 0 || hello.Match(prefix) == More }
 
 // starts is when a connection has to be looked at, though it has said nothing:
 // now, if somebody claims silent ones; at the cover's time, or at its deadline.
