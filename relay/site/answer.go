@@ -1,0 +1,109 @@
+package site
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// maxMethod is the longest method that Caddy looks at.
+const maxMethod = 32
+
+// challengePath begins the paths of the challenge http-01, as Caddy sees it: with
+// and without a slash behind it (RFC 8555, Section 8.3).
+const challengePath = "/.well-known/acme-challenge"
+
+// server is the value of the Server header. The map of a ResponseWriter gets
+// this slice itself.
+var server = []string{"Caddy"}
+
+// answer is the handler of the TLS side.
+func (s *Site) answer(w http.ResponseWriter, r *http.Request) {
+	for _, claim := range s.claims {
+		if h, ok := claim(r); ok {
+			h.ServeHTTP(w, r)
+			return
+		}
+	}
+	if r.Method == http.MethodOptions && r.RequestURI == "*" {
+		options(w, r)
+		return
+	}
+	if status := s.route(w, r); status != 0 {
+		w.WriteHeader(status)
+	}
+}
+
+// options is what net/http does with OPTIONS * before it asks a handler; here it
+// comes behind the claimants, who are to see every request. Like net/http it
+// reads a little of a body, which decides whether the connection can go on.
+func options(w http.ResponseWriter, r *http.Request) {
+	w.Header()["Content-Length"] = []string{"0"}
+	if r.ContentLength != 0 {
+		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 4<<10))
+	}
+}
+
+func (s *Site) route(w http.ResponseWriter, r *http.Request) (status int) {
+	status, done := s.before(w, r)
+	if done || status != 0 {
+		return status
+	}
+	if !s.known(r.Host) {
+		// A request for a host that no site is for reaches the end of Caddy's
+		// routes, where nothing is written: 200 and no body.
+		return 0
+	}
+	return s.content.answer(w, r)
+}
+
+// redirect is the handler of the plain side: Caddy's redirect from port 80,
+// which sends every host to itself.
+func (s *Site) redirect(w http.ResponseWriter, r *http.Request) {
+	status, done := s.before(w, r)
+	if done {
+		return
+	}
+	if status != 0 {
+		w.WriteHeader(status)
+		return
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	h := w.Header()
+	h["Connection"] = []string{"close"}
+	h["Location"] = []string{"https://" + host + r.URL.RequestURI()}
+	h["Content-Type"] = nil
+	w.WriteHeader(http.StatusPermanentRedirect)
+}
+
+// before is what both sides do first. done means that the request has been
+// answered; another status than 0 is all of the answer.
+func (s *Site) before(w http.ResponseWriter, r *http.Request) (status int, done bool) {
+	w.Header()["Server"] = server
+	if s.challenge != nil && r.Method == http.MethodGet &&
+		strings.HasPrefix(r.URL.Path, challengePath) && s.challenge(w, r) {
+		return 0, true
+	}
+	if len(r.Method) > maxMethod {
+		return http.StatusMethodNotAllowed, false
+	}
+	// RFC 9112, Section 3.2. The server refuses requests without a Host header;
+	// this is an empty one.
+	if r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.Host == "" {
+		return http.StatusBadRequest, false
+	}
+	return 0, false
+}
+
+// known reports whether host, of a request, is the site's.
+func (s *Site) known(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	}
+	return strings.EqualFold(name, s.name)
+}

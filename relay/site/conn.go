@@ -1,0 +1,167 @@
+package site
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relay/transport"
+)
+
+// taken is a connection that was accepted, and perhaps peeked at, by somebody
+// else. It behaves as the bare socket would that the HTTP server had accepted by
+// itself: see Read, Close and shift.
+type taken struct {
+	transport.Conn               // below everything that was peeked at
+	lag            time.Duration // what had passed since it was accepted
+
+	unreadLeft atomic.Bool
+	mu         sync.Mutex
+	unread     []byte // peeked at, and not read
+
+	readShifted, writeShifted atomic.Bool
+
+	once sync.Once
+	done chan struct{} // closed by Close
+}
+
+// take owns c from now on.
+func take(c transport.Conn, began time.Time) *taken {
+	t := &taken{done: make(chan struct{})}
+	if !began.IsZero() {
+		t.lag = max(0, time.Since(began))
+	}
+	// A Peeked is for one goroutine and would be in the way: HTTP servers read
+	// and close at the same time.
+	for {
+		p, ok := c.(*transport.Peeked)
+		if !ok {
+			break
+		}
+		below, _, unread := p.Detach()
+		t.unread = append(unread, t.unread...)
+		c = below
+	}
+	t.unreadLeft.Store(len(t.unread) > 0)
+	t.Conn = c
+	return t
+}
+
+// Read returns unread bytes together with what has arrived behind them: where
+// the reads of a TLS server end decides what is left in the kernel when it gives
+// up, and so whether the peer sees a FIN or a RST.
+func (t *taken) Read(b []byte) (int, error) {
+	if !t.unreadLeft.Load() {
+		return t.Conn.Read(b)
+	}
+	t.mu.Lock()
+	n := copy(b, t.unread)
+	t.unread = t.unread[n:]
+	last := len(t.unread) == 0
+	if last {
+		t.unread = nil
+		t.unreadLeft.Store(false)
+	}
+	t.mu.Unlock()
+	if n == 0 {
+		return t.Conn.Read(b)
+	}
+	if last && n < len(b) {
+		n += readNow(t.Conn, b[n:])
+	}
+	return n, nil
+}
+
+// Close closes the connection. Unread bytes, had nobody peeked at them, would be
+// in the kernel, which answers the close of such a socket with a reset; they
+// count as if they were.
+func (t *taken) Close() error {
+	err := net.ErrClosed
+	t.once.Do(func() {
+		t.mu.Lock()
+		left := len(t.unread) > 0
+		t.unread = nil
+		t.mu.Unlock()
+		if left {
+			err = transport.Abort(t.Conn)
+		} else {
+			err = t.Conn.Close()
+		}
+		close(t.done)
+	})
+	return err
+}
+
+// SetDeadline implements net.Conn.
+func (t *taken) SetDeadline(d time.Time) error {
+	if err := t.SetReadDeadline(d); err != nil {
+		return err
+	}
+	return t.SetWriteDeadline(d)
+}
+
+// SetReadDeadline implements net.Conn.
+func (t *taken) SetReadDeadline(d time.Time) error {
+	return t.Conn.SetReadDeadline(t.shift(&t.readShifted, d))
+}
+
+// SetWriteDeadline implements net.Conn.
+func (t *taken) SetWriteDeadline(d time.Time) error {
+	return t.Conn.SetWriteDeadline(t.shift(&t.writeShifted, d))
+}
+
+// shift moves the first deadline, that of the TLS handshake or of the first
+// request, to where it would be had the server begun when the connection was
+// accepted. Later ones begin with what the peer does.
+func (t *taken) shift(shifted *atomic.Bool, d time.Time) time.Time {
+	if d.IsZero() || shifted.Swap(true) {
+		return d
+	}
+	return d.Add(-t.lag)
+}
+
+// queue is the listener of an HTTP server that accepts nothing by itself.
+type queue struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{} // closed by Close
+}
+
+func newQueue() *queue {
+	return &queue{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// put hands c to the server; false means that it has been shut down.
+func (q *queue) put(c net.Conn) bool {
+	select {
+	case <-q.done:
+		return false
+	default:
+	}
+	select {
+	case q.conns <- c:
+		return true
+	case <-q.done:
+		return false
+	}
+}
+
+// Accept implements net.Listener.
+func (q *queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (q *queue) Close() error {
+	q.once.Do(func() { close(q.done) })
+	return nil
+}
+
+// Addr implements net.Listener. The queue has no address of its own.
+func (q *queue) Addr() net.Addr { return &net.TCPAddr{} }

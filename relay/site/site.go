@@ -1,0 +1,175 @@
+package site
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"relay/transport"
+)
+
+// The limits are those of Caddy v2.11.3; zero values of http.Server and of
+// http2.Server are defaults there too: 1 MiB of headers, 250 streams.
+const (
+	readHeaderTimeout = time.Minute
+	idleTimeout       = 5 * time.Minute
+)
+
+// Site is a web site: a certificate, TLS, HTTP/1.1 and HTTP/2, and a folder or
+// an upstream. It owns the connections that it is given and accepts none.
+type Site struct {
+	name      string
+	claims    []Claim
+	challenge func(http.ResponseWriter, *http.Request) bool
+	content   content
+	source    certificates
+	tls       *tls.Config
+
+	secure, plain door
+	loops         sync.WaitGroup // the accept loops of the two doors
+
+	mu    sync.Mutex
+	taken map[*taken]struct{} // connections that have not been closed yet
+}
+
+// content is what a site consists of.
+type content interface {
+	// answer answers the request, or returns the status of an answer without a
+	// body, which is then sent with the headers set so far.
+	answer(w http.ResponseWriter, r *http.Request) (status int)
+	close()
+}
+
+// door is an HTTP server with the queue that feeds it.
+type door struct {
+	server *http.Server
+	queue  *queue
+}
+
+// New makes a site. Shutdown ends it.
+func New(o Options) (*Site, error) {
+	if err := o.Check(); err != nil {
+		return nil, fmt.Errorf("site: %w", err)
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	source, err := newCertificates(&o, log)
+	if err != nil {
+		return nil, fmt.Errorf("site: %w", err)
+	}
+	s := &Site{
+		name:      o.Name,
+		claims:    o.Claims,
+		challenge: o.Challenge,
+		source:    source,
+		tls:       newTLSConfig(source.get),
+		taken:     make(map[*taken]struct{}),
+	}
+	if o.Upstream != nil {
+		s.content = newProxy(upstreamAddress(o.Upstream))
+	} else if s.content, err = openFolder(o.Folder); err != nil {
+		return nil, fmt.Errorf("site: %w", err)
+	}
+	s.secure = s.open(s.answer, true, log)
+	s.plain = s.open(s.redirect, false, log)
+	return s, nil
+}
+
+// open starts one of the two servers. HTTP/2 comes from golang.org/x/net, not
+// from net/http, as in Caddy: the two send different SETTINGS frames. HTTP/2
+// without TLS is on, again as in Caddy, whose port 80 speaks it to clients that
+// know it beforehand. all says that h sees OPTIONS *, too; see options.
+func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
+	d := door{
+		queue: newQueue(),
+		server: &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: readHeaderTimeout,
+			IdleTimeout:       idleTimeout,
+			Protocols:         new(http.Protocols),
+
+			DisableGeneralOptionsHandler: all,
+
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		},
+	}
+	d.server.Protocols.SetHTTP1(true)
+	d.server.Protocols.SetUnencryptedHTTP2(true)
+	// The error is about cipher suites of a TLSConfig, which there is none of.
+	//lint:ignore SA1019 what takes its place is the other HTTP/2, until Go 1.27 makes them one
+	_ = http2.ConfigureServer(d.server, new(http2.Server))
+	s.loops.Go(func() { _ = d.server.Serve(d.queue) })
+	return d
+}
+
+// Serve takes over a connection that was accepted at began, of which any number
+// of bytes may have been peeked at, and serves the site on it, over TLS. It
+// returns when the connection has been closed. The time-outs count from began,
+// so that a stranger cannot see for how long others have looked at him.
+func (s *Site) Serve(c transport.Conn, began time.Time) {
+	s.serve(s.secure, c, began, func(t *taken) net.Conn { return tls.Server(t, s.tls) })
+}
+
+// ServePlain is Serve for a connection to port 80: requests are redirected to
+// https, unless Options.Challenge answers. Nobody's claim is asked.
+func (s *Site) ServePlain(c transport.Conn, began time.Time) {
+	s.serve(s.plain, c, began, func(t *taken) net.Conn { return t })
+}
+
+func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*taken) net.Conn) {
+	t := take(c, began)
+	if err := transport.MayWait(t.Conn); err != nil {
+		_ = t.Close()
+		return
+	}
+	s.mu.Lock()
+	s.taken[t] = struct{}{}
+	s.mu.Unlock()
+	if !d.queue.put(layer(t)) {
+		// What a listener that has closed does to those in its queue.
+		_ = transport.Abort(t.Conn)
+		_ = t.Close()
+	}
+	<-t.done
+	s.mu.Lock()
+	delete(s.taken, t)
+	s.mu.Unlock()
+}
+
+// Shutdown ends the site: no connection is taken any more, idle ones are
+// closed, and busy ones when they have been answered, or when ctx ends, whose
+// error is then returned. Connections that have left HTTP are closed last.
+func (s *Site) Shutdown(ctx context.Context) error {
+	var ends sync.WaitGroup
+	errs := make([]error, 2)
+	for i, d := range []door{s.secure, s.plain} {
+		ends.Go(func() {
+			if errs[i] = d.server.Shutdown(ctx); errs[i] != nil {
+				_ = d.server.Close()
+			}
+		})
+	}
+	ends.Wait()
+	s.loops.Wait()
+	s.mu.Lock()
+	for t := range s.taken {
+		_ = t.Close()
+	}
+	s.mu.Unlock()
+	s.content.close()
+	return errors.Join(errs...)
+}
+
+// Certificate returns the certificate in use, for links that carry its pin. It
+// is nil when Options.GetCertificate chooses.
+func (s *Site) Certificate() *tls.Certificate { return s.source.current() }

@@ -1,0 +1,92 @@
+package site
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+)
+
+// newTLSConfig is how Caddy v2.11.3 configures crypto/tls: versions, curves,
+// cipher suites and protocols, and that there are two configurations. The outer
+// one owns the keys of session tickets, which crypto/tls rotates daily.
+func newTLSConfig(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+	inner := &tls.Config{
+		GetCertificate: get,
+		// acme-tls/1 is offered whether or not ACME is in use.
+		NextProtos: []string{"h2", "http/1.1", acmeProtocol},
+		MinVersion: tls.VersionTLS12,
+		MaxVersion: tls.VersionTLS13,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		// Without this list the defaults of the Go release, and of the go line
+		// in go.mod, would add P-384, P-521 and two more hybrids.
+		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256},
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil },
+	}
+}
+
+// acmeProtocol is the ALPN protocol of the challenge tls-alpn-01 (RFC 8737,
+// Section 4).
+const acmeProtocol = "acme-tls/1"
+
+// errNoCertificate ends a handshake with the alert internal_error, which is
+// what Caddy sends for a server name that it does not know, and for none.
+var errNoCertificate = errors.New("no certificate for this server name")
+
+// choose returns whether the certificate with the given names is for hello.
+// site is the name of the site, whose handshakes always get it.
+func choose(hello *tls.ClientHelloInfo, site string, names map[string]bool) bool {
+	if hello.ServerName != "" && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeProtocol {
+		return false // a challenge that nobody has asked for
+	}
+	if strings.EqualFold(hostOnly(hello.ServerName), site) {
+		return true
+	}
+	name := strings.ToLower(strings.TrimSpace(hello.ServerName))
+	if name == "" {
+		return hello.Conn != nil && names[localAddress(hello.Conn)]
+	}
+	if names[name] {
+		return true
+	}
+	labels := strings.Split(name, ".")
+	for i := range labels {
+		labels[i] = "*"
+		if names[strings.Join(labels, ".")] {
+			return true
+		}
+	}
+	return false
+}
+
+// hostOnly takes the port off a name that should not have one, and the brackets
+// off an IPv6 address.
+func hostOnly(name string) string {
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		return host
+	}
+	if len(name) > 1 && name[0] == '[' && name[len(name)-1] == ']' {
+		return name[1 : len(name)-1]
+	}
+	return name
+}
+
+// localAddress is the address that the client connected to, without a zone.
+func localAddress(c net.Conn) string {
+	host, _, err := net.SplitHostPort(c.LocalAddr().String())
+	if err != nil {
+		return ""
+	}
+	host, _, _ = strings.Cut(host, "%")
+	return host
+}
