@@ -1,0 +1,306 @@
+package caddy
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"relay/relay/site"
+	"relay/transport"
+)
+
+const (
+	name      = "www.example.org"
+	proxyName = "proxy.example.org"
+)
+
+// peer is a server under test: the addresses of its ports.
+type peer struct{ label, secure, plain, proxy string }
+
+// caddy is the model. The others are relay/site, with connections as they were
+// accepted and with first bytes peeked at.
+var (
+	caddy  peer
+	ours   []peer
+	roots  = x509.NewCertPool()
+	folder string
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests mostly wait for servers to say nothing.
+	_ = flag.Set("test.parallel", "24")
+	if testing.Short() {
+		fmt.Println("skipped with -short: builds and runs Caddy")
+		return
+	}
+	dir, err := os.MkdirTemp("", "caddy-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	code, err := run(m, dir)
+	if err != nil {
+		log.Print(err)
+		code = 1
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func run(m *testing.M, dir string) (int, error) {
+	folder = filepath.Join(dir, "site")
+	if err := makeFolder(folder); err != nil {
+		return 0, err
+	}
+	if err := makeCertificate(dir); err != nil {
+		return 0, err
+	}
+	up, err := listen()
+	if err != nil {
+		return 0, err
+	}
+	upstream := &http.Server{Handler: http.HandlerFunc(answer)}
+	go func() { _ = upstream.Serve(up) }()
+	defer upstream.Close()
+	stop, err := startCaddy(dir, up.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	for _, peek := range []int{0, 1, 700} {
+		p, stop, err := startOurs(dir, up.Addr().String(), peek)
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+		ours = append(ours, p)
+	}
+	return m.Run(), nil
+}
+
+func listen() (*net.TCPListener, error) {
+	return net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+}
+
+const fileText = "0123456789abcdef\n"
+
+// modified is the time of the site's files, which is not round.
+var modified = time.Date(2026, 3, 4, 5, 6, 7, 891234567, time.UTC)
+
+// makeFolder makes the site's files.
+func makeFolder(root string) error {
+	files := map[string]string{
+		"index.html": "<!doctype html><title>t</title><p>hello\n", "file.txt": fileText,
+		"app.js": "let a = 1\n", "style.css": "p{}\n", "data.json": "{}", "img.png": "\x89PNG\r\n\x1a\n....",
+		"noext": "plain words", "odd.zzzz": "x", "zero.txt": "", ".hidden": "seen", "file.txt.gz": "not gzip",
+		"dir/index.html": "<p>dir\n", "txt/index.txt": "text index\n", "isdir/index.html/x": "x",
+		"empty/.keep": "", "a b/ü.txt": "umlaut\n", "large.bin": string(bytes.Repeat([]byte("0123456789abcde\n"), 20000)),
+	}
+	for file, content := range files {
+		file = filepath.Join(root, file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			return err
+		}
+		if err := os.Chtimes(file, modified, modified); err != nil {
+			return err
+		}
+	}
+	for link, to := range map[string]string{"link.txt": "file.txt", "dir/up.txt": "../file.txt", "loop": "loop", "gone": "nowhere"} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			return err
+		}
+	}
+	epoch := time.Unix(1, 0)
+	return os.Chtimes(filepath.Join(root, "odd.zzzz"), epoch, epoch)
+}
+
+// makeCertificate makes an RSA certificate: its signatures all have one length,
+// and so have the records that they are in.
+func makeCertificate(dir string) error {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return err
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{name, proxyName, "*.wild.example.org"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	roots.AppendCertsFromPEM(cert)
+	if err := os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600)
+}
+
+// startCaddy builds Caddy, unless CADDY_BIN names one, and starts it.
+func startCaddy(dir, upstream string) (stop func(), err error) {
+	bin := os.Getenv("CADDY_BIN")
+	if bin == "" {
+		bin = filepath.Join(dir, "caddy")
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", bin, ".")
+		build.Dir = filepath.Join("testdata", "caddy")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building Caddy: %w\n%s", err, out)
+		}
+	}
+	var ports [2]int
+	for i := range ports {
+		l, err := listen()
+		if err != nil {
+			return nil, err
+		}
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+	}
+	config := fmt.Sprintf(`{
+	admin off
+	persist_config off
+	skip_install_trust
+	storage file_system %[1]s/storage
+	default_bind 127.0.0.1
+	http_port %[2]d
+	https_port %[3]d
+	log {
+		level ERROR
+	}
+	servers {
+		protocols h1 h2
+	}
+}
+www.example.org {
+	tls %[1]s/cert.pem %[1]s/key.pem
+	root * %[1]s/site
+	file_server
+}
+proxy.example.org {
+	tls %[1]s/cert.pem %[1]s/key.pem
+	reverse_proxy http://%[4]s
+}
+`, dir, ports[0], ports[1], upstream)
+	file := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	secure := fmt.Sprintf("127.0.0.1:%d", ports[1])
+	caddy = peer{"caddy", secure, fmt.Sprintf("127.0.0.1:%d", ports[0]), secure}
+	return launch(bin, file, dir)
+}
+
+func launch(bin, config, home string) (stop func(), err error) {
+	cmd := exec.Command(bin, "run", "--config", config, "--adapter", "caddyfile")
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		c, err := net.Dial("tcp", caddy.secure)
+		if err == nil {
+			_ = c.Close()
+			return stop, nil
+		}
+		if time.Now().After(end) {
+			stop()
+			return nil, fmt.Errorf("caddy did not start: %w", err)
+		}
+	}
+}
+
+// startOurs starts sites whose connections are peeked at, n bytes of them.
+func startOurs(dir, upstream string, n int) (peer, func(), error) {
+	www, err := site.New(site.Options{
+		Name: name, Folder: filepath.Join(dir, "site"),
+		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+	})
+	if err != nil {
+		return peer{}, nil, err
+	}
+	proxy, err := site.New(site.Options{
+		Name: proxyName, Upstream: &url.URL{Scheme: "http", Host: upstream},
+		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+	})
+	if err != nil {
+		return peer{}, nil, err
+	}
+	p := peer{label: fmt.Sprintf("site, peeked %d", n)}
+	var listeners []net.Listener
+	for _, door := range []struct {
+		address *string
+		serve   func(transport.Conn, time.Time)
+	}{{&p.secure, www.Serve}, {&p.plain, www.ServePlain}, {&p.proxy, proxy.Serve}} {
+		l, err := listen()
+		if err != nil {
+			return peer{}, nil, err
+		}
+		*door.address = l.Addr().String()
+		listeners = append(listeners, l)
+		go accept(l, n, door.serve)
+	}
+	return p, func() {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = www.Shutdown(ctx)
+		_ = proxy.Shutdown(ctx)
+	}, nil
+}
+
+func accept(l *net.TCPListener, n int, serve func(transport.Conn, time.Time)) {
+	for {
+		c, err := l.AcceptTCP()
+		if err != nil {
+			return
+		}
+		go func() {
+			began := time.Now()
+			if n == 0 {
+				serve(c, began)
+				return
+			}
+			p := transport.NewPeeked(c)
+			_ = c.SetReadDeadline(began.Add(100 * time.Millisecond))
+			_, _ = p.Peek(n)
+			_ = c.SetReadDeadline(time.Time{})
+			serve(p, began)
+		}()
+	}
+}
+
+func clientConfig(protocols ...string) *tls.Config {
+	return &tls.Config{RootCAs: roots, ServerName: name, NextProtos: protocols}
+}
