@@ -1,6 +1,7 @@
 package site
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -25,8 +26,22 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if r.Method == http.MethodOptions && r.RequestURI == "*" {
+		options(w, r)
+		return
+	}
 	if status := s.route(w, r); status != 0 {
 		w.WriteHeader(status)
+	}
+}
+
+// options is what net/http does with OPTIONS * before it asks a handler; here it
+// comes behind the claimants, who are to see every request. Like net/http it
+// reads a little of a body, which decides whether the connection can go on.
+func options(w http.ResponseWriter, r *http.Request) {
+	w.Header()["Content-Length"] = []string{"0"}
+	if r.ContentLength != 0 {
+		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 4<<10))
 	}
 }
 

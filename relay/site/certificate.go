@@ -121,7 +121,7 @@ func (f *files) look() {
 		return
 	}
 	f.hold(c)
-	f.log.Info("certificate reloaded", "expires", c.Leaf.NotAfter)
+	f.log.Debug("certificate reloaded", "expires", c.Leaf.NotAfter)
 }
 
 func (f *files) stamps() (s [2]stamp) {

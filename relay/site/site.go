@@ -80,16 +80,16 @@ func New(o Options) (*Site, error) {
 	} else if s.content, err = openFolder(o.Folder); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
-	s.secure = s.open(s.answer, log)
-	s.plain = s.open(s.redirect, log)
+	s.secure = s.open(s.answer, true, log)
+	s.plain = s.open(s.redirect, false, log)
 	return s, nil
 }
 
 // open starts one of the two servers. HTTP/2 comes from golang.org/x/net, not
 // from net/http, as in Caddy: the two send different SETTINGS frames. HTTP/2
 // without TLS is on, again as in Caddy, whose port 80 speaks it to clients that
-// know it beforehand.
-func (s *Site) open(h http.HandlerFunc, log *slog.Logger) door {
+// know it beforehand. all says that h sees OPTIONS *, too; see options.
+func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 	d := door{
 		queue: newQueue(),
 		server: &http.Server{
@@ -97,12 +97,16 @@ func (s *Site) open(h http.HandlerFunc, log *slog.Logger) door {
 			ReadHeaderTimeout: readHeaderTimeout,
 			IdleTimeout:       idleTimeout,
 			Protocols:         new(http.Protocols),
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+
+			DisableGeneralOptionsHandler: all,
+
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}
 	d.server.Protocols.SetHTTP1(true)
 	d.server.Protocols.SetUnencryptedHTTP2(true)
 	// The error is about cipher suites of a TLSConfig, which there is none of.
+	//lint:ignore SA1019 what takes its place is the other HTTP/2, until Go 1.27 makes them one
 	_ = http2.ConfigureServer(d.server, new(http2.Server))
 	s.loops.Go(func() { _ = d.server.Serve(d.queue) })
 	return d

@@ -121,13 +121,13 @@ func compare(t *testing.T, address func(peer) string, s script) {
 	compareWith(t, address, func(a string) outcome { return play(t, a, s) })
 }
 
-// compareWith runs f on each server. A difference must show three times: a
+// compareWith runs f on each server. A difference must show five times: a
 // server that is busy can be slower than quiet, and resets overtake data.
 func compareWith[T comparable](t *testing.T, address func(peer) string, f func(address string) T) {
 	t.Helper()
 	for _, p := range ours {
 		var got, want T
-		for range 3 {
+		for range 5 {
 			want, got = f(address(caddy)), f(address(p))
 			if got == want {
 				break

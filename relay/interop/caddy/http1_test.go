@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,8 +53,8 @@ func files() []request {
 	return all
 }
 
-// framing are requests whose head, host or body is out of the ordinary.
-func framing() []request {
+// targets are requests for hosts and URLs that are out of the ordinary.
+func targets() []request {
 	h := "Host: " + name
 	return []request{
 		one("host with port", lines("GET / HTTP/1.1", h+":443", "Connection: close")),
@@ -85,6 +86,8 @@ func framing() []request {
 		one("opaque", lines("GET http:file.txt HTTP/1.1", h, "Connection: close")),
 		one("OPTIONS *", lines("OPTIONS * HTTP/1.1", h, "Connection: close")),
 		one("OPTIONS *, body", lines("OPTIONS * HTTP/1.1", h, "Connection: close", "Content-Length: 2")+"ab"),
+		one("OPTIONS *, 5 KB", lines("OPTIONS * HTTP/1.1", h, "Content-Length: 5000")+strings.Repeat("x", 5000)), one("OPTIONS *, chunked", lines("OPTIONS * HTTP/1.1", h, "Transfer-Encoding: chunked")+"3\r\nabc\r\n0\r\n\r\n"+get("GET", "/")),
+		one("OPTIONS *, 900 KB", lines("OPTIONS * HTTP/1.1", "Host: x", "Content-Length: 900000")+strings.Repeat("x", 900000)), one("OPTIONS /", lines("OPTIONS / HTTP/1.1", "Host: x", "Connection: close")),
 		one("GET *", lines("GET * HTTP/1.1", h, "Connection: close")),
 		one("CONNECT", lines("CONNECT "+name+":443 HTTP/1.1", h, "Connection: close")),
 		one("CONNECT elsewhere", lines("CONNECT example.com:443 HTTP/1.1", "Host: example.com:443", "Connection: close")),
@@ -92,6 +95,13 @@ func framing() []request {
 		one("CONNECT with path", lines("CONNECT /file.txt HTTP/1.1", h, "Connection: close")),
 		one("relative", lines("GET file.txt HTTP/1.1", h, "Connection: close")),
 		one("fragment", lines("GET /file.txt#x HTTP/1.1", h, "Connection: close")),
+	}
+}
+
+// framing are requests whose lines or bodies are out of the ordinary.
+func framing() []request {
+	h := "Host: " + name
+	return []request{
 		one("chunked", lines("POST /file.txt HTTP/1.1", h, "Connection: close", "Transfer-Encoding: chunked")+"3\r\nabc\r\n0\r\n\r\n"),
 		one("bad chunk", lines("POST /file.txt HTTP/1.1", h, "Transfer-Encoding: chunked")+"zz\r\nabc\r\n0\r\n\r\n"),
 		one("gzip, chunked", lines("POST /file.txt HTTP/1.1", h, "Transfer-Encoding: gzip, chunked")+"0\r\n\r\n"),
@@ -123,7 +133,7 @@ func framing() []request {
 }
 
 func TestHTTP1(t *testing.T) {
-	for _, q := range append(files(), framing()...) {
+	for _, q := range slices.Concat(files(), targets(), framing()) {
 		t.Run(q.name, func(t *testing.T) {
 			t.Parallel()
 			compare(t, secure, script{pieces: q.pieces, tls: clientConfig("http/1.1")})
@@ -134,7 +144,7 @@ func TestHTTP1(t *testing.T) {
 // TestHTTP1Ended is TestHTTP1 with clients that close their half behind the
 // request, and without ALPN.
 func TestHTTP1Ended(t *testing.T) {
-	for _, q := range framing() {
+	for _, q := range slices.Concat(targets(), framing()) {
 		t.Run(q.name, func(t *testing.T) {
 			t.Parallel()
 			compare(t, secure, script{pieces: q.pieces, tls: clientConfig(), half: true})
@@ -144,7 +154,7 @@ func TestHTTP1Ended(t *testing.T) {
 
 // TestPlain is port 80.
 func TestPlain(t *testing.T) {
-	for _, q := range append(files()[:70], framing()...) {
+	for _, q := range slices.Concat(files()[:70], targets(), framing()) {
 		t.Run(q.name, func(t *testing.T) {
 			t.Parallel()
 			compare(t, plain, script{pieces: q.pieces})

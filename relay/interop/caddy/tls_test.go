@@ -223,7 +223,8 @@ func rubbish(t *testing.T) []request {
 		one("message type", change(5, 2)), one("message 0", change(5, 0)), one("message finished", change(5, 20)), one("message length", change(6, 0, 0, 4)), one("message too long", change(6, 2, 0, 0)), one("message of 16 MB", change(6, 0xff, 0xff, 0xff)),
 		one("hello version 0", change(9, 0, 0)), one("hello version 3.1", change(9, 3, 1)), one("hello version 3.4", change(9, 3, 4)), one("session id", change(43, 33)), one("session id 0", change(43, 0)), one("suites odd", change(76, 0, 1)), one("no suites", change(76, 0, 0)),
 		one("SSL 2", "\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10"+strings.Repeat("x", 40)), one("SSH", "SSH-2.0-x\r\n"), one("SMTP", "EHLO x\r\n"), one("SOCKS 5", "\x05\x01\x00"), one("zeros", strings.Repeat("\x00", 64)), one("random", "\x8b\x1f\xee\x01\x02\x9c\x44\xa7\x10\xfe"),
-		{"split hello", [][]byte{h[:1], h[1:5], h[5:100], h[100:]}}, one("fragmented hello", "\x16\x03\x01\x00\x04"+string(h[5:9])+"\x16\x03\x01"+string([]byte{byte((len(h) - 9) >> 8), byte(len(h) - 9)})+string(h[9:])),
+		{"split hello", [][]byte{h[:1], h[1:5], h[5:100], h[100:]}},
+		one("fragmented hello", "\x16\x03\x01\x00\x04"+string(h[5:9])+"\x16\x03\x01"+string([]byte{byte((len(h) - 9) >> 8), byte(len(h) - 9)})+string(h[9:])),
 	}
 	for i := range h {
 		if i%37 == 11 {

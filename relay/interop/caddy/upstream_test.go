@@ -41,7 +41,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		for range 3 {
 			_, _ = w.Write([]byte("piece\n"))
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 		return
 	case "/large":

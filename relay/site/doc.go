@@ -1,0 +1,73 @@
+// Package site is the web site that a stranger sees, served by the relay itself:
+// a certificate, TLS, HTTP/1.1 and HTTP/2, and a folder of files or an upstream
+// web server.
+//
+// A [Site] listens nowhere. [Site.Serve] takes over connections that somebody
+// else has accepted, and of which he may have peeked at any number of bytes; the
+// site closes them. On TLS each request is first shown to the claimants, in
+// order (see [Claim]): that is how what is for the relay is told from what is for
+// the site. Nobody's claim leaves a trace in the answers to what he left alone.
+//
+// # One more Caddy
+//
+// The site is one more Caddy v2.11.3, as its releases are built, with this
+// Caddyfile, and nothing in it is a matter of taste:
+//
+//	{
+//		servers {
+//			protocols h1 h2
+//		}
+//	}
+//	www.example.org {
+//		tls cert.pem key.pem
+//		root * folder
+//		file_server                   # or: reverse_proxy 127.0.0.1:8080
+//	}
+//
+// A web server that is met this often says nothing about who runs it, and it is
+// made of the same crypto/tls and net/http as the relay: alerts, limits for
+// odd records, and the bytes at which a broken client gets a reset are the
+// same without being imitated. What has to be done for it:
+//
+//   - Caddy's settings: tls.go, the time-outs in site.go.
+//   - Its HTTP/2 is that of golang.org/x/net, whose SETTINGS frame net/http does not send.
+//   - Its file server, redirects, proxy and empty answers: answer.go, folder.go, proxy.go.
+//   - Nobody must see that the connection was accepted elsewhere: conn.go.
+//
+// Caddy with its own settings also speaks HTTP/3 and says so in Alt-Svc. The
+// relay does not; a Caddy without it has the protocols line above, or a
+// firewall and no such header.
+//
+// relay/interop/caddy runs that Caddy and compares: requests over HTTP/1, HTTP/2
+// and port 80, flights and alerts of TLS, and how connections end.
+//
+// # Differences
+//
+// These are known, and are not imitated:
+//
+//   - golang.org/x/net is newer here (v0.62.0; Caddy's is v0.53.0). Over HTTP/2
+//     it refuses, by RST_STREAM, an :authority that is no host, a Host header
+//     other than it, and a :path without slash, all of which Caddy answers. It
+//     notices later when SETTINGS_INITIAL_WINDOW_SIZE makes a window overflow.
+//     With one version on both sides no difference was found. A Caddy that was
+//     built with newer modules, as plugins may require, behaves like this one.
+//   - A program whose go.mod says go 1.26 answers CONNECT ::1:443 and the like with
+//     another error than Caddy, whose go.mod says 1.25. The program that serves
+//     the site should say //go:debug urlstrictcolons=0.
+//   - Caddy's releases are built with the Go of their day; crypto/tls and net/http
+//     may change with any other.
+//   - Links that lead out of the folder are not found (404), nor are absolute ones;
+//     those of more than eight steps are bad requests (400). Caddy follows them.
+//   - Certificates are served without an OCSP response; Caddy staples one if the
+//     certificate names a responder, which those of Let's Encrypt no longer do.
+//   - A path is compared with the folder's own path to find out whether it is too
+//     long for Linux, as Caddy's would be; the limit of a folder of Caddy's
+//     elsewhere is another.
+//   - The same machine answers sooner: by 0.2 ms for a handshake, by 0.15 ms for a
+//     small file (medians, on a machine where those take 2.0 and 0.35 ms).
+//   - TCP options and keep-alives are the listener's. Caddy sets those of package
+//     net: keep-alive after 15 s, every 15 s.
+//   - Caddy hides its Caddyfile if that lies in the folder. There is none here.
+//   - Windows: Caddy refuses paths with colons and short names; os.Root has
+//     rules of its own.
+package site
