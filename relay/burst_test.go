@@ -2,7 +2,6 @@ package relay_test
 
 import (
 	"io"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -70,6 +69,6 @@ func TestBurstManySources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = far.(net.Conn).Close()
+		_ = far.Close()
 	})
 }

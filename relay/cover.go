@@ -237,9 +237,8 @@ func (v *visit) toSite() error {
 	if err := v.p.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	counted := &counter{Conn: v.p}
-	v.cover.Site(counted, c.began)
-	c.strangerEnded(splice.End{Up: counted.read, Down: counted.written})
+	v.cover.Site(v.p, c.began)
+	c.strangerEnded(splice.End{}) // what it moved, nobody counts
 	return nil
 }
 
@@ -257,23 +256,3 @@ type coverError struct{ error }
 func (e coverError) Error() string { return fmt.Sprintf("cover: %v", e.error) }
 
 func (e coverError) Unwrap() error { return e.error }
-
-// counter counts what the site moves.
-type counter struct {
-	transport.Conn
-	read, written int64
-}
-
-func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.read += int64(n)
-	return n, err
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.written += int64(n)
-	return n, err
-}
-
-func (c *counter) Below() transport.Conn { return c.Conn }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -67,6 +68,37 @@ func openCover(cfg *config.Config, own func() []netip.AddrPort, log *slog.Logger
 	return o, nil
 }
 
+// dial connects to the cover, as a stranger's connection would.
+func (o *coverOf) dial(ctx context.Context) (net.Conn, error) {
+	if o.site == nil {
+		c, err := o.cover.Dialer.DialStream(ctx, transport.Target{}, nil)
+		if err != nil || o.cover.Header == nil {
+			return c, err
+		}
+		if _, err := c.Write(o.cover.Header(c.LocalAddr(), c.RemoteAddr())); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+		return c, nil
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close() //nolint:errcheck // it has served
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	s, err := ln.Accept()
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	go o.cover.Site(s.(transport.Conn), time.Now())
+	return c, nil
+}
+
 // close ends the site. Connections have the time that is left.
 func (o *coverOf) close(ctx context.Context) {
 	if o != nil && o.site != nil {
@@ -87,10 +119,14 @@ func (o *coverOf) retire(limit time.Duration) {
 }
 
 // listeners are the flow's listeners of a configuration.
-func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *coverOf) []relay.Listener {
+func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *coverOf) ([]relay.Listener, error) {
 	var out []relay.Listener
 	for _, l := range cfg.Listen {
-		rl := relay.Listener{Address: l.Address, Route: candidates(l, tabs, in.users)}
+		route, err := candidates(in.env(cfg, l), tabs)
+		if err != nil {
+			return nil, err
+		}
+		rl := relay.Listener{Address: l.Address, Route: route}
 		if l.Covered(&cfg.Cover) {
 			rl.Cover = cover.cover
 		}
@@ -104,7 +140,7 @@ func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *co
 		plain.Site = func(c transport.Conn, began time.Time) { cover.site.ServePlain(c, began) }
 		out = append(out, relay.Listener{Address: cfg.Cover.HTTP, Cover: &plain})
 	}
-	return out
+	return out, nil
 }
 
 // ranges reads addresses and ranges of them, which config has checked.

@@ -38,7 +38,13 @@ type instance struct {
 
 	mu       sync.Mutex
 	cfg      *config.Config
+	tabs     []config.Table
 	metrics  *http.Server
+	endParts func() // ends what runs in parts
+	parts    sync.WaitGroup
+
+	keeping  sync.Mutex
+	kept     map[string]any // by part
 	cover    *coverOf
 	reloaded time.Time
 }
@@ -98,7 +104,17 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		return errors.Join(err, closeMetrics(metrics))
 	}
 	set := relay.Settings{Dialer: egress, Limits: limits(cfg.Limits)}
-	set.Listeners = in.listeners(cfg, tabs, cover)
+	notes, err := prepare(cfg, tabs, in.users)
+	if err == nil {
+		set.Listeners, err = in.listeners(cfg, tabs, cover)
+	}
+	if err != nil {
+		cover.retire(0)
+		return errors.Join(err, closeMetrics(metrics))
+	}
+	for _, n := range notes {
+		in.log.Warn(string(n))
+	}
 	for _, l := range cfg.Listen {
 		set.Public = append(set.Public, publicAddrs(l)...)
 	}
@@ -113,8 +129,50 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	defer in.mu.Unlock()
 	in.swapMetrics(cfg.Admin, metrics)
 	in.cover.retire(cfg.Limits.DrainTimeout)
-	in.cfg, in.cover = cfg, cover
+	in.cfg, in.tabs, in.cover = cfg, tabs, cover
+	in.runParts(cover)
 	return nil
+}
+
+// runParts starts what parts do beside the flow, in place of what they did for
+// the configuration before; under in.mu.
+func (in *instance) runParts(cover *coverOf) {
+	if in.endParts != nil {
+		in.endParts()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	in.endParts = cancel
+	e := in.env(in.cfg, config.Listen{})
+	for _, p := range used(in.cfg) {
+		if p.run != nil {
+			in.parts.Go(func() { p.run(ctx, e, optionsOf(p.name, in.tabs), cover) })
+		}
+	}
+}
+
+// env is what parts get for a listener.
+func (in *instance) env(cfg *config.Config, l config.Listen) env {
+	return env{
+		cfg: cfg, listen: l, anonymous: l.Anonymous != "", users: in.users, log: in.log, keep: in.keep,
+		verify: func(label string) verifier {
+			return func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error) {
+				return in.users.Verify(ctx, label, source, name, password)
+			}
+		},
+	}
+}
+
+// keep is env's.
+func (in *instance) keep(name string, make func() any) any {
+	in.keeping.Lock()
+	defer in.keeping.Unlock()
+	if in.kept == nil {
+		in.kept = map[string]any{}
+	}
+	if in.kept[name] == nil {
+		in.kept[name] = make()
+	}
+	return in.kept[name]
 }
 
 func closeMetrics(ln net.Listener) error {
@@ -208,7 +266,9 @@ func (in *instance) config() *config.Config {
 }
 
 func (in *instance) linker() linker {
-	return linker{listens: in.config().Listen, bound: in.server.Addrs(), realm: in.users.Realm()}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return linker{listens: in.cfg.Listen, bound: in.server.Addrs(), realm: in.users.Realm(), tabs: in.tabs}
 }
 
 func (in *instance) links(r *auth.Record) []link { return in.linker().links(r) }
@@ -246,7 +306,11 @@ func (in *instance) release() {
 	in.mu.Lock()
 	in.cover.retire(0)
 	in.cover = nil
+	if in.endParts != nil {
+		in.endParts()
+	}
 	in.mu.Unlock()
+	in.parts.Wait()
 	if in.users != nil {
 		if err := in.users.Close(); err != nil {
 			in.log.Error("the last byte counters are lost", "error", err)

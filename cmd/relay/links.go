@@ -28,7 +28,7 @@ func (a access) url(scheme string) string {
 	return u.String()
 }
 
-func socks5Links(a access) []link {
+func socks5Links(a access, _ any) []link {
 	// The order of the parameters is the one that Telegram's own links have.
 	q := "server=" + url.QueryEscape(a.host) + "&port=" + strconv.Itoa(int(a.port))
 	if a.user != "" {
@@ -48,7 +48,7 @@ func socks5Links(a access) []link {
 	return out
 }
 
-func httpLinks(a access) []link {
+func httpLinks(a access, _ any) []link {
 	return []link{{Protocol: "http", URL: a.url("http"), Note: "for programs that know HTTP proxies only"}}
 }
 
@@ -57,6 +57,7 @@ type linker struct {
 	listens []config.Listen
 	bound   []net.Addr // in the same order; nil while no relay runs
 	realm   auth.Key
+	tabs    []config.Table
 }
 
 // links are all links of a user, in the order of the listeners.
@@ -69,11 +70,11 @@ func (k linker) links(r *auth.Record) []link {
 					if p.name != word || p.links == nil {
 						continue
 					}
-					a := access{host: host, port: k.port(i)}
+					a := access{host: host, port: k.port(i), record: r, realm: k.realm}
 					if l.Anonymous == "" {
 						a.user, a.password = r.Name, r.Password(k.realm, p.label)
 					}
-					out = append(out, p.links(a)...)
+					out = append(out, p.links(a, optionsOf(p.name, k.tabs))...)
 				}
 			}
 		}

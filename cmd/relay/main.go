@@ -1,3 +1,5 @@
+//go:debug urlstrictcolons=0
+
 // Command relay keeps messengers reachable where they are blocked.
 package main
 

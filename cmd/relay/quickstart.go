@@ -95,7 +95,7 @@ func (c *quickstartCmd) config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := config.Listen{Address: address.String(), Inbounds: linkedInbounds()}
+	l := config.Listen{Address: address.String(), Inbounds: quickInbounds()}
 	if c.Anonymous {
 		if !address.Addr().IsLoopback() {
 			return nil, usagef("--anonymous on %s would serve everyone who finds it: leave it out, or write a configuration with anonymous = \"public\"", address.Addr())
@@ -222,7 +222,7 @@ func (c *quickstartCmd) explain(w io.Writer, in *instance, r *auth.Record) error
 	fmt.Fprintf(&b, "  curl -x '%s' https://www.example.org/\n", with("socks5").url("socks5h"))
 	b.WriteString("\nHTTP proxy, for programs that want one:\n\n")
 	fmt.Fprintf(&b, "  %s\n", with("http").url("http"))
-	for _, l := range socks5Links(with("socks5")) {
+	for _, l := range socks5Links(with("socks5"), nil) {
 		if !strings.HasPrefix(l.URL, "tg:") && !strings.HasPrefix(l.URL, "https:") {
 			continue
 		}

@@ -69,7 +69,7 @@ func existing(path string) string {
 // runs. Only with create is a database made where there is none. done must be
 // called in the end.
 func (p place) client(create bool) (c *admin.Client, done func(), err error) {
-	cfg, _, err := p.load()
+	cfg, tabs, err := p.load()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,7 +97,10 @@ func (p place) client(create bool) (c *admin.Client, done func(), err error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	users := auth.NewUsers(store, log)
-	k := linker{listens: cfg.Listen, realm: users.Realm()}
+	if _, err := prepare(cfg, tabs, users); err != nil {
+		return nil, nil, errors.Join(err, users.Close(), store.Close())
+	}
+	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs}
 	h := admin.Handler(admin.Backend{Users: users, Labels: labels(), Links: k.links})
 	return admin.Local(h), func() {
 		_ = users.Close()

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/netip"
+	"slices"
 
 	"relay/auth"
 	"relay/relay"
 	"relay/relay/config"
 	"relay/relay/forward"
 	"relay/relay/httpconnect"
+	"relay/relay/mtproto"
 	"relay/relay/socks5"
 )
 
@@ -19,19 +23,35 @@ type part struct {
 	label   string // the auth label of its credentials; also the key of --only; empty: it has none
 	scheme  string // of the URL in the ready line
 	options func() any
-	agree   func(options any, c *config.Config, fault faultFunc) // see config.Table
-	inbound func(e env, options any) relay.Inbound
-	links   func(a access) []link // nil: nothing to give to a user
-	doctor  func(cfg *config.Config, l config.Listen, options any) []finding
+	// quick says that quickstart has it.
+	quick bool
+	agree func(options any, c *config.Config, fault faultFunc) // see config.Table
+	// inbound makes what asks for connections of one listener; candidates does
+	// so for parts that are more than one.
+	inbound    func(e env, options any) relay.Inbound
+	candidates func(e env, options any) ([]relay.Candidate, error)
+	// prepare, if not nil, is called before the users are served or changed,
+	// where a listener has the part.
+	prepare func(cfg *config.Config, options any, users *auth.Users) ([]finding, error)
+	// run, if not nil, runs while such a configuration is in force.
+	run    func(ctx context.Context, e env, options any, cover *coverOf)
+	links  func(a access, options any) []link // nil: nothing to give to a user
+	doctor func(cfg *config.Config, l config.Listen, options any) []finding
 }
 
 type faultFunc = func(key, problem, hint string)
 
 // env is what an inbound gets from its listener.
 type env struct {
-	address   string // as configured
+	cfg       *config.Config
+	listen    config.Listen
 	anonymous bool
+	users     *auth.Users
+	log       *slog.Logger
 	verify    func(label string) verifier
+	// keep returns what a part has made once for the life of the process, a
+	// memory that outlives a reload.
+	keep func(name string, make func() any) any
 }
 
 type verifier = func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error)
@@ -42,6 +62,8 @@ type access struct {
 	port     uint16
 	user     string // both empty on an anonymous listener
 	password string
+	record   *auth.Record // whose link it is; nil: nobody's
+	realm    auth.Key
 }
 
 var parts = []part{
@@ -50,7 +72,7 @@ var parts = []part{
 		inbound: func(e env, _ any) relay.Inbound {
 			return &socks5.Inbound{Verify: e.verify(socks5.Label), Anonymous: e.anonymous}
 		},
-		links:  socks5Links,
+		quick: true, links: socks5Links,
 		doctor: clearTextOnPublic,
 	},
 	{
@@ -62,7 +84,7 @@ var parts = []part{
 				Options: *options.(*httpconnect.Options),
 			}
 		},
-		links:  httpLinks,
+		quick: true, links: httpLinks,
 		doctor: clearTextOnPublic,
 	},
 	{
@@ -70,10 +92,17 @@ var parts = []part{
 		options: func() any { return new(forward.Options) },
 		agree:   forwardAgrees,
 		inbound: func(e env, options any) relay.Inbound {
-			to, _ := options.(*forward.Options).For(e.address)
+			to, _ := options.(*forward.Options).For(e.listen.Address)
 			return &forward.Inbound{Target: to}
 		},
 		doctor: forwardFindings,
+	},
+	{
+		name: "mtproto", label: mtproto.Label, scheme: "tcp",
+		options: func() any { return mtproto.NewOptions() },
+		agree:   mtprotoAgrees, candidates: mtprotoCandidates,
+		prepare: mtprotoPrepare, run: mtprotoRun,
+		links: mtprotoLinks, doctor: mtprotoFindings,
 	},
 }
 
@@ -86,11 +115,11 @@ func inboundNames() []string {
 	return out
 }
 
-// linkedInbounds are those that users have links to.
-func linkedInbounds() []string {
+// quickInbounds are those of quickstart.
+func quickInbounds() []string {
 	var out []string
 	for _, p := range parts {
-		if p.links != nil {
+		if p.quick {
 			out = append(out, p.name)
 		}
 	}
@@ -134,24 +163,50 @@ func optionsOf(name string, tabs []config.Table) any {
 	return nil
 }
 
-// inbounds makes the inbounds of a listener.
-func candidates(l config.Listen, tabs []config.Table, users *auth.Users) []relay.Candidate {
-	e := env{
-		address:   l.Address,
-		anonymous: l.Anonymous != "",
-		verify: func(label string) verifier {
-			return func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error) {
-				return users.Verify(ctx, label, source, name, password)
-			}
-		},
-	}
+// candidates are what a listener asks, in order.
+func candidates(e env, tabs []config.Table) ([]relay.Candidate, error) {
 	var out []relay.Candidate
-	for _, word := range l.Inbounds {
+	for _, word := range e.listen.Inbounds {
 		for _, p := range parts {
-			if p.name == word {
-				out = append(out, p.inbound(e, optionsOf(p.name, tabs)))
+			switch options := optionsOf(p.name, tabs); {
+			case p.name != word:
+			case p.inbound != nil:
+				out = append(out, p.inbound(e, options))
+			default:
+				more, err := p.candidates(e, options)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", e.listen.Address, err)
+				}
+				out = append(out, more...)
 			}
 		}
 	}
+	return out, nil
+}
+
+// used are the parts that a listener of a configuration has.
+func used(cfg *config.Config) []part {
+	var out []part
+	for _, p := range parts {
+		if slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool { return slices.Contains(l.Inbounds, p.name) }) {
+			out = append(out, p)
+		}
+	}
 	return out
+}
+
+// prepare gets the users ready for the parts of a configuration.
+func prepare(cfg *config.Config, tabs []config.Table, users *auth.Users) ([]finding, error) {
+	var out []finding
+	for _, p := range used(cfg) {
+		if p.prepare == nil {
+			continue
+		}
+		f, err := p.prepare(cfg, optionsOf(p.name, tabs), users)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f...)
+	}
+	return out, nil
 }

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"relay/auth"
+	"relay/relay"
+	"relay/relay/config"
+	"relay/relay/mtproto"
+	"relay/transport/faketls"
+)
+
+// mtprotoNames are the server names of ee secrets.
+func mtprotoNames(cfg *config.Config, options any) []string {
+	o := options.(*mtproto.Options)
+	if len(o.Names) > 0 {
+		return o.Names
+	}
+	if cfg.Cover.Name != "" {
+		return []string{cfg.Cover.Name}
+	}
+	return nil
+}
+
+// mtprotoAgrees checks [mtproto] against the listeners that name it.
+func mtprotoAgrees(options any, c *config.Config, fault faultFunc) {
+	o, on := options.(*mtproto.Options), false
+	for i, l := range c.Listen {
+		if !slices.Contains(l.Inbounds, "mtproto") {
+			continue
+		}
+		on = true
+		if l.Anonymous != "" {
+			fault(fmt.Sprintf("listen[%d].anonymous", i), "mtproto needs a secret, and this listener serves people without one", "give mtproto a listener of its own")
+		}
+	}
+	if on && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) && len(mtprotoNames(c, options)) == 0 {
+		fault("mtproto.names", "missing", `write the server names that ee secrets carry, such as names = ["cdn.example.net"]`)
+	}
+}
+
+// mtprotoPrepare puts every user under a name before anybody is served.
+func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]finding, error) {
+	names := mtprotoNames(cfg, options)
+	if len(names) == 0 {
+		names = []string{"-"} // dd and simple secrets have none
+	}
+	left, err := users.Place(mtproto.Label, names, faketls.MaxCandidates)
+	if err != nil || left == 0 {
+		return nil, err
+	}
+	return []finding{finding(fmt.Sprintf("%d users have no MTProto link: %d for each name, as every one is tried; add to names below [mtproto]", left, faketls.MaxCandidates))}, nil
+}
+
+// mtprotoCandidates are what a listener with mtproto asks: FakeTLS, and frames
+// on the wire where the options have them.
+func mtprotoCandidates(e env, options any) ([]relay.Candidate, error) {
+	o := options.(*mtproto.Options)
+	k := e.keep("mtproto", func() any { return newMTProtoKeep(o.MaxSkew()) }).(*mtprotoKeep)
+	keys := secrets{e.users, mtproto.Label}
+	table := o.Table()
+	var out []relay.Candidate
+	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
+		s, err := faketls.NewServer(faketls.Options{
+			Names: mtprotoNames(e.cfg, options), Keys: proofs{keys}, Replays: k.hellos, Skew: o.MaxSkew(),
+			Cover: k.covers.of, Observe: k.observer(e.log),
+		})
+		if err != nil {
+			return nil, err
+		}
+		in := &mtproto.Inbound{Keys: keys, DCs: table, Inside: true, Reencrypt: o.Reencrypt}
+		out = append(out, &relay.Carrier{Server: s, Inside: []relay.Inbound{in}})
+	}
+	if plain := o.Plain(); len(plain) > 0 {
+		out = append(out, &mtproto.Inbound{Keys: keys, DCs: table, Plain: plain, Replays: k.frames, Reencrypt: o.Reencrypt})
+	}
+	return out, nil
+}
+
+// secrets are the users of one label, for protocols without user names.
+type secrets struct {
+	users *auth.Users
+	label string
+}
+
+func (s secrets) Candidates(name string, source netip.Addr, yield func(auth.User, *[auth.SecretSize]byte) bool) {
+	s.users.Candidates(s.label, name, source, yield)
+}
+
+func (s secrets) Key(u auth.User) ([auth.SecretSize]byte, bool) { return s.users.SecretOf(u) }
+
+func (s secrets) Proved(source netip.Addr, u auth.User) { s.users.Proved(source, u) }
+
+// proofs are secrets as FakeTLS asks for them.
+type proofs struct{ secrets }
+
+func (p proofs) Proved(u auth.User, _ string, source netip.Addr) { p.secrets.Proved(source, u) }
+
+// mtprotoKeep is what outlives a reload: a hello that was accepted before it is
+// a replay after it.
+type mtprotoKeep struct {
+	hellos *auth.Replays
+	frames *mtproto.Replays
+	covers covers
+
+	mu   sync.Mutex
+	told map[faketls.EventKind]time.Time
+}
+
+func newMTProtoKeep(skew time.Duration) *mtprotoKeep {
+	return &mtprotoKeep{
+		hellos: auth.NewReplays(time.Now(), skew, 0), frames: mtproto.NewReplays(),
+		told: make(map[faketls.EventKind]time.Time),
+	}
+}
+
+// observer logs what an operator should know, each kind once a minute at most:
+// strangers can cause most of them.
+func (k *mtprotoKeep) observer(log *slog.Logger) func(faketls.Event) {
+	return func(e faketls.Event) {
+		k.mu.Lock()
+		now := time.Now()
+		quiet := now.Sub(k.told[e.Kind]) < time.Minute
+		if !quiet {
+			k.told[e.Kind] = now
+		}
+		k.mu.Unlock()
+		if quiet {
+			return
+		}
+		switch e.Kind {
+		case faketls.ClockWrong:
+			log.Warn("a client's clock is wrong, or ours: it is shown the cover", "user", e.User.Name, "ahead", e.Skew)
+		case faketls.Replay:
+			log.Warn("somebody replays a user's hello: it is shown the cover", "user", e.User.Name)
+		case faketls.BudgetSpent:
+			log.Warn("many hellos with unknown secrets: only the likeliest users are tried for each")
+		}
+	}
+}
+
+// covers are how the cover answers a client's hello, by server name.
+type covers struct {
+	mu    sync.Mutex
+	known map[string]faketls.Cover
+}
+
+func (c *covers) of(name string) faketls.Cover {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[name]
+}
+
+const (
+	coverProbeTime  = 20 * time.Second
+	coverProbeAgain = time.Hour
+)
+
+// measure learns how the cover answers for each name, now and from time to time.
+// It goes on with what it knew when the cover is down.
+func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, log *slog.Logger) {
+	for {
+		for _, name := range names {
+			limited, cancel := context.WithTimeout(ctx, coverProbeTime)
+			found, err := faketls.Probe(limited, dial, name)
+			cancel()
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
+				continue
+			case found.Retry:
+				log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
+			}
+			c.mu.Lock()
+			if c.known == nil {
+				c.known = make(map[string]faketls.Cover)
+			}
+			c.known[name] = found
+			c.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(coverProbeAgain):
+		}
+	}
+}
+
+// mtprotoRun measures the cover as long as a configuration is in force.
+func mtprotoRun(ctx context.Context, e env, options any, cover *coverOf) {
+	if cover == nil || !slices.Contains(options.(*mtproto.Options).Kinds(), mtproto.KindFakeTLS) {
+		return
+	}
+	k := e.keep("mtproto", func() any { return newMTProtoKeep(faketls.DefaultSkew) }).(*mtprotoKeep)
+	k.covers.measure(ctx, cover.dial, mtprotoNames(e.cfg, options), e.log)
+}
+
+// mtprotoLinks are a user's links, the disguised ones first.
+func mtprotoLinks(a access, options any) []link {
+	o := options.(*mtproto.Options)
+	key, ok := a.record.Secret(a.realm, mtproto.Label)
+	place := a.record.Places[mtproto.Label]
+	if !ok || place == "" {
+		return nil
+	}
+	kinds := o.Kinds()
+	slices.SortStableFunc(kinds, func(x, y mtproto.Kind) int { return strings.Compare(string(y), string(x)) }) // simple, ee, dd
+	slices.SortStableFunc(kinds, func(x, y mtproto.Kind) int { return rankOf(x) - rankOf(y) })
+	var out []link
+	for _, kind := range kinds {
+		protocol, note := "mtproto-"+string(kind), mtprotoNotes[kind]
+		for i, u := range mtproto.Links(a.host, a.port, mtproto.Secret(kind, key, place)) {
+			l := link{Protocol: protocol, URL: u, Note: note, QR: i == 0 && !a.loopback()}
+			if i > 0 {
+				l.Note = "the same for chats where tg:// cannot be tapped; a browser shows the secret to t.me"
+			}
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func rankOf(k mtproto.Kind) int {
+	return slices.Index([]mtproto.Kind{mtproto.KindFakeTLS, mtproto.KindPadded, mtproto.KindSimple}, k)
+}
+
+var mtprotoNotes = map[mtproto.Kind]string{
+	mtproto.KindFakeTLS: "for Telegram, disguised as a visit to a web site; where Telegram's own hello is hunted it lives for hours or days",
+	mtproto.KindPadded:  "for Telegram, as noise: only where nobody looks for that",
+	mtproto.KindSimple:  "for old Telegram clients, as noise that is easy to recognise",
+}
+
+// mtprotoFindings warns of what gets a relay blocked.
+func mtprotoFindings(cfg *config.Config, l config.Listen, options any) []finding {
+	o := options.(*mtproto.Options)
+	var out []finding
+	for _, word := range l.Inbounds {
+		if slices.Contains([]string{"web", "telegram-web", "reality", "signal"}, word) {
+			out = append(out, finding(fmt.Sprintf("%s: mtproto and %s share an address: censors recognise Telegram's own hello, and one phone that uses it burns the address for both; give mtproto one of its own", l.Address, word)))
+		}
+	}
+	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) && cfg.Cover.Name != "" && slices.Contains(mtprotoNames(cfg, options), cfg.Cover.Name) {
+		out = append(out, finding(fmt.Sprintf("the server name in ee secrets is the cover's, %s: whoever blocks one blocks the other; write another in names below [mtproto]", cfg.Cover.Name)))
+	}
+	if !l.Covered(&cfg.Cover) {
+		out = append(out, finding(fmt.Sprintf("%s: strangers at the MTProto port are closed without a byte, which no web server does; write a [cover] table", l.Address)))
+	}
+	if ap, ok := listenAddr(l.Address); ok && ap.Port() != 443 && !ap.Addr().IsLoopback() && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
+		out = append(out, finding(fmt.Sprintf("%s: a web site on another port than 443 is rare, and some networks let nothing else pass", l.Address)))
+	}
+	return out
+}
