@@ -1,0 +1,69 @@
+package mtproto
+
+import (
+	"crypto/cipher"
+
+	"relay/transport"
+)
+
+// codec is what lies between the client's wire and the data centre's. It is on
+// the client's side alone, for both links, so that the other side is a plain
+// socket. Up is from the client.
+type codec struct {
+	// first is said ahead of the first payload: the frame for the data centre,
+	// which has nothing to answer before that.
+	first *frame
+	// up takes the client's encryption off and puts the data centre's on.
+	up [2]cipher.Stream
+	// down does the opposite; nil where both links have the same key stream.
+	down []cipher.Stream
+}
+
+var _ transport.Codec = (*codec)(nil)
+
+// newCodec returns the codec for a client that has said f, made with secret.
+func newCodec(f *frame, secret *[SecretSize]byte, tag uint32, id int16, reencrypt bool) *codec {
+	fromClient := f.seed()
+	toClient := fromClient.reversed().keyed(secret)
+	fromDC := toClient
+	c := new(codec)
+	if reencrypt {
+		fromDC = drawn()
+		c.down = []cipher.Stream{fromDC.stream(0), toClient.stream(0)}
+	}
+	first, up := toDC(tag, id, fromDC)
+	c.first = &first
+	c.up = [2]cipher.Stream{fromClient.keyed(secret).stream(frameSize), up}
+	return c
+}
+
+// Decode implements transport.Codec.
+func (c *codec) Decode(dst, wire []byte) ([]byte, error) {
+	if c.first != nil {
+		dst = append(dst, c.first[:]...)
+		c.first = nil
+	}
+	n := len(dst)
+	dst = append(dst, wire...)
+	for _, s := range c.up {
+		s.XORKeyStream(dst[n:], dst[n:])
+	}
+	return dst, nil
+}
+
+// Ended implements transport.Codec: a client may end anywhere, as messages are
+// not looked at.
+func (c *codec) Ended() error { return nil }
+
+// Encode implements transport.Codec.
+func (c *codec) Encode(dst, payload []byte) ([]byte, error) {
+	n := len(dst)
+	dst = append(dst, payload...)
+	for _, s := range c.down {
+		s.XORKeyStream(dst[n:], dst[n:])
+	}
+	return dst, nil
+}
+
+// End implements transport.Codec.
+func (c *codec) End(dst []byte) []byte { return dst }
