@@ -167,7 +167,7 @@ func TestOpen(t *testing.T) {
 		inside bool // is it let in inside
 	}{
 		{"dd", alice, tagPadded, both, true, true},
-		{"dd, only simple allowed", alice, tagPadded, simple, false, true},
+		{"padded with a simple secret", alice, tagPadded, simple, true, true},
 		{"simple, intermediate", alice, tagIntermediate, simple, true, true},
 		{"simple, abridged", alice, tagAbridged, simple, true, true},
 		{"simple, only dd allowed", alice, tagIntermediate, dd, false, true},
