@@ -17,8 +17,8 @@ import (
 type Options struct {
 	// Secrets are the kinds of secret that open the relay: "ee", "dd",
 	// "simple", which includes dd. The last two look like noise and like nothing
-	// else, which is enough to be noticed, and are only served when
-	// they are named. Empty means ee.
+	// else, which is enough to be noticed, and are only served when they are
+	// named. Empty means ee.
 	Secrets []string `toml:"secrets"`
 	// Names are the server names in ee secrets.
 	Names []string `toml:"names"`
