@@ -70,10 +70,11 @@ func (s seed) stream(at int) cipher.Stream {
 type trial struct {
 	frame   frame
 	counter [aes.BlockSize]byte // of the block with the tag
+	plain   [aes.BlockSize]byte // of that block; here, as it would be garbage for each secret
 }
 
-func newTrial(f *frame) trial {
-	t := trial{frame: *f}
+func newTrial(f *frame) *trial {
+	t := &trial{frame: *f}
 	iv := f[seedStart+keySize : seedEnd]
 	hi, lo := binary.BigEndian.Uint64(iv), binary.BigEndian.Uint64(iv[8:])
 	const block = tagAt / aes.BlockSize
@@ -86,15 +87,17 @@ func newTrial(f *frame) trial {
 }
 
 // with returns what the frame says if it was made with secret: for any other
-// one, that is noise. One SHA-256 and one block of AES.
+// one, that is noise. One SHA-256 and one block of AES: about 450 ns on a core of
+// a cloud VM, and 512 bytes of garbage, the round keys, which crypto/aes puts on
+// the heap.
 func (t *trial) with(secret *[SecretSize]byte) (tag uint32, id int16) {
 	key := hash(t.frame[seedStart:seedStart+keySize], secret)
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // the key is 32 bytes long
 	}
-	var plain [aes.BlockSize]byte
-	block.Encrypt(plain[:], t.counter[:])
+	plain := t.plain[:]
+	block.Encrypt(plain, t.counter[:])
 	const start = tagAt - tagAt%aes.BlockSize
 	for i := range plain {
 		plain[i] ^= t.frame[start+i]

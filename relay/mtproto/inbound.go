@@ -34,8 +34,8 @@ type Inbound struct {
 	// Inside says that a carrier has brought the stream, so that no stranger
 	// sees what becomes of it. Every framing is allowed there.
 	Inside bool
-	// Plain are the kinds of secret that may be used on the wire: KindPadded,
-	// KindSimple.
+	// Plain are the kinds of secret that may be used on the wire: KindPadded, and
+	// KindSimple, which includes it.
 	Plain []Kind
 	// Replays is needed on the wire.
 	Replays *Replays
@@ -125,10 +125,13 @@ func (in *Inbound) identify(r *request) bool {
 	return found
 }
 
+// allows reports whether a tag may be used. Some clients frame with padding
+// whatever the secret (gotd/td, telegram/dcs/mtproxy.go): who may come with a
+// simple secret may be less easily recognised, too.
 func (in *Inbound) allows(tag uint32) bool {
 	switch tag {
 	case tagPadded:
-		return in.Inside || slices.Contains(in.Plain, KindPadded)
+		return in.Inside || slices.Contains(in.Plain, KindPadded) || slices.Contains(in.Plain, KindSimple)
 	case tagAbridged, tagIntermediate:
 		return in.Inside || slices.Contains(in.Plain, KindSimple)
 	}

@@ -16,8 +16,9 @@ import (
 // Options is the [mtproto] table.
 type Options struct {
 	// Secrets are the kinds of secret that open the relay: "ee", "dd",
-	// "simple". The last two are recognisable as noise, and only served when
-	// they are named. Empty means ee.
+	// "simple", which includes dd. The last two look like noise and like nothing
+	// else, which is enough to be noticed, and are only served when they are
+	// named. Empty means ee.
 	Secrets []string `toml:"secrets"`
 	// Names are the server names in ee secrets.
 	Names []string `toml:"names"`

@@ -16,7 +16,7 @@ const (
 // all listeners of a relay, and outlives a reload of its configuration.
 //
 // It holds a frame for 48 to 96 hours, less when there are more than 131,072
-// connections in that time, in at most 5 MB. Nothing in a frame says when it was
+// connections in that time, in at most 10 MB. Nothing in a frame says when it was
 // made: one that is older than that, or than this process, cannot be told from a
 // new one, nor can one that was caught before it got here. Whoever needs more
 // gives out ee secrets, which carry the time.
