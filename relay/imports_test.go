@@ -33,6 +33,8 @@ var layers = []layer{
 		"config reads a file; what the words mean, the rooms say, and cmd/relay brings them together"},
 	{"relay/relay/admin", []string{"relay/auth", "relay/transport"},
 		"admin answers through functions that cmd/relay hands in"},
+	{"relay/relay/probe", nil,
+		"probe is a stranger: what it knows of a relay it has learned over the network"},
 	{"relay/relay/relaytest", []string{"relay/auth", "relay/transport", "relay/relay", "relay/relay/policy", "relay/relay/splice"},
 		"test support must not pull in the parts that it tests"},
 	{"relay/cmd/relay", []string{"relay/auth", "relay/transport", "relay/transport/*", "relay/relay", "relay/relay/*"},

@@ -19,16 +19,18 @@ import (
 
 type doctorCmd struct {
 	place
+	probeFlags
 	Repair bool `help:"Set a damaged user database aside, under another name, so that the relay can start with no users."`
 }
 
 // Help is shown below the usage.
 func (*doctorCmd) Help() string {
 	return `Looks at the configuration, the state folder, the limits of this machine and the
-ports. It sends nothing to the network. The exit code is 1 if something is wrong.
+ports. It sends nothing to the network, unless told to probe. The exit code is 1
+if something is wrong.
 
 Example:
-  relay doctor --config /etc/relay/relay.toml`
+  relay doctor --config /etc/relay/relay.toml` + probeHelp
 }
 
 // finding is a warning: what may go wrong, and what to do.
@@ -36,6 +38,12 @@ type finding string
 
 // Run looks for trouble.
 func (c *doctorCmd) Run(s streams) error {
+	if ok, err := c.asked(); err != nil || ok {
+		if err != nil {
+			return err
+		}
+		return c.probeFlags.run(s)
+	}
 	bad := 0
 	say := func(ok bool, format string, args ...any) {
 		word := "ok    "
