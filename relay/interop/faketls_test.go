@@ -29,7 +29,7 @@ import (
 	"relay/transport/faketls"
 )
 
-const coverName = "cdn.example.net"
+const disguiseName = "cdn.example.net"
 
 // oneKey is one user's key.
 type oneKey [16]byte
@@ -72,7 +72,7 @@ func (s *toDC) Stream(ctx context.Context, _ auth.User, c rt.Conn) error {
 func fakeTLS(t *testing.T, sink *toDC, cover faketls.Cover) (addr string) {
 	t.Helper()
 	server, err := faketls.NewServer(faketls.Options{
-		Names: []string{coverName}, Keys: &sink.key,
+		Names: []string{disguiseName}, Keys: &sink.key,
 		Cover: func(string) faketls.Cover { return cover },
 	})
 	if err != nil {
@@ -137,7 +137,7 @@ func TestFakeTLS(t *testing.T) {
 			addr := fakeTLS(t, sink, cover)
 
 			// gotd puts a whole write into one record, so larger parts break.
-			secret := append(append([]byte{0xee}, sink.key[:]...), coverName...)
+			secret := append(append([]byte{0xee}, sink.key[:]...), disguiseName...)
 			own, err := dcs.MTProxy(addr, secret, dcs.MTProxyOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -152,7 +152,7 @@ func TestFakeTLS(t *testing.T) {
 						if err != nil {
 							return nil, err
 						}
-						return faketls.Client(c.(rt.Conn), coverName, sink.key, faketls.ClientOptions{Shape: shape})
+						return faketls.Client(c.(rt.Conn), disguiseName, sink.key, faketls.ClientOptions{Shape: shape})
 					},
 				})
 				if err != nil {
@@ -203,7 +203,7 @@ func TestFakeTLSProbe(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	run := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-		"-subj", "/CN="+coverName, "-days", "2", "-keyout", key, "-out", cert)
+		"-subj", "/CN="+disguiseName, "-days", "2", "-keyout", key, "-out", cert)
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("openssl req: %v\n%s", err, out)
 	}
@@ -226,7 +226,7 @@ func TestFakeTLSProbe(t *testing.T) {
 	}
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
-	cover, err := faketls.Probe(ctx, dial, coverName)
+	cover, err := faketls.Probe(ctx, dial, disguiseName)
 	if err != nil {
 		t.Fatalf("Probe: got %v, want nil", err)
 	}

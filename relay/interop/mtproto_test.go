@@ -136,7 +136,7 @@ func startMTProxy(t *testing.T, dc *dataCentre, kind mtproto.Kind, reencrypt boo
 	}
 	err = srv.Apply(flow.Settings{
 		Listeners: []flow.Listener{{Address: "127.0.0.1:0", Route: []flow.Candidate{&mtproto.Inbound{
-			Keys: oneKey{auth.User{ID: alice.ID, Name: alice.Name}, key}, DCs: options.Table(), Plain: options.Plain(),
+			Keys: lastKey{auth.User{ID: alice.ID, Name: alice.Name}, key}, DCs: options.Table(), Plain: options.Plain(),
 			Replays: mtproto.NewReplays(), Reencrypt: options.Reencrypt,
 		}}}},
 		Dialer: egress,
@@ -148,15 +148,15 @@ func startMTProxy(t *testing.T, dc *dataCentre, kind mtproto.Kind, reencrypt boo
 	return srv.Addrs()[0].String(), key
 }
 
-// oneKey is the Keys of a relay with strangers' keys and one user's, which is
+// lastKey is the Keys of a relay with strangers' keys and one user's, which is
 // tried last.
-type oneKey struct {
+type lastKey struct {
 	user auth.User
 	key  [mtproto.SecretSize]byte
 }
 
 // Candidates implements mtproto.Keys.
-func (k oneKey) Candidates(_ string, _ netip.Addr, yield func(auth.User, *[mtproto.SecretSize]byte) bool) {
+func (k lastKey) Candidates(_ string, _ netip.Addr, yield func(auth.User, *[mtproto.SecretSize]byte) bool) {
 	for i := range 20 {
 		other := [mtproto.SecretSize]byte(slices.Repeat([]byte{byte(i)}, mtproto.SecretSize))
 		if !yield(auth.User{ID: uint64(100 + i), Name: "other"}, &other) {
@@ -167,7 +167,7 @@ func (k oneKey) Candidates(_ string, _ netip.Addr, yield func(auth.User, *[mtpro
 }
 
 // Key implements mtproto.Keys.
-func (k oneKey) Key(user auth.User) ([mtproto.SecretSize]byte, bool) { return k.key, user == k.user }
+func (k lastKey) Key(user auth.User) ([mtproto.SecretSize]byte, bool) { return k.key, user == k.user }
 
 // Proved implements mtproto.Keys.
-func (oneKey) Proved(netip.Addr, auth.User) {}
+func (lastKey) Proved(netip.Addr, auth.User) {}
