@@ -139,10 +139,12 @@ type probeReport struct {
 	} `json:"results"`
 }
 
-func battery(t *testing.T, target, reference, runs string) probeReport {
+func battery(t *testing.T, target, reference, runs string, more ...string) probeReport {
 	t.Helper()
-	res := runProgram(t, 5*time.Minute, nil, relayBin, "doctor", "--probe", target, "--reference", reference,
-		"--name", coverName, "--quick", "--runs", runs, "--json")
+	args := append([]string{
+		"doctor", "--probe", target, "--reference", reference, "--name", coverName, "--quick", "--runs", runs, "--json",
+	}, more...)
+	res := runProgram(t, 5*time.Minute, nil, relayBin, args...)
 	var r probeReport
 	if err := json.Unmarshal([]byte(res.stdout), &r); err != nil {
 		t.Fatalf("relay doctor: got %q and %q, want JSON: %v", res.stdout, res.stderr, err)
