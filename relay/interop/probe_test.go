@@ -160,6 +160,7 @@ func battery(t *testing.T, target, reference, runs string, more ...string) probe
 // battery reports of a relay is the relay's.
 func TestProbeSame(t *testing.T) {
 	integration(t)
+	t.Parallel() // they wait most of the time
 	c := newCover(t)
 	r := battery(t, c.nginx(t), c.nginx(t), "2")
 	if r.Differing != 0 || r.Probes < 150 {
@@ -176,6 +177,7 @@ func TestProbeSame(t *testing.T) {
 // a relay that imitates a web server does not pass for one.
 func TestProbeOther(t *testing.T) {
 	integration(t)
+	t.Parallel() // they wait most of the time
 	c := newCover(t)
 	r := battery(t, c.goServer(t), c.nginx(t), "1")
 	if r.Differing < r.Probes/2 {
