@@ -20,14 +20,16 @@ import (
 type doctorCmd struct {
 	place
 	probeFlags
+	Cover  bool `help:"Also connect to the cover and ask the DNS for its name."`
 	Repair bool `help:"Set a damaged user database aside, under another name, so that the relay can start with no users."`
 }
 
 // Help is shown below the usage.
 func (*doctorCmd) Help() string {
 	return `Looks at the configuration, the state folder, the limits of this machine and the
-ports. It sends nothing to the network, unless told to probe. The exit code is 1
-if something is wrong.
+ports. It sends nothing to the network, unless told to probe or to look at the
+cover: with --cover it says how far the cover is, what its TLS can do, and whether
+its name leads here. The exit code is 1 if something is wrong.
 
 Example:
   relay doctor --config /etc/relay/relay.toml` + probeHelp
@@ -59,6 +61,9 @@ func (c *doctorCmd) Run(s streams) error {
 	say(true, "configuration is valid")
 	for _, f := range partFindings(cfg, tabs) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
+	}
+	if c.Cover {
+		lookAtCover(cfg, say)
 	}
 	cl, err := admin.Dial(cfg.State)
 	running := err == nil
@@ -166,8 +171,8 @@ func bindable(address string) error {
 // partFindings asks every part about the listeners that it is on.
 func partFindings(cfg *config.Config, tabs []config.Table) []finding {
 	var out []finding
+	seen := make(map[finding]bool)
 	for _, l := range cfg.Listen {
-		seen := make(map[finding]bool)
 		for _, word := range l.Inbounds {
 			for _, p := range parts {
 				if p.name != word || p.doctor == nil {

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"relay/relay/config"
+)
+
+const (
+	coverCheckTime = 20 * time.Second
+	// farCover is the round trip above which a prober can tell that answers
+	// come from elsewhere: within a data centre it is a tenth of it.
+	farCover = 5 * time.Millisecond
+)
+
+// lookAtCover connects to the cover as a stranger's connection would be, asks
+// the DNS for its name, and says what a censor could hold against it.
+func lookAtCover(cfg *config.Config, say func(ok bool, format string, args ...any)) {
+	ctx, cancel := context.WithTimeout(context.Background(), coverCheckTime)
+	defer cancel()
+	c := cfg.Cover
+	if !c.Set() {
+		say(false, "there is no cover: strangers are closed without a byte, which no web server does")
+		return
+	}
+	if c.Forward != "" {
+		handshakeWithCover(ctx, cfg, say)
+	}
+	if c.Name == "" {
+		say(false, "the cover has no name: write name below [cover], so that it can be compared with the DNS")
+		return
+	}
+	resolved, err := net.DefaultResolver.LookupNetIP(ctx, "ip", c.Name)
+	if err != nil {
+		say(false, "the cover's name %s does not resolve: %v; censors compare it with the address", c.Name, err)
+		return
+	}
+	for _, p := range publicIPs(cfg) {
+		if !slices.ContainsFunc(resolved, func(a netip.Addr) bool { return a.Unmap() == p }) {
+			say(false, "the cover's name %s resolves to %v and not to %s: a censor who compares them blocks the address", c.Name, resolved, p)
+			return
+		}
+	}
+	say(true, "the cover's name %s resolves to this relay", c.Name)
+}
+
+// publicIPs are the addresses of the listeners that show the cover.
+func publicIPs(cfg *config.Config) []netip.Addr {
+	var out []netip.Addr
+	for _, l := range cfg.Listen {
+		if !l.Covered(&cfg.Cover) {
+			continue
+		}
+		for _, p := range publicAddrs(l) {
+			out = append(out, p.Addr().Unmap())
+		}
+		if ap, ok := listenAddr(l.Address); ok && len(l.Public) == 0 && !ap.Addr().IsUnspecified() {
+			out = append(out, ap.Addr().Unmap())
+		}
+	}
+	return out
+}
+
+// handshakeWithCover sees how far the server at forward is, and what it can do.
+func handshakeWithCover(ctx context.Context, cfg *config.Config, say func(ok bool, format string, args ...any)) {
+	o, err := openCover(cfg, nil, nil)
+	if err != nil {
+		say(false, "cover: %v", err)
+		return
+	}
+	began := time.Now()
+	raw, err := o.dial(ctx)
+	if err != nil {
+		say(false, "the cover at %s cannot be reached, so strangers are reset: %v", cfg.Cover.Forward, err)
+		return
+	}
+	defer raw.Close() //nolint:errcheck // nothing was written that matters
+	trip := time.Since(began)
+	say(trip <= farCover, "the cover at %s is %v away; a prober can measure more than %v", cfg.Cover.Forward, trip.Round(10*time.Microsecond), farCover)
+	// Only the handshake counts: whether the certificate is good is for those to
+	// see who visit the site.
+	t := tls.Client(raw, &tls.Config{ServerName: cfg.Cover.Name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // see above
+	if err := t.HandshakeContext(ctx); err != nil {
+		say(false, "the cover does not complete a TLS handshake: %v", err)
+		return
+	}
+	st := t.ConnectionState()
+	say(st.Version == tls.VersionTLS13, "the cover speaks %s; browsers expect TLS 1.3", tls.VersionName(st.Version))
+	say(st.CurveID == tls.X25519MLKEM768, "the cover's key exchange is %s; a site without X25519MLKEM768 is rare by now, and is a mark", curveName(st.CurveID))
+	if err := t.ConnectionState().PeerCertificates[0].VerifyHostname(cfg.Cover.Name); cfg.Cover.Name != "" {
+		say(err == nil, "the cover's certificate is for %s%s", cfg.Cover.Name, because(err))
+	}
+}
+
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf(": no, %v", err)
+}
+
+func curveName(id tls.CurveID) string {
+	if id == 0 {
+		return "of TLS 1.2"
+	}
+	return id.String()
+}
