@@ -148,6 +148,7 @@ func (v *visit) open(in Inbound, user auth.User, p *transport.Peeked) error {
 	if err != nil {
 		return err
 	}
+	v.conn.inbound = in.Name()
 	v.drop()
 	v.conn.authenticated()
 	if user.ID != 0 && req.User().ID != user.ID {
