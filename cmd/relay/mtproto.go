@@ -162,12 +162,15 @@ func (c *covers) of(name string) faketls.Cover {
 const (
 	coverProbeTime  = 20 * time.Second
 	coverProbeAgain = time.Hour
+	coverProbeSoon  = 30 * time.Second // after one that failed
 )
 
 // measure learns how the cover answers for each name, now and from time to time.
-// It goes on with what it knew when the cover is down.
+// It goes on with what it knew when the cover is down, and asks again soon.
 func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, log *slog.Logger) {
+	told := make(map[string]bool)
 	for {
+		wait := coverProbeAgain
 		for _, name := range names {
 			limited, cancel := context.WithTimeout(ctx, coverProbeTime)
 			found, err := faketls.Probe(limited, dial, name)
@@ -176,24 +179,32 @@ func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Co
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
-				continue
-			case found.Retry:
+				if wait = coverProbeSoon; !told[name] {
+					log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
+				}
+			case found.Retry && !told[name]:
 				log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
 			}
-			c.mu.Lock()
-			if c.known == nil {
-				c.known = make(map[string]faketls.Cover)
+			told[name] = err != nil || found.Retry
+			if err == nil {
+				c.learn(name, found)
 			}
-			c.known[name] = found
-			c.mu.Unlock()
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(coverProbeAgain):
+		case <-time.After(wait):
 		}
 	}
+}
+
+func (c *covers) learn(name string, found faketls.Cover) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil {
+		c.known = make(map[string]faketls.Cover)
+	}
+	c.known[name] = found
 }
 
 // mtprotoRun measures the cover as long as a configuration is in force.
