@@ -278,6 +278,9 @@ func (in *instance) stop(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
+	in.mu.Lock()
+	in.endParts()
+	in.mu.Unlock()
 	drained := make(chan struct{})
 	go func() {
 		in.cover.close(ctx)

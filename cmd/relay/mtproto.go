@@ -256,18 +256,39 @@ func mtprotoFindings(cfg *config.Config, l config.Listen, options any) []finding
 	o := options.(*mtproto.Options)
 	var out []finding
 	for _, word := range l.Inbounds {
-		if slices.Contains([]string{"web", "telegram-web", "reality", "signal"}, word) {
+		if slices.Contains(durable, word) {
 			out = append(out, finding(fmt.Sprintf("%s: mtproto and %s share an address: censors recognise Telegram's own hello, and one phone that uses it burns the address for both; give mtproto one of its own", l.Address, word)))
 		}
 	}
-	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) && cfg.Cover.Name != "" && slices.Contains(mtprotoNames(cfg, options), cfg.Cover.Name) {
-		out = append(out, finding(fmt.Sprintf("the server name in ee secrets is the cover's, %s: whoever blocks one blocks the other; write another in names below [mtproto]", cfg.Cover.Name)))
+	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
+		out = append(out, mtprotoNameFindings(cfg, mtprotoNames(cfg, options))...)
 	}
 	if !l.Covered(&cfg.Cover) {
 		out = append(out, finding(fmt.Sprintf("%s: strangers at the MTProto port are closed without a byte, which no web server does; write a [cover] table", l.Address)))
 	}
 	if ap, ok := listenAddr(l.Address); ok && ap.Port() != 443 && !ap.Addr().IsLoopback() && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
 		out = append(out, finding(fmt.Sprintf("%s: a web site on another port than 443 is rare, and some networks let nothing else pass", l.Address)))
+	}
+	return out
+}
+
+// durable are the inbounds whose addresses and names are to last.
+var durable = []string{"web", "telegram-web", "reality", "signal"}
+
+// mtprotoNameFindings warns of names in ee secrets that burn others, or that a
+// prober finds out about.
+func mtprotoNameFindings(cfg *config.Config, names []string) []finding {
+	var out []finding
+	lasting := slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool {
+		return slices.ContainsFunc(l.Inbounds, func(word string) bool { return slices.Contains(durable, word) })
+	})
+	for _, name := range names {
+		switch {
+		case name == cfg.Cover.Name && lasting:
+			out = append(out, finding(fmt.Sprintf("the server name in ee secrets is the cover's, %s: one phone that uses them burns the name for the other protocols; write another in names below [mtproto]", name)))
+		case name != cfg.Cover.Name && cfg.Cover.Set() && cfg.Cover.Forward == "":
+			out = append(out, finding(fmt.Sprintf("the site does not answer to %s, which ee secrets carry: a prober who asks for it is refused where users are not; use the cover's name, or forward to a server that has both", name)))
+		}
 	}
 	return out
 }
