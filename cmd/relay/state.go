@@ -100,7 +100,7 @@ func (p place) client(create bool) (c *admin.Client, done func(), err error) {
 	if _, err := prepare(cfg, tabs, users); err != nil {
 		return nil, nil, errors.Join(err, users.Close(), store.Close())
 	}
-	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs}
+	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs, cover: cfg.Cover}
 	h := admin.Handler(admin.Backend{Users: users, Labels: labels(), Links: k.links})
 	return admin.Local(h), func() {
 		_ = users.Close()

@@ -33,12 +33,20 @@ type UserLinks struct {
 	Links []Link `json:"links"`
 }
 
+// How long a link is likely to live, for Link.Lives.
+const (
+	Durable  = "durable"  // blocking it costs the censor something
+	Burnable = "burnable" // sooner or later its address gets blocked
+)
+
 // Link is one address that a user can paste into a client.
 type Link struct {
-	Protocol string `json:"protocol"` // the word of the inbound
-	URL      string `json:"url"`
-	Note     string `json:"note,omitempty"` // what it is for, and what to mind
-	QR       bool   `json:"qr,omitempty"`   // a phone that scans it can use it
+	Protocol string   `json:"protocol"` // the word of the inbound
+	URL      string   `json:"url"`
+	Note     string   `json:"note,omitempty"`     // what it is for, and what to mind
+	Lives    string   `json:"lives,omitempty"`    // Durable, Burnable; empty: it crosses no border
+	Warnings []string `json:"warnings,omitempty"` // why clients may not be able to use it
+	QR       bool     `json:"qr,omitempty"`       // a phone that scans it can use it
 }
 
 // Limits are the settings of a user. In a change, nil leaves a setting as it
