@@ -66,6 +66,30 @@ type Add struct {
 	Limits
 }
 
+// Import asks for users from elsewhere, with the secrets that their clients have,
+// all or none. A secret that somebody here has already makes nobody.
+type Import struct {
+	Users  []ImportUser `json:"users"`
+	DryRun bool         `json:"dry_run,omitempty"` // say what would become of them, and make nobody
+}
+
+// ImportUser is one of them.
+type ImportUser struct {
+	Name string `json:"name"` // a number is added if it is taken
+	Limits
+	// Places are the names, by label, that the clients say. A relay that does not
+	// know such a name, or has no room there, makes nobody.
+	Places map[string]string `json:"places,omitempty"`
+}
+
+// Imported is what has become of an ImportUser.
+type Imported struct {
+	Name   string            `json:"name"`            // as asked for
+	As     string            `json:"as"`              // as the user is called here
+	Known  bool              `json:"known,omitempty"` // was here already
+	Places map[string]string `json:"places,omitempty"`
+}
+
 // Change asks for a change of one user.
 type Change struct {
 	Limits
