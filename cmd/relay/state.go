@@ -73,6 +73,11 @@ func (p place) client(create bool) (c *admin.Client, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return clientOf(cfg, tabs, create)
+}
+
+// clientOf is client for a configuration.
+func clientOf(cfg *config.Config, tabs []config.Table, create bool) (c *admin.Client, done func(), err error) {
 	c, err = admin.Dial(cfg.State)
 	switch {
 	case err == nil:
