@@ -129,6 +129,9 @@ func (f *foreign) check() error {
 		if err != nil || !to.IsName() {
 			return fmt.Errorf("%s: the server name %q in the secret is not a host name", u.Name, u.Server)
 		}
+		if to.Name() != u.Server {
+			f.lose("links that say %q: clients send the name as it is written there, and this relay knows it as %s; give out new links", u.Server, to.Name())
+		}
 		u.Server = to.Name()
 	}
 	slices.Sort(f.Ports)

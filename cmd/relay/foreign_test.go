@@ -66,9 +66,9 @@ type = "socks5"
 [[upstreams]]
 type = "socks4"
 enabled = false
-`, "telemt [ee] [8443] [p.example.org q.example.org] bob=fedc@a.example.com/7/2<2077-01-02 lost 4"},
+`, "telemt [ee] [8443] [p.example.org q.example.org] bob=fedc@a.example.com/7/2<2077-01-02 lost 5"},
 		{"MTProxy, a line", "run.sh", "./mtproto-proxy -u nobody -p 8888 -H 443,8443 -S " + hexA + " -S" + hexB + " --aes-pwd proxy-secret proxy-multi.conf -M 1", "MTProxy [dd] [443 8443] [] mtproxy=0123@ mtproxy=fedc@ lost 1"},
-		{"MTProxy, a unit", "m.service", "[Service]\n# ExecStart=/old/mtproto-proxy -S x\nExecStart=-/opt/mtproto-proxy -H 443 \\\n  --mtproto-secret=" + hexA + " -P " + hexB + " -D www.Example.com\n", "MTProxy [ee] [443] [] mtproxy=0123@www.example.com lost 1"},
+		{"MTProxy, a unit", "m.service", "[Service]\n# ExecStart=/old/mtproto-proxy -S x\nExecStart=-/opt/mtproto-proxy -H 443 \\\n  --mtproto-secret=" + hexA + " -P " + hexB + " -D www.Example.com\n", "MTProxy [ee] [443] [] mtproxy=0123@www.example.com lost 2"},
 		{"mtg v1", "mtg.txt", "$ nohup ./mtg run -b 0.0.0.0:3128 --cloak-port=443 " + eeA + " " + hexB + " --stats-bind=127.0.0.1:3129 >/dev/null 2>&1 &", "mtg [ee] [3128] [] mtg=0123@www.example.com lost 1"},
 		{"mtg v1, dd", "mtg.txt", "mtg run -4 9.9.9.9:443 'dd" + hexA + "'", "mtg [dd] [] [9.9.9.9] mtg=0123@ lost 0"},
 		{"mtg v2, in a container", "up.sh", "docker run -d --name mtg -p 443:3128/tcp nineseconds/mtg:2 \\\n simple-run -n 1.1.1.1 -i prefer-ipv4 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},

@@ -188,7 +188,7 @@ func (f *foreign) readMTProxy(before, args []string) error {
 		case "-S", "--mtproto-secret":
 			secrets = append(secrets, v)
 		case "-D", "--domain":
-			domains = append(domains, strings.ToLower(v))
+			domains = append(domains, v)
 		case "-H", "--http-ports":
 			ports = append(ports, strings.Split(v, ",")...)
 		case "-P", "--proxy-tag":

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"relay/relay/admin"
 	"relay/relay/config"
 	"relay/relay/mtproto"
+	"relay/transport/faketls"
 )
 
 type importCmd struct {
@@ -58,9 +60,8 @@ func (c *importCmd) Run(s streams) error {
 	plan := newImportPlan(all, cfg, tabs)
 	plan.DryRun = c.DryRun
 	stop := plan.stop()
-	if stop == nil || c.DryRun {
-		err := c.propose(cfg, tabs, plan)
-		if err != nil {
+	if len(plan.crowded) == 0 && (stop == nil || c.DryRun) {
+		if err := c.propose(cfg, tabs, plan); err != nil {
 			return err
 		}
 	}
@@ -96,24 +97,35 @@ func readAll(files []string) ([]*foreign, error) {
 
 // propose makes the users, or asks what would become of them.
 func (c *importCmd) propose(cfg *config.Config, tabs []config.Table, plan *importPlan) error {
-	if c.DryRun && !hasUsers(cfg.State) {
-		// A database for this moment: a look makes no state folder.
-		dir, err := os.MkdirTemp("", "relay-import-")
-		if err != nil {
+	if !c.DryRun || hasUsers(cfg.State) {
+		err := plan.ask(cfg, tabs)
+		if err == nil || !c.DryRun || plan.stop() == nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		scratch := *cfg
-		scratch.State = dir
-		cfg = &scratch
 	}
+	// A look makes no state folder, and nothing is full because of a name that is
+	// missing yet: it is taken in a database of this moment.
+	dir, err := os.MkdirTemp("", "relay-import-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	scratch := *cfg
+	scratch.State = dir
+	o := optionsOf("mtproto", tabs).(*mtproto.Options)
+	o.Names = append(slices.Clone(mtprotoNames(cfg, o)), plan.missingNames...)
+	return plan.ask(&scratch, tabs)
+}
+
+// ask hands the users to the relay of a configuration.
+func (p *importPlan) ask(cfg *config.Config, tabs []config.Table) error {
 	cl, done, err := clientOf(cfg, tabs, true)
 	if err != nil {
 		return err
 	}
 	defer done()
-	req := admin.Import{DryRun: c.DryRun}
-	for _, f := range plan.from {
+	req := admin.Import{DryRun: p.DryRun}
+	for _, f := range p.from {
 		for _, u := range f.Users {
 			req.Users = append(req.Users, importUser(u))
 		}
@@ -122,7 +134,7 @@ func (c *importCmd) propose(cfg *config.Config, tabs []config.Table, plan *impor
 	if err != nil {
 		return err
 	}
-	plan.settle(out)
+	p.settle(out)
 	return nil
 }
 
@@ -154,6 +166,12 @@ func importUser(u foreignUser) admin.ImportUser {
 
 // stop says why nobody can be imported yet.
 func (p *importPlan) stop() error {
+	if len(p.crowded) > 0 {
+		return hinted{
+			fmt.Errorf("nobody was imported: more than %d users under %s", faketls.MaxCandidates, strings.Join(p.crowded, ", ")),
+			"Every user of a name is tried for every connection, so that is the most. Split the file among relays, or leave out users who are gone.",
+		}
+	}
 	var why []string
 	if p.noListener {
 		why = append(why, "no listener here has mtproto")

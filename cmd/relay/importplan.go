@@ -10,12 +10,14 @@ import (
 	"relay/relay/admin"
 	"relay/relay/config"
 	"relay/relay/mtproto"
+	"relay/transport/faketls"
 )
 
 // importPlan is what an import does, and what it needs. It holds no secret but
 // in from, which is not printed.
 type importPlan struct {
 	DryRun bool           `json:"dry_run"`
+	Done   bool           `json:"done"` // the users are there
 	Users  []importedUser `json:"users"`
 	Lines  string         `json:"lines,omitempty"` // for the configuration
 	Lost   []lostThing    `json:"lost,omitempty"`
@@ -24,6 +26,7 @@ type importPlan struct {
 
 	from         []*foreign
 	missingNames []string
+	crowded      []string // names with more users than fit under one
 	noListener   bool
 }
 
@@ -57,8 +60,12 @@ func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *imp
 	}
 	names := mtprotoNames(cfg, options)
 	var kinds []mtproto.Kind
+	under := make(map[string]int)
 	for _, f := range all {
 		for _, u := range f.Users {
+			if under[u.Server]++; u.Server != "" && under[u.Server] == faketls.MaxCandidates+1 {
+				p.crowded = append(p.crowded, u.Server)
+			}
 			p.Users = append(p.Users, importedUser{File: f.File, There: u.There, Name: u.Name, Under: u.Server, wish: u.Name})
 			if u.Server != "" && !slices.Contains(names, u.Server) && !slices.Contains(p.missingNames, u.Server) {
 				p.missingNames = append(p.missingNames, u.Server)
@@ -131,6 +138,7 @@ func (p *importPlan) settle(out []admin.Imported) {
 	for i, o := range out {
 		u := &p.Users[i]
 		u.Name, u.Known = o.As, o.Known
+		p.Done = !p.DryRun
 		at := o.Places[mtproto.Label]
 		u.Moved = u.Under != "" && at != u.Under && !slices.Contains(p.missingNames, u.Under)
 	}
@@ -164,9 +172,11 @@ func (p *importPlan) write(w io.Writer) error {
 	}
 	b.WriteString(".\n")
 	switch {
+	case p.DryRun && len(p.crowded) > 0:
+		fmt.Fprintf(&b, "This import is refused: more than %d users under %s.\n", faketls.MaxCandidates, strings.Join(p.crowded, ", "))
 	case p.DryRun:
 		fmt.Fprintf(&b, "Nothing was done. Without --dry-run this makes %s.\n", count(made, "user"))
-	case p.stop() == nil:
+	case p.Done:
 		fmt.Fprintf(&b, "Made %s. See: relay user list\n", count(made, "user"))
 	}
 	_, err := io.WriteString(w, b.String())
