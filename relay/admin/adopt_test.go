@@ -2,8 +2,11 @@ package admin
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"relay/auth"
 )
 
 const importLabel = "socks5"
@@ -57,6 +60,15 @@ func TestImport(t *testing.T) {
 				if want := map[bool]int{true: 0, false: 2}[i.DryRun]; err != nil || len(us) != want {
 					t.Errorf("users, dry %v: got %d and %v, want %d", i.DryRun, len(us), err, want)
 				}
+			}
+			// Their clients are found by the name and the secret that they have.
+			var found []string
+			f.users.Candidates(importLabel, "two.example", netip.MustParseAddr("192.0.2.1"), func(u auth.User, key *[auth.SecretSize]byte) bool {
+				found = append(found, fmt.Sprintf("%s=%x", u.Name, key[:1]))
+				return true
+			})
+			if got, want := strings.Join(found, " "), "tg=a0 tg-2=b0"; got != want {
+				t.Errorf("candidates: got %q, want %q", got, want)
 			}
 			again, err := cl.Import(first)
 			if got, want := said(again), "tg->tg!@two.example tg->tg-2!@two.example x->tg!@two.example"; err != nil || got != want {
