@@ -29,8 +29,16 @@ func (u *Users) inMemory(name string) (*Record, Usage, bool) {
 // Each calls f with every user until it returns false; see [Store.Each].
 func (u *Users) Each(f func(*Record) bool) error { return u.store.Each(f) }
 
-// Add makes users, all or none.
-func (u *Users) Add(rs ...*Record) error {
+// Try does to records what Add would do, and keeps none.
+func (u *Users) Try(rs ...*Record) error {
+	u.dress(rs)
+	u.changes.Lock()
+	defer u.changes.Unlock()
+	return u.settle(rs)
+}
+
+// dress gives new records what every one has.
+func (u *Users) dress(rs []*Record) {
 	for _, r := range rs {
 		if r.Created.IsZero() {
 			r.Created = u.now()
@@ -41,6 +49,12 @@ func (u *Users) Add(rs ...*Record) error {
 			r.Key = NewKey()
 		}
 	}
+}
+
+// Add makes users, all or none. A record may say where it wants to be placed:
+// see [Users.Place].
+func (u *Users) Add(rs ...*Record) error {
+	u.dress(rs)
 	u.changes.Lock()
 	defer u.changes.Unlock()
 	if err := u.settle(rs); err != nil {

@@ -136,7 +136,8 @@ func leastUsed(names []string, used map[string]int) string {
 	return best
 }
 
-// settle places new users before they are stored; under changes.
+// settle places new users before they are stored; under changes. Who comes with
+// a place, because clients say it already, gets it while it has room.
 func (u *Users) settle(rs []*Record) error {
 	s := u.placed()
 	if s == nil {
@@ -148,7 +149,15 @@ func (u *Users) settle(rs []*Record) error {
 		used[name] = len(list)
 	}
 	s.mu.RUnlock()
+	var homeless []*Record
 	for _, r := range rs {
+		if at := r.Places[s.label]; slices.Contains(s.names, at) && used[at] < s.most {
+			used[at]++
+			continue
+		}
+		homeless = append(homeless, r)
+	}
+	for _, r := range homeless {
 		at := leastUsed(s.names, used)
 		if used[at] >= s.most {
 			return fmt.Errorf("%w: %d names with %d users each; add a name", ErrFull, len(s.names), s.most)
@@ -157,6 +166,18 @@ func (u *Users) settle(rs []*Record) error {
 		r.place(s.label, at)
 	}
 	return nil
+}
+
+// Holders are the names of all users by their secret of a label.
+func (u *Users) Holders(label string) (map[[SecretSize]byte]string, error) {
+	out := make(map[[SecretSize]byte]string)
+	err := u.store.Each(func(r *Record) bool {
+		if key, ok := r.Secret(u.store.Realm(), label); ok {
+			out[key] = r.Name
+		}
+		return true
+	})
+	return out, err
 }
 
 func (u *Users) placed() *secrets {

@@ -86,6 +86,62 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+// TestPlaceAskedFor: clients of imported users say a name already.
+func TestPlaceAskedFor(t *testing.T) {
+	w := newWorld(t, "a")
+	w.place([]string{"one.example", "two.example"}, 3)
+	at := func(name, place string) *Record {
+		return &Record{Name: name, Places: map[string]string{testLabel: place}}
+	}
+	tried := []*Record{{Name: "free"}, at("b", "one.example"), at("c", "one.example"), at("d", "one.example"), at("e", "gone.example")}
+	if err := w.Try(tried...); err != nil {
+		t.Fatalf("Try: got %v, want nil", err)
+	}
+	if got := w.where(); got != "a=one.example" {
+		t.Errorf("users after Try: got %s, want a alone", got)
+	}
+	rs := []*Record{{Name: "free"}, at("b", "one.example"), at("c", "one.example"), at("d", "one.example"), at("e", "gone.example")}
+	if err := w.Add(rs...); err != nil {
+		t.Fatalf("Add: got %v, want nil", err)
+	}
+	const want = "a=one.example b=one.example c=one.example d=two.example e=two.example free=two.example"
+	if got := w.where(); got != want {
+		t.Errorf("places: got %s, want %s", got, want)
+	}
+	for i, r := range tried {
+		if r.Places[testLabel] != rs[i].Places[testLabel] {
+			t.Errorf("place of %s: Try said %s, want %s as Add", r.Name, r.Places[testLabel], rs[i].Places[testLabel])
+		}
+	}
+	if err := w.Try(at("g", "one.example")); !errors.Is(err, ErrFull) {
+		t.Errorf("Try with full names: got %v, want ErrFull", err)
+	}
+	w.reopen()
+	w.place([]string{"two.example", "one.example"}, 3)
+	if got := w.where(); got != want {
+		t.Errorf("places after a restart: got %s, want %s", got, want)
+	}
+}
+
+func TestHolders(t *testing.T) {
+	w := newWorld(t, "alice")
+	const old = "000102030405060708090a0b0c0d0e0f"
+	imported, bad := &Record{Name: "bob", Disabled: true}, &Record{Name: "carol"}
+	imported.SetExplicit(testLabel, old)
+	bad.SetExplicit(testLabel, "no secret")
+	if err := w.Add(imported, bad); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.Holders(testLabel)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("holders: got %d and %v, want 2 and nil", len(got), err)
+	}
+	key, _ := imported.Secret(Key{}, testLabel)
+	if got[key] != "bob" {
+		t.Errorf("holder of the imported secret: got %q, want bob", got[key])
+	}
+}
+
 func TestSecretOfARecord(t *testing.T) {
 	w := newWorld(t, "alice")
 	r, _, _ := w.Get("alice")

@@ -45,6 +45,7 @@ type completion struct {
 	path  string // "relay user add"
 	words []string
 	files []string // flags that take a file or folder
+	takes bool     // files as arguments
 }
 
 func completions(n *kong.Node, above string) []completion {
@@ -63,6 +64,7 @@ func completions(n *kong.Node, above string) []completion {
 	}
 	for _, a := range n.Positional {
 		c.words = append(c.words, a.EnumSlice()...)
+		c.takes = c.takes || a.Tag.Type == "path"
 	}
 	return append([]completion{c}, out...)
 }
@@ -96,7 +98,13 @@ func bashCompletion(b *strings.Builder, words []completion) {
 	for _, c := range words {
 		fmt.Fprintf(b, "    %q) words=%q ;;\n", c.path, strings.Join(c.words, " "))
 	}
-	b.WriteString("  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n  [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n}\ncomplete -F _relay relay\n")
+	b.WriteString("  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n  case \"$path $cur\" in\n    *\\ -*) ;;\n")
+	for _, c := range words {
+		if c.takes {
+			fmt.Fprintf(b, "    %q*) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n", c.path+" ")
+		}
+	}
+	b.WriteString("  esac\n  [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n}\ncomplete -F _relay relay\n")
 }
 
 func fishCompletion(b *strings.Builder, n *kong.Node, above []string) {

@@ -268,7 +268,7 @@ func (in *instance) config() *config.Config {
 func (in *instance) linker() linker {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return linker{listens: in.cfg.Listen, bound: in.server.Addrs(), realm: in.users.Realm(), tabs: in.tabs}
+	return linker{listens: in.cfg.Listen, bound: in.server.Addrs(), realm: in.users.Realm(), tabs: in.tabs, cover: in.cfg.Cover}
 }
 
 func (in *instance) links(r *auth.Record) []link { return in.linker().links(r) }

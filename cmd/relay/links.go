@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"relay/auth"
@@ -38,14 +39,14 @@ func socks5Links(a access, _ any) []link {
 	if a.loopback() {
 		tg.Note, tg.QR = "for Telegram Desktop on this computer", false
 	}
-	out := []link{tg, {Protocol: "socks5", URL: a.url("socks5h"), Note: "for curl, browsers and other programs"}}
+	out := []link{tg}
 	if !a.loopback() {
 		out = append(out, link{
 			Protocol: "socks5", URL: "https://t.me/socks?" + q,
 			Note: "the same for chats where tg:// cannot be tapped; a browser shows the password to t.me",
 		})
 	}
-	return out
+	return append(out, link{Protocol: "socks5", URL: a.url("socks5h"), Note: "for curl, browsers and other programs"})
 }
 
 func httpLinks(a access, _ any) []link {
@@ -58,9 +59,11 @@ type linker struct {
 	bound   []net.Addr // in the same order; nil while no relay runs
 	realm   auth.Key
 	tabs    []config.Table
+	cover   config.Cover
 }
 
-// links are all links of a user, in the order of the listeners.
+// links are all links of a user, in the order in which to try them: durable
+// ones first, and the listeners as the operator wrote them.
 func (k linker) links(r *auth.Record) []link {
 	out := []link{}
 	for i, l := range k.listens {
@@ -74,11 +77,20 @@ func (k linker) links(r *auth.Record) []link {
 					if l.Anonymous == "" {
 						a.user, a.password = r.Name, r.Password(k.realm, p.label)
 					}
-					out = append(out, p.links(a, optionsOf(p.name, k.tabs))...)
+					warnings := linkWarnings(p, a, k.cover)
+					for _, l := range p.links(a, optionsOf(p.name, k.tabs)) {
+						if !a.local() {
+							l.Lives = p.lives
+						}
+						l.Warnings = append(l.Warnings, warnings...)
+						out = append(out, l)
+					}
 				}
 			}
 		}
 	}
+	rank := map[string]int{admin.Durable: 0, admin.Burnable: 1, "": 2}
+	slices.SortStableFunc(out, func(x, y link) int { return rank[x.Lives] - rank[y.Lives] })
 	return out
 }
 

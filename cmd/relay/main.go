@@ -42,6 +42,7 @@ type cli struct {
 	Config     configCmd     `cmd:"" help:"Print what the configuration file says, defaults included."`
 	Reload     reloadCmd     `cmd:"" help:"Make the running relay read its configuration again."`
 	User       userCmd       `cmd:"" help:"Add, show, change and remove users."`
+	Import     importCmd     `cmd:"" help:"Take over the users of mtg, telemt, MTProxy or mtprotoproxy, with their secrets."`
 	Status     statusCmd     `cmd:"" help:"Show what the running relay does."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what can go wrong on this machine."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`

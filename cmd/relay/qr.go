@@ -51,3 +51,28 @@ func writeQR(w io.Writer, text string) error {
 	_, err = io.WriteString(w, b.String())
 	return err
 }
+
+// margin is the light margin of a QR code in a picture, in modules.
+const margin = 4
+
+// qrPath is a QR code as the path of an SVG, one rectangle for each run of dark
+// modules in a row; size is its width with the margin.
+func qrPath(text string) (size int, path string, err error) {
+	code, err := qr.Encode(text, qr.M)
+	if err != nil {
+		return 0, "", fmt.Errorf("QR code: %w", err)
+	}
+	var b strings.Builder
+	for y := range code.Size {
+		for x := 0; x < code.Size; x++ {
+			from := x
+			for x < code.Size && code.Black(x, y) {
+				x++
+			}
+			if x > from {
+				fmt.Fprintf(&b, "M%d %dh%dv1h-%dz", from+margin, y+margin, x-from, x-from)
+			}
+		}
+	}
+	return code.Size + 2*margin, b.String(), nil
+}

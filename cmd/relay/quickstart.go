@@ -177,14 +177,17 @@ func saveQuickstart(cfg *config.Config) error {
 	if err := cfg.Write(&b, tables()); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(cfg.State, quickstartConfig), []byte(b.String()))
+	if err := writeFile(filepath.Join(cfg.State, quickstartConfig), []byte(b.String())); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
 }
 
 // writeFile replaces a file whole or not at all.
 func writeFile(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
-		return fmt.Errorf("state folder: %w", err)
+		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(b)
@@ -197,10 +200,7 @@ func writeFile(path string, b []byte) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err != nil {
-		return fmt.Errorf("state folder: %w", err)
-	}
-	return nil
+	return err
 }
 
 // explain prints what to do next.

@@ -73,6 +73,11 @@ func (p place) client(create bool) (c *admin.Client, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return clientOf(cfg, tabs, create)
+}
+
+// clientOf is client for a configuration.
+func clientOf(cfg *config.Config, tabs []config.Table, create bool) (c *admin.Client, done func(), err error) {
 	c, err = admin.Dial(cfg.State)
 	switch {
 	case err == nil:
@@ -100,7 +105,7 @@ func (p place) client(create bool) (c *admin.Client, done func(), err error) {
 	if _, err := prepare(cfg, tabs, users); err != nil {
 		return nil, nil, errors.Join(err, users.Close(), store.Close())
 	}
-	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs}
+	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs, cover: cfg.Cover}
 	h := admin.Handler(admin.Backend{Users: users, Labels: labels(), Links: k.links})
 	return admin.Local(h), func() {
 		_ = users.Close()

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
-	"time"
 
 	"relay/auth"
 	"relay/relay/admin"
@@ -30,7 +28,7 @@ func (*userCmd) Help() string {
 
 Examples:
   relay user add alice --expires 30d --quota 50GiB/month
-  relay user show alice --json
+  relay user show alice --html alice.html
   relay user rotate alice --only socks5`
 }
 
@@ -152,31 +150,6 @@ func human(n int64) string {
 		f /= step
 	}
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
-}
-
-type userShowCmd struct {
-	Name string `arg:"" help:"Name of the user."`
-	place
-	jsonFlag
-}
-
-// Help is shown below the usage.
-func (*userShowCmd) Help() string {
-	return `On a terminal, links that a phone can use come with a QR code.
-
-Example:
-  relay user show alice`
-}
-
-// Run shows a user.
-func (c *userShowCmd) Run(s streams) error {
-	return c.with(func(cl *admin.Client) error {
-		u, err := cl.User(c.Name)
-		if err != nil {
-			return err
-		}
-		return showUser(s, u, c.JSON)
-	})
 }
 
 type userSetCmd struct {
@@ -314,54 +287,6 @@ func (c *userRemoveCmd) Run(s streams) error {
 		_, err := fmt.Fprintf(s.out, "Removed %s.\n", c.Name)
 		return err
 	})
-}
-
-// userJSON is what --json prints for one user.
-type userJSON struct {
-	admin.User
-	Links map[string][]string `json:"links"`
-}
-
-func showUser(s streams, u admin.UserLinks, asJSON bool) error {
-	if asJSON {
-		out := userJSON{User: u.User, Links: make(map[string][]string)}
-		for _, l := range u.Links {
-			out.Links[l.Protocol] = append(out.Links[l.Protocol], l.URL)
-		}
-		return writeJSON(s.out, out)
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, made %s, expires %s\n", u.Name, u.State, u.Created.Local().Format(time.DateOnly), expiryText(u.User))
-	fmt.Fprintf(&b, "  moved %s up, %s down", human(u.Bytes.Up), human(u.Bytes.Down))
-	if u.Quota != "" {
-		fmt.Fprintf(&b, "; quota %s", quotaText(u.User))
-	}
-	for _, l := range []struct {
-		set  bool
-		text string
-	}{
-		{u.MaxConns > 0, fmt.Sprintf("; at most %d connections", u.MaxConns)},
-		{u.MaxIPs > 0, fmt.Sprintf("; at most %d addresses", u.MaxIPs)},
-		{u.Rate != "", "; " + u.Rate + " each way"},
-	} {
-		if l.set {
-			b.WriteString(l.text)
-		}
-	}
-	b.WriteString("\n")
-	if len(u.Links) == 0 {
-		b.WriteString("\nNo links: the configuration has no listener for users. Name it with --config FILE.\n")
-	}
-	for _, l := range u.Links {
-		fmt.Fprintf(&b, "\n%s, %s:\n  %s\n", l.Protocol, l.Note, l.URL)
-		if l.QR && isTerminal(s.out) {
-			if err := writeQR(&b, l.URL); err != nil {
-				return err
-			}
-		}
-	}
-	_, err := io.WriteString(s.out, b.String())
-	return err
 }
 
 func writeJSON(w io.Writer, v any) error {

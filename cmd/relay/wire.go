@@ -9,6 +9,7 @@ import (
 
 	"relay/auth"
 	"relay/relay"
+	"relay/relay/admin"
 	"relay/relay/config"
 	"relay/relay/forward"
 	"relay/relay/httpconnect"
@@ -23,6 +24,7 @@ type part struct {
 	label   string // the auth label of its credentials; also the key of --only; empty: it has none
 	scheme  string // of the URL in the ready line
 	options func() any
+	lives   string // how long its links are likely to live: admin.Durable or admin.Burnable
 	// quick says that quickstart has it.
 	quick bool
 	agree func(options any, c *config.Config, fault faultFunc) // see config.Table
@@ -37,6 +39,8 @@ type part struct {
 	run    func(ctx context.Context, e env, options any, cover *coverOf)
 	links  func(a access, options any) []link // nil: nothing to give to a user
 	doctor func(cfg *config.Config, l config.Listen, options any) []finding
+	// certified says that clients check the certificate of the cover.
+	certified bool
 }
 
 type faultFunc = func(key, problem, hint string)
@@ -68,7 +72,7 @@ type access struct {
 
 var parts = []part{
 	{
-		name: "socks5", label: socks5.Label, scheme: "socks5h",
+		name: "socks5", label: socks5.Label, scheme: "socks5h", lives: admin.Burnable,
 		inbound: func(e env, _ any) relay.Inbound {
 			return &socks5.Inbound{Verify: e.verify(socks5.Label), Anonymous: e.anonymous}
 		},
@@ -76,7 +80,7 @@ var parts = []part{
 		doctor: clearTextOnPublic,
 	},
 	{
-		name: "http", label: httpconnect.Label, scheme: "http",
+		name: "http", label: httpconnect.Label, scheme: "http", lives: admin.Burnable,
 		options: func() any { return &httpconnect.Options{Forward: true} },
 		inbound: func(e env, options any) relay.Inbound {
 			return &httpconnect.Inbound{
@@ -98,7 +102,7 @@ var parts = []part{
 		doctor: forwardFindings,
 	},
 	{
-		name: "mtproto", label: mtproto.Label, scheme: "tcp",
+		name: "mtproto", label: mtproto.Label, scheme: "tcp", lives: admin.Burnable,
 		options: func() any { return mtproto.NewOptions() },
 		agree:   mtprotoAgrees, candidates: mtprotoCandidates,
 		prepare: mtprotoPrepare, run: mtprotoRun,

@@ -33,12 +33,20 @@ type UserLinks struct {
 	Links []Link `json:"links"`
 }
 
+// How long a link is likely to live, for Link.Lives.
+const (
+	Durable  = "durable"  // blocking it costs the censor something
+	Burnable = "burnable" // sooner or later its address gets blocked
+)
+
 // Link is one address that a user can paste into a client.
 type Link struct {
-	Protocol string `json:"protocol"` // the word of the inbound
-	URL      string `json:"url"`
-	Note     string `json:"note,omitempty"` // what it is for, and what to mind
-	QR       bool   `json:"qr,omitempty"`   // a phone that scans it can use it
+	Protocol string   `json:"protocol"` // the word of the inbound
+	URL      string   `json:"url"`
+	Note     string   `json:"note,omitempty"`     // what it is for, and what to mind
+	Lives    string   `json:"lives,omitempty"`    // Durable, Burnable; empty: it crosses no border
+	Warnings []string `json:"warnings,omitempty"` // why clients may not be able to use it
+	QR       bool     `json:"qr,omitempty"`       // a phone that scans it can use it
 }
 
 // Limits are the settings of a user. In a change, nil leaves a setting as it
@@ -56,6 +64,30 @@ type Limits struct {
 type Add struct {
 	Names []string `json:"names"`
 	Limits
+}
+
+// Import asks for users from elsewhere, with the secrets that their clients have,
+// all or none. A secret that somebody here has already makes nobody.
+type Import struct {
+	Users  []ImportUser `json:"users"`
+	DryRun bool         `json:"dry_run,omitempty"` // say what would become of them, and make nobody
+}
+
+// ImportUser is one of them.
+type ImportUser struct {
+	Name string `json:"name"` // a number is added if it is taken
+	Limits
+	// Places are the names, by label, that the clients say. A relay that does not
+	// know such a name, or has no room there, makes nobody.
+	Places map[string]string `json:"places,omitempty"`
+}
+
+// Imported is what has become of an ImportUser.
+type Imported struct {
+	Name   string            `json:"name"`            // as asked for
+	As     string            `json:"as"`              // as the user is called here
+	Known  bool              `json:"known,omitempty"` // was here already
+	Places map[string]string `json:"places,omitempty"`
 }
 
 // Change asks for a change of one user.

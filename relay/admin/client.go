@@ -57,6 +57,12 @@ func (c *Client) Add(a Add) ([]UserLinks, error) {
 	return out, c.do(http.MethodPost, "/v1/users", a, &out)
 }
 
+// Import makes users with secrets from elsewhere.
+func (c *Client) Import(i Import) ([]Imported, error) {
+	var out []Imported
+	return out, c.do(http.MethodPost, "/v1/import", i, &out)
+}
+
 // Change changes a user.
 func (c *Client) Change(name string, ch Change) (UserLinks, error) {
 	var u UserLinks

@@ -40,6 +40,7 @@ func Handler(b Backend) http.Handler {
 	mux.HandleFunc("POST /v1/reload", h.reload)
 	mux.HandleFunc("GET /v1/users", h.list)
 	mux.HandleFunc("POST /v1/users", h.add)
+	mux.HandleFunc("POST /v1/import", h.adopt)
 	mux.HandleFunc("GET /v1/users/{name}", h.show)
 	mux.HandleFunc("PATCH /v1/users/{name}", h.change)
 	mux.HandleFunc("DELETE /v1/users/{name}", h.remove)

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	hexA = "0123456789abcdef0123456789abcdef"
+	hexB = "fedcba9876543210fedcba9876543210"
+	// eeA is hexA with the name www.example.com.
+	eeA = "ee" + hexA + "7777772e6578616d706c652e636f6d"
+)
+
+// summary is a foreign in one line, with the secrets' first bytes.
+func (f *foreign) summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %v %v %v", f.Program, f.Kinds, f.Ports, f.Public)
+	for _, u := range f.Users {
+		fmt.Fprintf(&b, " %s=%x@%s", u.Name, u.Key[:2], u.Server)
+		if u.MaxConns+u.MaxIPs > 0 {
+			fmt.Fprintf(&b, "/%d/%d", u.MaxConns, u.MaxIPs)
+		}
+		if !u.Expires.IsZero() {
+			b.WriteString("<" + u.Expires.UTC().Format(time.DateOnly))
+		}
+	}
+	fmt.Fprintf(&b, " lost %d", len(f.Lost))
+	return b.String()
+}
+
+func TestParseForeign(t *testing.T) {
+	for _, tt := range []struct{ name, file, text, want string }{
+		{"mtg v2, hexadecimal", "c.toml", "secret = \"" + eeA + "\"\nbind-to = \"0.0.0.0:3128\"", "mtg [ee] [3128] [] mtg=0123@www.example.com lost 0"},
+		{"mtg v2, base64", "c.toml", "secret = \"7gEjRWeJq83vASNFZ4mrze93d3cuZXhhbXBsZS5jb20\"\nbind-to = \":443\"", "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
+		{"mtg v2, more", "x", "\ufeffsecret = \"" + eeA + "\"\npublic-ipv4 = \"9.9.9.9\"\n[network]\nproxies = [\"socks5://h:1\"]\n[network.public-ip]\nipv6 = \"2620:fe::9\"", "mtg [ee] [] [9.9.9.9 2620:fe::9] mtg=0123@www.example.com lost 1"},
+		{"telemt, least", "t.toml", "[access.users]\nalice = \"" + hexA + "\"", "telemt [ee] [443] [] alice=0123@petrovich.ru lost 0"},
+		{"telemt, modes", "t.toml", "[general.modes]\nclassic = true\nsecure = true\ntls = false\n[access.users]\nalice = \"" + hexA + "\"\n\"żółw !\" = \"" + hexB + "\"", "telemt [dd simple] [443] [] alice=0123@ w=fedc@ lost 0"},
+		{"telemt, more", "t.toml", `[general]
+use_middle_proxy = true
+[general.links]
+public_host = "p.example.org"
+public_port = 8443
+[[server.listeners]]
+ip = "0.0.0.0"
+announce = "q.example.org"
+[censorship]
+tls_domain = "A.example.com"
+tls_domains = ["a.example.com", "b.example.com"]
+[access.users]
+bob = "` + hexB + `"
+[access.user_max_tcp_conns]
+bob = 7
+[access.user_max_unique_ips]
+bob = 2
+[access.user_expirations]
+bob = 2077-01-02T00:00:00Z
+[access.user_data_quota]
+bob = 1
+[[upstreams]]
+type = "direct"
+[[upstreams]]
+type = "socks5"
+[[upstreams]]
+type = "socks4"
+enabled = false
+`, "telemt [ee] [8443] [p.example.org q.example.org] bob=fedc@a.example.com/7/2<2077-01-02 lost 5"},
+		{"MTProxy, a line", "run.sh", "./mtproto-proxy -u nobody -p 8888 -H 443,8443 -S " + hexA + " -S" + hexB + " --aes-pwd proxy-secret proxy-multi.conf -M 1", "MTProxy [dd] [443 8443] [] mtproxy=0123@ mtproxy=fedc@ lost 1"},
+		{"MTProxy, a unit", "m.service", "[Service]\n# ExecStart=/old/mtproto-proxy -S x\nExecStart=-/opt/mtproto-proxy -H 443 \\\n  --mtproto-secret=" + hexA + " -P " + hexB + " -D www.Example.com\n", "MTProxy [ee] [443] [] mtproxy=0123@www.example.com lost 2"},
+		{"mtg v1", "mtg.txt", "$ nohup ./mtg run -b 0.0.0.0:3128 --cloak-port=443 " + eeA + " " + hexB + " --stats-bind=127.0.0.1:3129 >/dev/null 2>&1 &", "mtg [ee] [3128] [] mtg=0123@www.example.com lost 1"},
+		{"mtg v1, dd", "mtg.txt", "mtg run -4 9.9.9.9:443 'dd" + hexA + "'", "mtg [dd] [] [9.9.9.9] mtg=0123@ lost 0"},
+		{"mtg v2, in a container", "up.sh", "docker run -d --name mtg -p 443:3128/tcp nineseconds/mtg:2 \\\n simple-run -n 1.1.1.1 -i prefer-ipv4 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
+		{"mtprotoproxy", "config.py", "PORT = 8443\n\nUSERS = {\n  'tg': '" + hexA + "',  # the first\n  \"t2\": \"" + hexB + "\",\n}\nMODES = {\"classic\": False, \"secure\": False, \"tls\": True}\nTLS_DOMAIN = \"www.example.com\"\nAD_TAG = '" + hexA + "'\n", "mtprotoproxy [ee] [8443] [] tg=0123@www.example.com t2=fedc@www.example.com lost 1"},
+		{"mtprotoproxy, old switches", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] tg=0123@www.google.com lost 0"},
+		{"mtprotoproxy, defaults", "config.py", "USERS={'tg':'" + hexA[:16] + "'\n'" + hexA[16:] + "'}", "mtprotoproxy [ee dd simple] [443] [] tg=0123@www.google.com lost 0"},
+		{"mtprotoproxy, limits", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY=1\nUSER_MAX_TCP_CONNS = {'tg': 8, 'x': 9}\nUSER_EXPIRATIONS = {\"tg\": \"31/12/2077\"}\nUSER_DATA_QUOTA = {'tg': 10 * 1024**3}\nMY_DOMAIN='p.example.org'\nSOCKS5_HOST='h'", "mtprotoproxy [ee] [443] [p.example.org] tg=0123@www.google.com/8/0<2077-12-31 lost 2"},
+		{"mtprotoproxy, code around", "config.py", "import os\n\"\"\"USERS = {}\n\"\"\"\nX = os.environ.get('A', '(') or {\n  1: [2, (3)],\n}\ndef f(a='}'):\n    USERS = 5\n    return a\nUSERS = ({'a': ('" + hexA + "'), **{}}) \\\n  \nif True:\n    TLS_DOMAIN = 'x.example'\nf\"{PORT}\"\nTLS_ONLY = True", "got an error: USERS has an entry"},
+		{"mtprotoproxy, code around, plain users", "config.py", "import os\n\"\"\"USERS = {}\n\"\"\"\nX = os.environ.get('A', '(') or {\n  1: [2, (3)],\n}\ndef f(a='}'):\n    USERS = 5\n    return a\nUSERS = ({'a': ('" + hexA + "')}) \\\n  \nif True:\n    TLS_DOMAIN = 'x.example'\nf\"{PORT}\"\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] a=0123@www.google.com lost 0"},
+	} {
+		f, err := parseForeign(tt.file, []byte(tt.text))
+		got := fmt.Sprintf("got an error: %v", err)
+		if err == nil {
+			got = f.summary()
+		}
+		if want, isErr := strings.CutPrefix(tt.want, "got an error: "); isErr && err != nil && strings.HasPrefix(err.Error(), want) {
+			continue
+		}
+		if got != tt.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestParseForeignFaults(t *testing.T) {
+	for _, tt := range []struct{ name, file, text, want string }{
+		{"empty", "x", "", "no configuration that import reads"},
+		{"prose", "x", "mtg is a proxy, don't run it\n", "a quotation mark"},
+		{"other commands", "x", "cp mtg /usr/bin; systemctl stop mtg\nkillall mtproto-proxy && mv mtproto-proxy x", "no configuration that import reads"},
+		{"mtg, no secret", "x", "mtg run -b :443", "no secret in the command line"},
+		{"bytes", "x", "\xff\xfe", "not a text file"},
+		{"bad TOML", "c.toml", "secret = \"" + eeA + "\"\nx = [", "line 2"},
+		{"other TOML", "c.toml", "a = 1", "no configuration that import reads"},
+		{"mtg, half a secret", "c.toml", "secret = \"ee0123\"", "in no form"},
+		{"mtg, a name that is none", "c.toml", "secret = \"ee" + hexA + "2f2e2e2f\"", "not a host name"},
+		{"mtg, a number for a secret", "c.toml", "secret = 5", "line 1"},
+		{"mtg, a file of settings", "x", "ExecStart=/usr/bin/mtg run /etc/mtg.toml", "import that file"},
+		{"telemt, no user", "t.toml", "[access.users]", "no user in it"},
+		{"telemt, a bad secret", "t.toml", "[access.users]\nalice = \"0123\"", "secret of alice"},
+		{"telemt, a bad date", "t.toml", "[access]\nusers = {a = \"" + hexA + "\"}\nuser_expirations = {a = \"soon\"}", "user_expirations of a"},
+		{"MTProxy, a variable", "x", "mtproto-proxy -S $SECRET", "variable"},
+		{"MTProxy, a file", "x", "mtproto-proxy --mtproto-secret-file f", "file of their own"},
+		{"MTProxy, none", "x", "mtproto-proxy -H 443", "no -S"},
+		{"MTProxy, a placeholder", "x", "mtproto-proxy -S SECRET", "in no form"},
+		{"a quotation mark", "x", "\n\nmtproto-proxy -S 'x", "line 3: a quotation mark"},
+		{"Python, computed", "x", "USERS = dict(tg=1)", "not a plain dictionary"},
+		{"Python, added to", "x", "USERS = {}\nUSERS['a'] = 'b'", "line 2: USERS is changed"},
+		{"Python, no end", "x", "USERS = {'a': 'b'", "bracket"},
+		{"Python, a string without end", "x", "USERS = {'a': 'b\n}", "string does not end"},
+		{"Python, deep", "x", "USERS = " + strings.Repeat("[", 100), "too much"},
+		{"Python, a computed port", "x", "USERS = {'a': '" + hexA + "'}\nPORT = int(x)", "PORT is not"},
+		{"Python, a computed name", "x", "USERS = {'a': '" + hexA + "'}\nTLS_DOMAIN = x", "TLS_DOMAIN is not"},
+		{"Python, a bad day", "x", "USERS = {'a': '" + hexA + "'}\nUSER_EXPIRATIONS = {'a': '2030-01-01'}", "USER_EXPIRATIONS of a"},
+	} {
+		f, err := parseForeign(tt.file, []byte(tt.text))
+		if err == nil {
+			t.Errorf("%s: got %s, want an error with %q", tt.name, f.summary(), tt.want)
+			continue
+		}
+		if !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %q, want %q in it", tt.name, err, tt.want)
+		}
+		for _, secret := range []string{hexA[:12], hexB[:12]} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: got a secret in %q, want none", tt.name, err)
+			}
+		}
+	}
+}
+
+func TestUserName(t *testing.T) {
+	for in, want := range map[string]string{
+		"alice": "alice", "Bob Smith": "Bob-Smith", "../../etc": "etc", "-x-": "x", "x-": "x-", "": "user", "Ж": "user", "a\x00b": "a-b",
+		"user@example.org": "user-example.org", strings.Repeat("a", 70): strings.Repeat("a", 64),
+	} {
+		if got := userName(in); got != want {
+			t.Errorf("name for %q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestExpiredAreLeftOut(t *testing.T) {
+	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	f := &foreign{Users: []foreignUser{{Name: "a", Expires: now}, {Name: "b"}, {Name: "c", Expires: now.Add(time.Second)}}}
+	f.expired(now)
+	if got := fmt.Sprint(f.Users); got != "[user b user c]" || len(f.Lost) != 1 {
+		t.Errorf("users: got %s and %q, want b and c, and one thing lost", got, f.Lost)
+	}
+}
+
+// seeds are the samples of the other tests.
+var seeds = []string{
+	"secret = \"" + eeA + "\"\nbind-to = \"0.0.0.0:3128\"\n[network]\nproxies = [\"\"]",
+	"[general.modes]\ntls = true\n[access.users]\na = \"" + hexA + "\"\n[access.user_expirations]\na = 2077-01-02",
+	"[Service]\nExecStart=/opt/mtproto-proxy -H 443 \\\n -S " + hexA + " -P " + hexB + " -D www.example.com",
+	"docker run -p 443:3128 nineseconds/mtg:2 simple-run 0.0.0.0:3128 '" + eeA + "'",
+	"PORT = 443\nUSERS = {\n 'tg': \"" + hexA + "\", # x\n}\nMODES = {'classic': False}\nX = f(1, [2])\nAD_TAG = '''a\nb'''\n",
+	"USERS = {r'\\x': u\"\\x41\\n\" 'b', -0x1_0: (1,), 'z': {1, None}}\n",
+}
+
+// fuzzed checks what every parser promises of what it accepts.
+func fuzzed(t *testing.T, f *foreign, err error) {
+	if err != nil {
+		for _, secret := range []string{hexA, hexB} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("got a secret in the error %q, want none", err)
+			}
+		}
+		return
+	}
+	for _, u := range f.Users {
+		if got := userName(u.Name); got != u.Name {
+			t.Errorf("name: got %q, want it usable", u.Name)
+		}
+	}
+}
+
+func FuzzForeign(f *testing.F) {
+	for _, s := range seeds {
+		f.Add("x.toml", s)
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		out, err := parseForeign(name, []byte(text))
+		fuzzed(t, out, err)
+		if err == nil && (len(out.Users) == 0 || len(out.Kinds) == 0) {
+			t.Errorf("got %d users and kinds %v, want some of both", len(out.Users), out.Kinds)
+		}
+	})
+}
+
+func FuzzForeignTOML(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		out, err := parseMTG([]byte(text))
+		fuzzed(t, out, err)
+		out, err = parseTelemt([]byte(text))
+		fuzzed(t, out, err)
+	})
+}
+
+func FuzzForeignCommands(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		out, err := parseCommands(text)
+		fuzzed(t, out, err)
+	})
+}
+
+func FuzzForeignPython(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		out, err := parsePython(text)
+		fuzzed(t, out, err)
+	})
+}

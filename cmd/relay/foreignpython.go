@@ -1,0 +1,286 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// mtprotoproxy's configuration is a program. What counts in it are assignments
+// of literals at the beginning of a line; they are read, and nothing is run.
+
+// pyDict is a dictionary in its order.
+type pyDict []pyItem
+
+type pyItem struct{ key, value any }
+
+// pyUnknown is a value that only Python could find out.
+type pyUnknown struct{}
+
+// pyList is a list, tuple or set.
+type pyList []any
+
+const (
+	maxPyDepth = 16
+	maxPyItems = 1 << 18
+)
+
+// assignsUsers reports whether a text looks like mtprotoproxy's configuration.
+func assignsUsers(text string) bool {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "USERS"); ok && strings.HasPrefix(strings.TrimLeft(rest, " \t"), "=") {
+			return true
+		}
+	}
+	return false
+}
+
+func parsePython(text string) (*foreign, error) {
+	vars, err := pyAssignments(text)
+	if err != nil {
+		return nil, err
+	}
+	f := &foreign{Program: programPython}
+	modes := map[string]bool{"classic": true, "secure": true, "tls": true} // mtprotoproxy's defaults
+	for _, it := range asDict(vars["MODES"]) {
+		if name, ok := it.key.(string); ok {
+			modes[name] = truth(it.value)
+		}
+	}
+	if truth(vars["SECURE_ONLY"]) || truth(vars["TLS_ONLY"]) {
+		modes["classic"] = false
+	}
+	if truth(vars["TLS_ONLY"]) {
+		modes["secure"] = false
+	}
+	f.modes(modes["classic"], modes["secure"], modes["tls"])
+	if err := f.pyUsers(vars); err != nil {
+		return nil, err
+	}
+	port := int64(443)
+	if n, ok := vars["PORT"].(int64); ok {
+		port = n
+	} else if vars["PORT"] != nil {
+		return nil, errors.New("PORT is not a plain number: write it as one, in a copy of the file")
+	}
+	f.addPort(strconv.FormatInt(port, 10))
+	if domain, ok := vars["MY_DOMAIN"].(string); ok {
+		f.addPublic(domain)
+	}
+	if truth(vars["AD_TAG"]) {
+		f.loseTag()
+	}
+	if truth(vars["SOCKS5_HOST"]) {
+		f.lose("the SOCKS5 proxy that it reaches Telegram through: this relay connects directly")
+	}
+	return f, nil
+}
+
+func (f *foreign) pyUsers(vars map[string]any) error {
+	users, ok := vars["USERS"].(pyDict)
+	if !ok {
+		return errors.New(`USERS is not a plain dictionary: write it as { "name": "32 hexadecimal digits", … }, in a copy of the file`)
+	}
+	domain := "www.google.com" // mtprotoproxy's default
+	switch d := vars["TLS_DOMAIN"].(type) {
+	case nil:
+	case string:
+		domain = d
+	default:
+		return errors.New("TLS_DOMAIN is not a plain string: write it as one, in a copy of the file")
+	}
+	var names []string
+	secrets := make(map[string]string)
+	for _, it := range users {
+		name, okName := it.key.(string)
+		secret, okSecret := it.value.(string)
+		if !okName || !okSecret {
+			return errors.New("USERS has an entry that is not a plain string: write it as one, in a copy of the file")
+		}
+		if _, again := secrets[name]; !again {
+			names = append(names, name)
+		}
+		secrets[name] = secret // as in Python, the last one counts
+	}
+	if err := f.people(names, secrets, domain); err != nil {
+		return err
+	}
+	index := make(map[string]*foreignUser)
+	for i, name := range names {
+		index[name] = &f.Users[i]
+	}
+	return f.pyLimits(vars, index)
+}
+
+func (f *foreign) pyLimits(vars map[string]any, index map[string]*foreignUser) error {
+	for _, it := range asDict(vars["USER_MAX_TCP_CONNS"]) {
+		name, _ := it.key.(string)
+		if n, ok := it.value.(int64); ok && n > 0 && n < 1<<31 && index[name] != nil {
+			index[name].MaxConns = int(n)
+		}
+	}
+	for _, it := range asDict(vars["USER_EXPIRATIONS"]) {
+		name, _ := it.key.(string)
+		when, _ := it.value.(string)
+		if index[name] == nil {
+			continue
+		}
+		t, err := time.Parse("02/01/2006", when)
+		if err != nil {
+			return fmt.Errorf("USER_EXPIRATIONS of %s is not a day such as 31/12/2030", userName(name))
+		}
+		index[name].Expires = t
+	}
+	var quotas []string
+	for _, it := range asDict(vars["USER_DATA_QUOTA"]) {
+		if name, ok := it.key.(string); ok && index[name] != nil {
+			quotas = append(quotas, name)
+		}
+	}
+	f.loseQuotas(quotas)
+	return nil
+}
+
+func asDict(v any) pyDict {
+	d, _ := v.(pyDict)
+	return d
+}
+
+// truth is Python's, for the values that are understood.
+func truth(v any) bool {
+	switch v := v.(type) {
+	case bool:
+		return v
+	case string:
+		return v != ""
+	case int64:
+		return v != 0
+	}
+	return false
+}
+
+// pyAssignments are the values that names have in the end.
+func pyAssignments(text string) (map[string]any, error) {
+	p := &pyParser{text: text}
+	vars := make(map[string]any)
+	for {
+		p.skip(true)
+		if p.at >= len(p.text) {
+			return vars, nil
+		}
+		begin := p.at == 0 || p.text[p.at-1] == '\n'
+		name := p.word()
+		p.skip(false)
+		switch {
+		case begin && name != "" && p.peek() == '=' && !strings.HasPrefix(p.text[p.at:], "=="):
+			p.at++
+			v, err := p.value(0)
+			if err == nil {
+				v, err = p.whole(v)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", p.line(), err)
+			}
+			vars[name] = v
+		case begin && name == "USERS":
+			return nil, fmt.Errorf("line %d: USERS is changed by a statement: write all users into one dictionary, in a copy of the file", p.line())
+		default:
+			if err := p.statement(); err != nil {
+				return nil, fmt.Errorf("line %d: %w", p.line(), err)
+			}
+		}
+	}
+}
+
+// pyParser reads literals. It stands at text[at].
+type pyParser struct {
+	text  string
+	at    int
+	items int
+}
+
+var (
+	errPyString = errors.New("a string does not end")
+	errPyNested = errors.New("too much in one value")
+	errPyEnd    = errors.New("a bracket has no other")
+)
+
+func (p *pyParser) line() int { return 1 + strings.Count(p.text[:min(p.at, len(p.text))], "\n") }
+
+func (p *pyParser) peek() byte {
+	if p.at < len(p.text) {
+		return p.text[p.at]
+	}
+	return 0
+}
+
+// skip goes over blanks and comments, and over line ends where they mean nothing.
+func (p *pyParser) skip(lines bool) {
+	for p.at < len(p.text) {
+		switch c := p.text[p.at]; {
+		case c == '#':
+			for p.at < len(p.text) && p.text[p.at] != '\n' {
+				p.at++
+			}
+		case c == ' ' || c == '\t' || c == '\r' || c == '\f' || lines && c == '\n':
+			p.at++
+		case c == '\\' && strings.HasPrefix(p.text[p.at:], "\\\n"):
+			p.at += 2
+		default:
+			return
+		}
+	}
+}
+
+func (p *pyParser) word() string {
+	from := p.at
+	for p.at < len(p.text) {
+		c := p.text[p.at]
+		if c != '_' && (c >= 128 || !unicode.IsLetter(rune(c)) && !unicode.IsDigit(rune(c))) {
+			break
+		}
+		p.at++
+	}
+	return p.text[from:p.at]
+}
+
+// statement goes to the end of a statement that is not read.
+func (p *pyParser) statement() error {
+	depth := 0
+	for p.at < len(p.text) {
+		switch c := p.text[p.at]; {
+		case c == '#' || c == '\\':
+			before := p.at
+			if p.skip(false); p.at == before {
+				p.at++
+			}
+			continue
+		case c == '"' || c == '\'':
+			if _, err := p.str(false); err != nil {
+				return err
+			}
+			continue
+		case strings.IndexByte("([{", c) >= 0:
+			depth++
+		case strings.IndexByte(")]}", c) >= 0:
+			depth--
+		case c == '\n' && depth <= 0:
+			p.at++
+			return nil
+		}
+		p.at++
+	}
+	return nil
+}
+
+// whole makes a value unknown that more follows: an operator, a call.
+func (p *pyParser) whole(v any) (any, error) {
+	p.skip(false)
+	if c := p.peek(); c == '\n' || c == 0 || c == ';' {
+		return v, nil
+	}
+	return pyUnknown{}, p.statement()
+}

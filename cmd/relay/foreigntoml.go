@@ -1,0 +1,228 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"relay/relay/mtproto"
+)
+
+// tomlTable reads TOML of any kind.
+func tomlTable(b []byte) (map[string]any, error) {
+	var raw map[string]any
+	return raw, readTOML(b, &raw)
+}
+
+// readTOML adds the line to a fault. The text around it is left out: it may hold
+// a secret.
+func readTOML(b []byte, into any) error {
+	err := toml.Unmarshal(b, into)
+	if de, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, column := de.Position()
+		return fmt.Errorf("line %d, column %d: %w", line, column, errors.New(strings.TrimPrefix(de.Error(), "toml: ")))
+	}
+	return err
+}
+
+// mtgConfig is what counts of mtg v2's file (its example.config.toml).
+type mtgConfig struct {
+	Secret     string `toml:"secret"`
+	BindTo     string `toml:"bind-to"`
+	PublicIPv4 string `toml:"public-ipv4"`
+	PublicIPv6 string `toml:"public-ipv6"`
+	Network    struct {
+		Proxies  []string `toml:"proxies"`
+		PublicIP struct {
+			IPv4 string `toml:"ipv4"`
+			IPv6 string `toml:"ipv6"`
+		} `toml:"public-ip"`
+	} `toml:"network"`
+}
+
+func parseMTG(b []byte) (*foreign, error) {
+	var c mtgConfig
+	if err := readTOML(b, &c); err != nil {
+		return nil, err
+	}
+	f := &foreign{Program: programMTG}
+	if err := f.addSecret("mtg", c.Secret); err != nil {
+		return nil, err
+	}
+	f.addPort(c.BindTo)
+	for _, ip := range []string{c.PublicIPv4, c.PublicIPv6, c.Network.PublicIP.IPv4, c.Network.PublicIP.IPv6} {
+		f.addPublic(ip)
+	}
+	if slices.ContainsFunc(c.Network.Proxies, func(p string) bool { return p != "" }) {
+		f.lose("the SOCKS5 proxies that it reaches Telegram through: this relay connects directly")
+	}
+	return f, nil
+}
+
+// telemtConfig is what counts of telemt's file (its config.full.toml). Words
+// that may be a string or something else are of type any.
+type telemtConfig struct {
+	General struct {
+		UseMiddleProxy bool   `toml:"use_middle_proxy"`
+		AdTag          string `toml:"ad_tag"`
+		Modes          *struct {
+			Classic bool `toml:"classic"`
+			Secure  bool `toml:"secure"`
+			TLS     bool `toml:"tls"`
+		} `toml:"modes"`
+		Links struct {
+			PublicHost string `toml:"public_host"`
+			PublicPort int    `toml:"public_port"`
+		} `toml:"links"`
+	} `toml:"general"`
+	Server struct {
+		Port      int `toml:"port"`
+		Listeners []struct {
+			Announce   string `toml:"announce"`
+			AnnounceIP string `toml:"announce_ip"`
+		} `toml:"listeners"`
+	} `toml:"server"`
+	Censorship struct {
+		TLSDomain  string   `toml:"tls_domain"`
+		TLSDomains []string `toml:"tls_domains"`
+	} `toml:"censorship"`
+	Access struct {
+		Users       map[string]string `toml:"users"`
+		AdTags      map[string]string `toml:"user_ad_tags"`
+		MaxConns    map[string]int    `toml:"user_max_tcp_conns"`
+		MaxIPs      map[string]int    `toml:"user_max_unique_ips"`
+		Expirations map[string]any    `toml:"user_expirations"`
+		Quotas      map[string]int64  `toml:"user_data_quota"`
+	} `toml:"access"`
+	Upstreams []struct {
+		Type    string `toml:"type"`
+		Enabled *bool  `toml:"enabled"`
+	} `toml:"upstreams"`
+}
+
+func parseTelemt(b []byte) (*foreign, error) {
+	var c telemtConfig
+	c.Server.Port = 443
+	c.Censorship.TLSDomain = "petrovich.ru" // telemt's default
+	if err := readTOML(b, &c); err != nil {
+		return nil, err
+	}
+	f := &foreign{Program: programTelemt}
+	m := c.General.Modes
+	f.modes(m != nil && m.Classic, m != nil && m.Secure, m == nil || m.TLS)
+	if err := f.people(slices.Sorted(maps.Keys(c.Access.Users)), c.Access.Users, c.Censorship.TLSDomain); err != nil {
+		return nil, err
+	}
+	for i, name := range slices.Sorted(maps.Keys(c.Access.Users)) {
+		u := &f.Users[i]
+		u.MaxConns, u.MaxIPs = max(0, c.Access.MaxConns[name]), max(0, c.Access.MaxIPs[name])
+		if when, ok := c.Access.Expirations[name]; ok {
+			t, err := tomlTime(when)
+			if err != nil {
+				return nil, fmt.Errorf("user_expirations of %s: %w", u.Name, err)
+			}
+			u.Expires = t
+		}
+	}
+	f.telemtAddress(&c)
+	f.telemtLost(&c)
+	return f, nil
+}
+
+// people adds users with 16-byte secrets, as programs with one server name for
+// all have them.
+func (f *foreign) people(names []string, secrets map[string]string, server string) error {
+	for _, name := range names {
+		kind, key, _, err := mtproto.ParseSecret(secrets[name])
+		if err != nil || kind != mtproto.KindSimple {
+			return fmt.Errorf("the secret of %s is not one of 32 hexadecimal digits", userName(name))
+		}
+		u := foreignUser{There: name, Name: userName(name), Key: key}
+		if slices.Contains(f.Kinds, mtproto.KindFakeTLS) {
+			u.Server = server
+		}
+		f.Users = append(f.Users, u)
+	}
+	return nil
+}
+
+// modes are the three switches that telemt has from mtprotoproxy.
+func (f *foreign) modes(classic, secure, tls bool) {
+	for _, k := range []struct {
+		on   bool
+		kind mtproto.Kind
+	}{{tls, mtproto.KindFakeTLS}, {secure, mtproto.KindPadded}, {classic, mtproto.KindSimple}} {
+		if k.on {
+			f.addKind(k.kind)
+		}
+	}
+	if len(f.Kinds) == 0 {
+		f.addKind(mtproto.KindFakeTLS) // what both do then
+	}
+}
+
+func (f *foreign) telemtAddress(c *telemtConfig) {
+	port := c.Server.Port
+	if c.General.Links.PublicPort > 0 {
+		port = c.General.Links.PublicPort
+	}
+	f.addPort(fmt.Sprint(port))
+	f.addPublic(c.General.Links.PublicHost)
+	for _, l := range c.Server.Listeners {
+		f.addPublic(l.Announce)
+		f.addPublic(l.AnnounceIP)
+	}
+}
+
+func (f *foreign) telemtLost(c *telemtConfig) {
+	if c.General.AdTag != "" || len(c.Access.AdTags) > 0 {
+		f.loseTag()
+	} else if c.General.UseMiddleProxy {
+		f.lose("the middle proxy (use_middle_proxy): this relay connects to Telegram directly; nothing to do")
+	}
+	more := slices.DeleteFunc(slices.Clone(c.Censorship.TLSDomains), func(d string) bool { return d == c.Censorship.TLSDomain })
+	if len(more) > 0 {
+		f.lose("links with a further name (tls_domains: %s): a user has one name here, %s; give out new links", strings.Join(more, ", "), c.Censorship.TLSDomain)
+	}
+	f.loseQuotas(slices.Sorted(maps.Keys(c.Access.Quotas)))
+	for _, u := range c.Upstreams {
+		if u.Type != "direct" && u.Type != "" && (u.Enabled == nil || *u.Enabled) {
+			f.lose("the %s upstream that it reaches Telegram through: this relay connects directly", u.Type)
+		}
+	}
+}
+
+func (f *foreign) loseQuotas(names []string) {
+	if len(names) == 0 {
+		return
+	}
+	for i := range names {
+		names[i] = userName(names[i])
+	}
+	f.lose("quotas for ever (of %s): a quota here is for a month or some days; set one with relay user set NAME --quota 50GiB/month", strings.Join(names, ", "))
+}
+
+// tomlTime is a date as people write it there.
+func tomlTime(v any) (time.Time, error) {
+	switch v := v.(type) {
+	case time.Time:
+		return v, nil
+	case toml.LocalDateTime:
+		return v.AsTime(time.UTC), nil
+	case toml.LocalDate:
+		return v.AsTime(time.UTC), nil
+	case string:
+		if t, err := time.Parse(time.RFC3339, v); err == nil {
+			return t, nil
+		}
+		if t, err := time.Parse(time.DateOnly, v); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errors.New(`not a time such as "2030-12-31T00:00:00Z"`)
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"relay/auth"
+	"relay/relay/admin"
+	"relay/relay/config"
+	"relay/relay/mtproto"
+	"relay/transport/faketls"
+)
+
+type importCmd struct {
+	Files  []string `arg:"" help:"Configurations of mtg, telemt, MTProxy or mtprotoproxy." name:"file" type:"path"`
+	DryRun bool     `help:"Say what would be done, and do nothing."`
+	place
+	jsonFlag
+}
+
+// Help is shown below the usage.
+func (*importCmd) Help() string {
+	return `Makes users with the secrets that they have at another proxy for Telegram, so that
+their links go on working: where the server's name or address in them leads to this
+relay, on the same port. It reads
+
+  mtg            config.toml, or a file with its command line (mtg run …)
+  telemt         config.toml
+  MTProxy        a file with its command line, or its systemd unit (-S SECRET …)
+  mtprotoproxy   config.py, which is read and never run
+
+Everybody is imported or nobody. It says what this relay needs in its configuration,
+above all the server names of the links, and what cannot be carried over. Secrets are
+not printed. Who is here already, with the same secret, is left as he is, so that an
+import can be repeated.
+
+Examples:
+  relay import --dry-run /etc/mtg.toml      # first: what to put into relay.toml
+  relay import /etc/mtg.toml --config /etc/relay/relay.toml
+  relay import telemt.toml mtproxy.service --json`
+}
+
+// Run imports users.
+func (c *importCmd) Run(s streams) error {
+	all, err := readAll(c.Files)
+	if err != nil {
+		return err
+	}
+	cfg, tabs, err := c.load()
+	if err != nil {
+		return err
+	}
+	plan := newImportPlan(all, cfg, tabs)
+	plan.DryRun = c.DryRun
+	stop := plan.stop()
+	if len(plan.crowded) == 0 && (stop == nil || c.DryRun) {
+		if err := c.propose(cfg, tabs, plan); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		err = writeJSON(s.out, plan)
+	} else {
+		err = plan.write(s.out)
+	}
+	if err == nil && !c.DryRun {
+		err = stop
+	}
+	return err
+}
+
+// readAll reads every file, and reports the faults of all.
+func readAll(files []string) ([]*foreign, error) {
+	var out []*foreign
+	var faults []error
+	for _, file := range files {
+		f, err := readForeign(file)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		f.expired(time.Now())
+		out = append(out, f)
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("nobody was imported:\n%w", errors.Join(faults...))
+	}
+	return out, nil
+}
+
+// propose makes the users, or asks what would become of them.
+func (c *importCmd) propose(cfg *config.Config, tabs []config.Table, plan *importPlan) error {
+	if !c.DryRun || hasUsers(cfg.State) {
+		err := plan.ask(cfg, tabs)
+		if err == nil || !c.DryRun || plan.stop() == nil {
+			return err
+		}
+	}
+	// A look makes no state folder, and nothing is full because of a name that is
+	// missing yet: it is taken in a database of this moment.
+	dir, err := os.MkdirTemp("", "relay-import-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	scratch := *cfg
+	scratch.State = dir
+	o := optionsOf("mtproto", tabs).(*mtproto.Options)
+	o.Names = append(slices.Clone(mtprotoNames(cfg, o)), plan.missingNames...)
+	return plan.ask(&scratch, tabs)
+}
+
+// ask hands the users to the relay of a configuration.
+func (p *importPlan) ask(cfg *config.Config, tabs []config.Table) error {
+	cl, done, err := clientOf(cfg, tabs, true)
+	if err != nil {
+		return err
+	}
+	defer done()
+	req := admin.Import{DryRun: p.DryRun}
+	for _, f := range p.from {
+		for _, u := range f.Users {
+			req.Users = append(req.Users, importUser(u))
+		}
+	}
+	out, err := cl.Import(req)
+	if err != nil {
+		return err
+	}
+	p.settle(out)
+	return nil
+}
+
+// hasUsers reports whether a relay keeps users in a folder.
+func hasUsers(state string) bool {
+	_, err := os.Stat(filepath.Join(state, auth.StoreFile))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// importUser is a user as the control socket takes it.
+func importUser(u foreignUser) admin.ImportUser {
+	out := admin.ImportUser{Name: u.Name}
+	out.Explicit = map[string]string{mtproto.Label: hex.EncodeToString(u.Key[:])}
+	if u.Server != "" {
+		out.Places = map[string]string{mtproto.Label: u.Server}
+	}
+	if !u.Expires.IsZero() {
+		when := u.Expires.UTC().Format(time.RFC3339)
+		out.Expires = &when
+	}
+	if u.MaxConns > 0 {
+		out.MaxConns = &u.MaxConns
+	}
+	if u.MaxIPs > 0 {
+		out.MaxIPs = &u.MaxIPs
+	}
+	return out
+}
+
+// stop says why nobody can be imported yet.
+func (p *importPlan) stop() error {
+	if len(p.crowded) > 0 {
+		return hinted{
+			fmt.Errorf("nobody was imported: more than %d users under %s", faketls.MaxCandidates, strings.Join(p.crowded, ", ")),
+			"Every user of a name is tried for every connection, so that is the most. Split the file among relays, or leave out users who are gone.",
+		}
+	}
+	var why []string
+	if p.noListener {
+		why = append(why, "no listener here has mtproto")
+	}
+	if len(p.missingNames) > 0 {
+		why = append(why, "names below [mtproto] lacks "+strings.Join(p.missingNames, ", "))
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return hinted{
+		fmt.Errorf("nobody was imported: %s", strings.Join(why, "; ")),
+		"Put the lines above into the configuration, then relay reload (or start the relay), then import again.",
+	}
+}

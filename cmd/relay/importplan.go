@@ -1,0 +1,220 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"relay/relay/admin"
+	"relay/relay/config"
+	"relay/relay/mtproto"
+	"relay/transport/faketls"
+)
+
+// importPlan is what an import does, and what it needs. It holds no secret but
+// in from, which is not printed.
+type importPlan struct {
+	DryRun bool           `json:"dry_run"`
+	Done   bool           `json:"done"` // the users are there
+	Users  []importedUser `json:"users"`
+	Lines  string         `json:"lines,omitempty"` // for the configuration
+	Lost   []lostThing    `json:"lost,omitempty"`
+	Server []string       `json:"servers,omitempty"` // hosts that the links name, where known
+	Ports  []uint16       `json:"ports,omitempty"`   // that the links name
+
+	from         []*foreign
+	missingNames []string
+	crowded      []string // names with more users than fit under one
+	noListener   bool
+}
+
+// importedUser is one user of a file.
+type importedUser struct {
+	File  string `json:"file"`
+	There string `json:"there,omitempty"` // that program's name for the user, where it has one
+	Name  string `json:"name"`            // here
+	Known bool   `json:"known,omitempty"`
+	Under string `json:"under,omitempty"` // the server name in ee links
+	// Moved says that there is no room under that name: the ee links end.
+	Moved bool `json:"moved,omitempty"`
+
+	wish string // the name here, if nobody has it
+}
+
+type lostThing struct {
+	File string `json:"file"`
+	What string `json:"what"`
+}
+
+// newImportPlan compares files with the configuration of this relay.
+func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *importPlan {
+	p := &importPlan{Users: []importedUser{}, from: all, noListener: true}
+	options := optionsOf("mtproto", tabs).(*mtproto.Options)
+	var listens []config.Listen
+	for _, l := range cfg.Listen {
+		if slices.Contains(l.Inbounds, "mtproto") {
+			listens, p.noListener = append(listens, l), false
+		}
+	}
+	names := mtprotoNames(cfg, options)
+	var kinds []mtproto.Kind
+	under := make(map[string]int)
+	for _, f := range all {
+		for _, u := range f.Users {
+			if under[u.Server]++; u.Server != "" && under[u.Server] == faketls.MaxCandidates+1 {
+				p.crowded = append(p.crowded, u.Server)
+			}
+			p.Users = append(p.Users, importedUser{File: f.File, There: u.There, Name: u.Name, Under: u.Server, wish: u.Name})
+			if u.Server != "" && !slices.Contains(names, u.Server) && !slices.Contains(p.missingNames, u.Server) {
+				p.missingNames = append(p.missingNames, u.Server)
+			}
+		}
+		for _, what := range f.Lost {
+			p.Lost = append(p.Lost, lostThing{f.File, what})
+		}
+		kinds = append(kinds, f.Kinds...)
+		p.Ports = append(p.Ports, f.Ports...)
+		p.Server = append(p.Server, f.Public...)
+	}
+	slices.Sort(p.Ports)
+	p.Ports = slices.Compact(p.Ports)
+	p.lines(listens, names, options, kinds)
+	if len(p.missingNames) > 0 && !cfg.Cover.Set() {
+		// All of these programs hand strangers to the site that they name.
+		p.Lines += fmt.Sprintf("\n\n[cover]   # what strangers see, or a site of your own\nforward = %q", p.missingNames[0]+":443")
+	}
+	return p
+}
+
+// lines are what the configuration lacks.
+func (p *importPlan) lines(listens []config.Listen, names []string, o *mtproto.Options, kinds []mtproto.Kind) {
+	var b strings.Builder
+	for _, port := range p.Ports {
+		if slices.ContainsFunc(listens, func(l config.Listen) bool { return strings.HasSuffix(l.Address, ":"+strconv.Itoa(int(port))) }) {
+			continue
+		}
+		fmt.Fprintf(&b, "[[listen]]\naddress  = \"0.0.0.0:%d\"\n", port)
+		if len(p.Server) > 0 {
+			fmt.Fprintf(&b, "public   = %s\n", quotedList(p.Server))
+		} else {
+			b.WriteString("public   = [\"…\"]   # the server in the old links\n")
+		}
+		b.WriteString("inbounds = [\"mtproto\"]\n\n")
+	}
+	var have, want []string
+	for _, k := range o.Kinds() {
+		have = append(have, string(k))
+	}
+	want = slices.Clone(have)
+	for _, k := range kinds {
+		if !slices.Contains(want, string(k)) {
+			want = append(want, string(k))
+		}
+	}
+	if len(p.missingNames) > 0 || len(want) > len(have) {
+		b.WriteString("[mtproto]\n")
+		if len(want) > len(have) {
+			fmt.Fprintf(&b, "secrets = %s\n", quotedList(want))
+		}
+		if len(p.missingNames) > 0 {
+			fmt.Fprintf(&b, "names   = %s\n", quotedList(append(slices.Clone(names), p.missingNames...)))
+		}
+	}
+	p.Lines = strings.TrimSpace(b.String())
+}
+
+func quotedList(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = strconv.Quote(w)
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+// settle notes what the relay says of the users.
+func (p *importPlan) settle(out []admin.Imported) {
+	for i, o := range out {
+		u := &p.Users[i]
+		u.Name, u.Known = o.As, o.Known
+		p.Done = !p.DryRun
+		at := o.Places[mtproto.Label]
+		u.Moved = u.Under != "" && at != u.Under && !slices.Contains(p.missingNames, u.Under)
+	}
+}
+
+// write is the plan, or what was done, for people.
+func (p *importPlan) write(w io.Writer) error {
+	var b strings.Builder
+	for _, f := range p.from {
+		fmt.Fprintf(&b, "%s: %s, %s\n", f.File, f.Program, count(len(f.Users), "user"))
+	}
+	made, moved := p.writeUsers(&b)
+	if len(p.Lost) > 0 {
+		b.WriteString("\nNot carried over:\n")
+		for _, l := range p.Lost {
+			fmt.Fprintf(&b, "  %s: %s.\n", l.File, l.What)
+		}
+	}
+	if p.Lines != "" {
+		b.WriteString("\nFor relay.toml (where a table is there already, put the keys into it):\n\n")
+		for line := range strings.Lines(p.Lines + "\n") {
+			b.WriteString(strings.TrimRight("  "+line, " \n") + "\n")
+		}
+	}
+	if moved > 0 {
+		fmt.Fprintf(&b, "\nNo room under their server name: %s. Their old links would end, so an import refuses them all.\n", count(moved, "user"))
+	}
+	b.WriteString("\nThe links go on working where the server in them leads to this relay")
+	if len(p.Ports) > 0 {
+		fmt.Fprintf(&b, ", on port %s", joinPorts(p.Ports))
+	}
+	b.WriteString(".\n")
+	switch {
+	case p.DryRun && len(p.crowded) > 0:
+		fmt.Fprintf(&b, "This import is refused: more than %d users under %s.\n", faketls.MaxCandidates, strings.Join(p.crowded, ", "))
+	case p.DryRun:
+		fmt.Fprintf(&b, "Nothing was done. Without --dry-run this makes %s.\n", count(made, "user"))
+	case p.Done:
+		fmt.Fprintf(&b, "Made %s. See: relay user list\n", count(made, "user"))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (p *importPlan) writeUsers(b *strings.Builder) (made, moved int) {
+	b.WriteString("\n")
+	for _, u := range p.Users {
+		var notes []string
+		if u.There != "" && u.There != u.wish {
+			notes = append(notes, fmt.Sprintf("there %q", u.There))
+		}
+		switch {
+		case u.Known:
+			notes = append(notes, "is here already, with this secret")
+		case u.Name != u.wish:
+			notes = append(notes, u.wish+" is taken")
+		}
+		if u.Under != "" {
+			notes = append(notes, "under "+u.Under)
+		}
+		if u.Moved {
+			notes = append(notes, "where there is no room")
+			moved++
+		}
+		if !u.Known {
+			made++
+		}
+		fmt.Fprintf(b, "  %s\n", strings.TrimSuffix(u.Name+": "+strings.Join(notes, ", "), ": "))
+	}
+	return made, moved
+}
+
+func joinPorts(ports []uint16) string {
+	out := make([]string, len(ports))
+	for i, n := range ports {
+		out[i] = strconv.Itoa(int(n))
+	}
+	return strings.Join(out, ", ")
+}

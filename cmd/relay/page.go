@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"relay/relay/admin"
+)
+
+// mostCards bounds the links on a page: who has tried five gives up.
+const mostCards = 5
+
+// pageMarker is in every file that showPage and showSVG write, so that they
+// replace what is theirs and nothing else.
+const pageMarker = "relay user show"
+
+//go:embed page/page.html
+var pageHTML string
+
+//go:embed page/page.css
+var pageCSS string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+
+// card is one link on a page.
+type card struct {
+	Number            int
+	App               string
+	URL, Fallback     template.URL // Fallback may be empty
+	Durable, Burnable bool
+	Last              bool
+	Size              int    // of the QR code with its margin, in modules
+	Path              string // of the QR code, for SVG
+}
+
+// cards are the links that a phone can use, in the order in which to try them.
+func cards(links []admin.Link) ([]card, error) {
+	var out []card
+	for _, l := range links {
+		app := appOf(l.URL)
+		if !l.QR || app == "" || len(out) == mostCards {
+			continue
+		}
+		c := card{
+			Number: len(out) + 1, App: app, URL: template.URL(l.URL),
+			Durable: l.Lives == admin.Durable, Burnable: l.Lives == admin.Burnable,
+		}
+		for _, other := range links {
+			rest, ok := strings.CutPrefix(other.URL, "https://t.me/")
+			if ok && "tg://"+rest == l.URL {
+				c.Fallback = template.URL(other.URL)
+			}
+		}
+		var err error
+		if c.Size, c.Path, err = qrPath(l.URL); err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	if len(out) > 0 {
+		out[len(out)-1].Last = true
+	}
+	return out, nil
+}
+
+// appOf is the messenger that opens a link; empty: none does.
+func appOf(url string) string {
+	for _, a := range []struct{ prefix, app string }{
+		{"tg://", "Telegram"}, {"https://t.me/", "Telegram"}, {"https://signal.tube/", "Signal"}, {"https://wa.me/", "WhatsApp"},
+	} {
+		if strings.HasPrefix(url, a.prefix) {
+			return a.app
+		}
+	}
+	return ""
+}
+
+// writePage writes the page of some links. It names no user: a page that is
+// found on a phone should not say whose it is.
+func writePage(w io.Writer, cs []card) error {
+	sum := sha256.Sum256([]byte(pageCSS))
+	return pageTemplate.Execute(w, map[string]any{
+		"Policy": "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'",
+		"Marker": pageMarker, "Style": template.CSS(pageCSS), "Texts": pageTexts, "Cards": cs,
+	})
+}
+
+// showPage writes a user's page to a file and says what is in it.
+func showPage(s streams, u admin.UserLinks, path string) error {
+	cs, err := cards(u.Links)
+	if err != nil {
+		return err
+	}
+	if len(cs) == 0 {
+		return noPhoneLinks(u)
+	}
+	var b bytes.Buffer
+	if err := writePage(&b, cs); err != nil {
+		return fmt.Errorf("page: %w", err)
+	}
+	if err := writeOwn(path, b.Bytes()); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "Wrote %s, with %s. Give it to %s alone, on a channel you trust.\n", path, count(len(cs), "link"), u.Name)
+	if len(cs) < 3 {
+		fmt.Fprintln(s.out, "With 3 to 5 links people can go on when one is blocked: add hosts to public, or listeners on other addresses.")
+	}
+	warnCards(s, u, cs)
+	return nil
+}
+
+// showSVG writes the QR code of the first link for phones to a file.
+func showSVG(s streams, u admin.UserLinks, path string) error {
+	cs, err := cards(u.Links)
+	if err != nil {
+		return err
+	}
+	if len(cs) == 0 {
+		return noPhoneLinks(u)
+	}
+	var b strings.Builder
+	writeSVG(&b, cs[0])
+	if err := writeOwn(path, []byte(b.String())); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "Wrote %s, the code of a link for %s. Show it to %s alone.\n", path, cs[0].App, u.Name)
+	warnCards(s, u, cs[:1])
+	return nil
+}
+
+// writeSVG draws a QR code, black on white, eight pixels to a module.
+func writeSVG(b *strings.Builder, c card) {
+	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" shape-rendering="crispEdges">`+
+		`<!-- %s --><rect width="%d" height="%d" fill="#fff"/><path d="%s"/></svg>`+"\n",
+		8*c.Size, 8*c.Size, c.Size, c.Size, pageMarker, c.Size, c.Size, c.Path)
+}
+
+// warnCards repeats the warnings of links that went into a file.
+func warnCards(s streams, u admin.UserLinks, cs []card) {
+	seen := make(map[string]bool)
+	for _, c := range cs {
+		for _, l := range u.Links {
+			if l.URL != string(c.URL) {
+				continue
+			}
+			for _, w := range l.Warnings {
+				if !seen[w] {
+					seen[w] = true
+					fmt.Fprintf(s.err, "warning: %s\n", w)
+				}
+			}
+		}
+	}
+}
+
+func noPhoneLinks(u admin.UserLinks) error {
+	return hinted{
+		fmt.Errorf("%s has no link that a phone can use", u.Name),
+		"A listener with mtproto or socks5 makes one, at an address that phones reach; name the configuration with --config FILE.",
+	}
+}
+
+// writeOwn replaces a file of ours, or makes one.
+func writeOwn(path string, b []byte) error {
+	old, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case len(old) > 0 && !bytes.Contains(old, []byte(pageMarker)):
+		return hinted{fmt.Errorf("%s exists and was not written by this command", path), "Remove it first, or choose another name."}
+	}
+	return writeFile(path, b)
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"relay/relay/admin"
+	"relay/relay/config"
+)
+
+// nodes are the elements of a page with a tag, in order; "" is every tag.
+func nodes(n *html.Node, tag string) (out []*html.Node) {
+	for d := range n.Descendants() {
+		if d.Type == html.ElementNode && (tag == "" || d.Data == tag) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func attr(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func text(n *html.Node) string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			b.WriteString(d.Data)
+		}
+	}
+	return b.String()
+}
+
+// hostile is a value that no field should be able to carry out of its place.
+const hostile = `"><script>alert(1)</script>`
+
+func pageOf(t *testing.T, links []admin.Link) (doc *html.Node, raw string) {
+	t.Helper()
+	cs, err := cards(links)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := writePage(&b, cs); err != nil {
+		t.Fatal(err)
+	}
+	doc, err = html.Parse(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc, b.String()
+}
+
+func telegramLinks(host string) []admin.Link {
+	q := "proxy?server=" + host + "&port=443&secret=ee00"
+	return []admin.Link{
+		{Protocol: "mtproto-ee", URL: "tg://" + q, Lives: admin.Burnable, QR: true},
+		{Protocol: "mtproto-ee", URL: "https://t.me/" + q, Lives: admin.Burnable},
+	}
+}
+
+func TestPageLinks(t *testing.T) {
+	var links []admin.Link
+	for i := range 7 {
+		links = append(links, telegramLinks(fmt.Sprintf("h%d.example.org", i))...)
+	}
+	links = append(links, admin.Link{Protocol: "http", URL: "http://u:p@h:1"}, admin.Link{Protocol: "x", URL: "x://y", QR: true})
+	doc, raw := pageOf(t, links)
+	var want []string
+	for _, l := range links[:2*mostCards] {
+		want = append(want, l.URL)
+	}
+	sections := nodes(doc, "section")
+	for _, s := range sections {
+		var got []string
+		for _, a := range nodes(s, "a") {
+			got = append(got, attr(a, "href"))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("links in %s: got %q, want %q", attr(s, "lang"), got, want)
+		}
+		if got := len(nodes(s, "figure")); got != mostCards {
+			t.Errorf("QR codes in %s: got %d, want %d", attr(s, "lang"), got, mostCards)
+		}
+		if got := strings.Count(text(s), "one day. Then try the next"); attr(s, "lang") == "en" && got != mostCards-1 {
+			t.Errorf("pointers to the next link: got %d, want %d", got, mostCards-1)
+		}
+	}
+	if strings.Contains(raw, "u:p@") {
+		t.Error("page: got a link that no phone can use, want none")
+	}
+}
+
+func TestPageLanguages(t *testing.T) {
+	doc, _ := pageOf(t, telegramLinks("h.example.org"))
+	var got []string
+	for _, s := range nodes(doc, "section") {
+		got = append(got, attr(s, "lang")+" "+attr(s, "dir"))
+		if len(nodes(s, "h1")) != 1 || len(nodes(s, "p")) < 5 {
+			t.Errorf("section %s: got %d headings and %d paragraphs, want 1 and at least 5", attr(s, "lang"), len(nodes(s, "h1")), len(nodes(s, "p")))
+		}
+	}
+	want := []string{"en ltr", "ru ltr", "fa rtl", "zh ltr"}
+	if !slices.Equal(got, want) {
+		t.Errorf("sections: got %q, want %q", got, want)
+	}
+	for _, l := range pageTexts {
+		for _, rule := range []string{"#choose-" + l.Lang + ":checked ~ main ." + l.Lang, "#choose-" + l.Lang + ":checked ~ nav", "#choose-" + l.Lang + ":focus-visible"} {
+			if !strings.Contains(pageCSS, rule) {
+				t.Errorf("style: got no rule %q, want one: the language cannot be chosen without", rule)
+			}
+		}
+	}
+	chosen := 0
+	for _, in := range nodes(doc, "input") {
+		if slices.ContainsFunc(in.Attr, func(a html.Attribute) bool { return a.Key == "checked" }) {
+			chosen++
+		}
+	}
+	if chosen != 1 {
+		t.Errorf("languages chosen at first: got %d, want 1", chosen)
+	}
+}
+
+// TestPageStandsAlone: nothing on the page is fetched, run or sent.
+func TestPageStandsAlone(t *testing.T) {
+	links := telegramLinks("h.example.org" + hostile)
+	doc, raw := pageOf(t, links)
+	for _, n := range nodes(doc, "") {
+		if slices.Contains([]string{"script", "link", "img", "iframe", "object", "embed", "form", "base"}, n.Data) {
+			t.Errorf("element: got <%s>, want none", n.Data)
+		}
+		for _, a := range n.Attr {
+			reference := a.Key == "href" || a.Key == "src" || a.Key == "srcset" || a.Key == "action" || a.Key == "data"
+			ours := n.Data == "a" && (strings.HasPrefix(a.Val, "tg://proxy?") || strings.HasPrefix(a.Val, "https://t.me/proxy?")) || n.Data == "use" && strings.HasPrefix(a.Val, "#code-")
+			if reference && !ours || strings.HasPrefix(a.Key, "on") || a.Key == "style" {
+				t.Errorf("<%s>: got %s=%q, want no reference, handler or style", n.Data, a.Key, a.Val)
+			}
+		}
+	}
+	for _, bad := range []string{"url(", "@import", "<script"} {
+		if strings.Contains(raw, bad) {
+			t.Errorf("page: got %q in it, want none", bad)
+		}
+	}
+	style := text(nodes(doc, "style")[0])
+	sum := sha256.Sum256([]byte(style))
+	policy := ""
+	for _, m := range nodes(doc, "meta") {
+		if attr(m, "http-equiv") == "Content-Security-Policy" {
+			policy = attr(m, "content")
+		}
+	}
+	for _, want := range []string{"default-src 'none'", "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "base-uri 'none'", "form-action 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("policy: got %q, want %q in it", policy, want)
+		}
+	}
+}
+
+func TestPageNamesNobody(t *testing.T) {
+	_, raw := pageOf(t, telegramLinks("h.example.org"))
+	if strings.Contains(raw, "alice") {
+		t.Error("page: got the user's name, want none")
+	}
+}
+
+func TestLinkWarnings(t *testing.T) {
+	self := config.Cover{Certificate: config.Certificate{Word: "self-signed"}}
+	for _, tt := range []struct {
+		name  string
+		host  string
+		port  uint16
+		part  part
+		cover config.Cover
+		want  string // in the only warning; empty: none
+		local bool
+	}{
+		{"public address", "9.9.9.9", 443, part{}, config.Cover{}, "", false},
+		{"public name", "relay.example.org", 8443, part{}, self, "", false},
+		{"sample address", "203.0.113.5", 443, part{}, config.Cover{}, "address of examples", false},
+		{"sample IPv6", "2001:db8::1", 443, part{}, config.Cover{}, "address of examples", false},
+		{"loopback", "127.0.0.1", 443, part{}, config.Cover{}, "this computer itself", true},
+		{"private", "192.168.1.10", 443, part{}, config.Cover{}, "own network only", true},
+		{"carrier's NAT", "100.64.0.1", 443, part{}, config.Cover{}, "own network only", true},
+		{"unique local", "fd00::1", 443, part{}, config.Cover{}, "own network only", true},
+		{"one word", "relay", 443, part{}, config.Cover{}, "not a public name", true},
+		{"home network", "Relay.Home.ARPA.", 443, part{}, config.Cover{}, "not a public name", true},
+		{"no port", "9.9.9.9", 0, part{}, config.Cover{}, "port is not known", false},
+		{"self-signed", "9.9.9.9", 443, part{certified: true}, self, "self-signed", false},
+		{"own certificate", "9.9.9.9", 443, part{certified: true}, config.Cover{}, "", false},
+	} {
+		a := access{host: tt.host, port: tt.port}
+		got := linkWarnings(tt.part, a, tt.cover)
+		if tt.want == "" && len(got) > 0 || tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+		if a.local() != tt.local {
+			t.Errorf("%s: local: got %v, want %v", tt.name, a.local(), tt.local)
+		}
+	}
+}
