@@ -162,12 +162,17 @@ func (c *covers) of(name string) faketls.Cover {
 const (
 	coverProbeTime  = 20 * time.Second
 	coverProbeAgain = time.Hour
+	// coverProbeSoon is when a cover is measured again that did not answer: one
+	// whose certificate is still being issued will.
+	coverProbeSoon = time.Minute
 )
 
 // measure learns how the cover answers for each name, now and from time to time.
 // It goes on with what it knew when the cover is down.
 func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, log *slog.Logger) {
+	failed := make(map[string]bool)
 	for {
+		again := coverProbeAgain
 		for _, name := range names {
 			limited, cancel := context.WithTimeout(ctx, coverProbeTime)
 			found, err := faketls.Probe(limited, dial, name)
@@ -176,11 +181,15 @@ func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Co
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
+				if again = coverProbeSoon; !failed[name] {
+					log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
+				}
+				failed[name] = true
 				continue
 			case found.Retry:
 				log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
 			}
+			failed[name] = false
 			c.mu.Lock()
 			if c.known == nil {
 				c.known = make(map[string]faketls.Cover)
@@ -191,7 +200,7 @@ func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Co
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(coverProbeAgain):
+		case <-time.After(again):
 		}
 	}
 }
