@@ -28,7 +28,7 @@ func (c *checkCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range partFindings(cfg, tabs) {
+	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
 		fmt.Fprintf(s.out, "warning: %s\n", f)
 	}
 	fmt.Fprintf(s.out, "%s is valid.\n", c.File)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gaissmai/bart"
@@ -23,13 +24,15 @@ type coverOf struct {
 	cfg   config.Cover
 	cover *relay.Cover
 	site  *site.Site
+	acme  *acmeOf // nil: the certificate comes from elsewhere
 }
 
 // certificateFile holds the certificate that the relay has signed itself.
 const certificateFile = "site.pem"
 
-// openCover opens the cover of a configuration; nil where it has none.
-func openCover(cfg *config.Config, own func() []netip.AddrPort, log *slog.Logger) (*coverOf, error) {
+// openCover opens the cover of a configuration; nil where it has none. before is
+// the one in force, if there is one.
+func openCover(cfg *config.Config, before *coverOf, own func() []netip.AddrPort, log *slog.Logger) (*coverOf, error) {
 	c := cfg.Cover
 	if !c.Set() {
 		return nil, nil
@@ -50,18 +53,27 @@ func openCover(cfg *config.Config, own func() []netip.AddrPort, log *slog.Logger
 		Name: c.Name, Folder: c.Site, Log: log,
 		CertFile: c.Certificate.Cert, KeyFile: c.Certificate.Key,
 	}
-	if c.Certificate.Word == "self-signed" {
+	switch c.Certificate.Word {
+	case "self-signed":
 		opts.SelfSigned = filepath.Join(cfg.State, certificateFile)
+	case "acme":
+		a, err := openACME(cfg, before, log)
+		if err != nil {
+			return nil, err
+		}
+		o.acme, opts.GetCertificate, opts.Challenge = a, a.manager.GetCertificate, a.manager.Challenge
 	}
 	if c.Proxy != "" {
 		u, err := url.Parse(c.Proxy)
 		if err != nil {
+			o.discard(before)
 			return nil, fmt.Errorf("cover: %w", err)
 		}
 		opts.Upstream = u
 	}
 	s, err := site.New(opts)
 	if err != nil {
+		o.discard(before)
 		return nil, hinted{err, "The site is what strangers see: its folder, or the server behind it, must be there. See [cover] in the configuration."}
 	}
 	o.site, o.cover.Site = s, s.Serve
@@ -101,14 +113,31 @@ func (o *coverOf) dial(ctx context.Context) (net.Conn, error) {
 
 // close ends the site. Connections have the time that is left.
 func (o *coverOf) close(ctx context.Context) {
-	if o != nil && o.site != nil {
-		_ = o.site.Shutdown(ctx)
+	if o == nil {
+		return
 	}
+	var ends sync.WaitGroup
+	if o.acme != nil {
+		ends.Go(func() { _ = o.acme.manager.Shutdown(ctx) })
+	}
+	if o.site != nil {
+		ends.Go(func() { _ = o.site.Shutdown(ctx) })
+	}
+	ends.Wait()
+}
+
+// discard ends a cover that has not come into force, and not what it would have
+// taken over from the one that is.
+func (o *coverOf) discard(before *coverOf) {
+	if o != nil && before != nil && o.acme == before.acme {
+		o.acme = nil
+	}
+	o.retire(0)
 }
 
 // retire ends a site that a reload has replaced.
 func (o *coverOf) retire(limit time.Duration) {
-	if o == nil || o.site == nil {
+	if o == nil {
 		return
 	}
 	go func() {

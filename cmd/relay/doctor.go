@@ -59,7 +59,7 @@ func (c *doctorCmd) Run(s streams) error {
 		return err
 	}
 	say(true, "configuration is valid")
-	for _, f := range partFindings(cfg, tabs) {
+	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
 	}
 	if c.Cover {

@@ -99,7 +99,10 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	if err != nil {
 		return err
 	}
-	cover, err := openCover(cfg, in.server.Own, in.log)
+	in.mu.Lock()
+	before := in.cover
+	in.mu.Unlock()
+	cover, err := openCover(cfg, before, in.server.Own, in.log)
 	if err != nil {
 		return errors.Join(err, closeMetrics(metrics))
 	}
@@ -109,7 +112,7 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		set.Listeners, err = in.listeners(cfg, tabs, cover)
 	}
 	if err != nil {
-		cover.retire(0)
+		cover.discard(before)
 		return errors.Join(err, closeMetrics(metrics))
 	}
 	for _, n := range notes {
@@ -122,13 +125,14 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		set.Public = append(set.Public, ap) // not a listener of the flow, but ours
 	}
 	if err := in.server.Apply(set); err != nil {
-		cover.retire(0)
+		cover.discard(before)
 		return listenHint(errors.Join(err, closeMetrics(metrics)))
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.swapMetrics(cfg.Admin, metrics)
-	in.cover.retire(cfg.Limits.DrainTimeout)
+	cover.take(before)
+	before.retire(cfg.Limits.DrainTimeout)
 	in.cfg, in.tabs, in.cover = cfg, tabs, cover
 	in.runParts(cover)
 	return nil

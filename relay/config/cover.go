@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -25,6 +26,7 @@ type Cover struct {
 	ProxyProtocol bool `toml:"proxy_protocol"`
 	Connections   int  `toml:"connections"` // strangers at once
 	Early         int  `toml:"early"`       // connections to Forward before anybody knows
+	ACME          ACME `toml:"acme"`        // with the certificate "acme"
 }
 
 // Certificate says where the site's certificate comes from. It is written as a
@@ -32,13 +34,13 @@ type Cover struct {
 type Certificate struct {
 	Cert string `toml:"cert"`
 	Key  string `toml:"key"`
-	Word string `toml:"-"` // "self-signed"
+	Word string `toml:"-"` // "acme" or "self-signed"
 }
 
 // UnmarshalText reads the word.
 func (c *Certificate) UnmarshalText(text []byte) error {
-	if c.Word = string(text); c.Word != "" && c.Word != "self-signed" {
-		return errors.New(`want "self-signed" or { cert = "…", key = "…" }`)
+	if c.Word = string(text); !slices.Contains([]string{"", "acme", "self-signed"}, c.Word) {
+		return errors.New(`want "acme", "self-signed" or { cert = "…", key = "…" }`)
 	}
 	return nil
 }
@@ -48,6 +50,15 @@ func (c *Certificate) MarshalText() ([]byte, error) { return []byte(c.Word), nil
 
 // Set reports whether there is a cover at all.
 func (c *Cover) Set() bool { return c.Site != "" || c.Proxy != "" || c.Forward != "" }
+
+// written reports whether anything of the table is not its default.
+func (c *Cover) written() bool {
+	other := *c
+	if len(other.ACME.CA) == 0 {
+		other.ACME.CA = nil // "ca = []" says nothing
+	}
+	return !reflect.DeepEqual(other, Default().Cover)
+}
 
 // Check reports every fault; key is relative to the table.
 func (c *Cover) Check(fault func(key, problem, hint string)) {
@@ -62,7 +73,7 @@ func (c *Cover) Check(fault func(key, problem, hint string)) {
 	switch {
 	case len(ways) > 1:
 		fault(ways[1], "two covers: "+strings.Join(ways, " and "), "keep "+one)
-	case len(ways) == 0 && *c != Default().Cover:
+	case len(ways) == 0 && c.written():
 		fault("", "there is nothing to show", "write "+one)
 	}
 	c.checkSite(fault)
@@ -96,6 +107,9 @@ func (c *Cover) checkSite(fault func(key, problem, hint string)) {
 		if c.HTTP != "" {
 			fault("http", "not for a cover that is forwarded", "let that server listen there itself")
 		}
+		if c.ACME.set() {
+			fault("acme", "not for a cover that is forwarded", "let that server get its certificate itself")
+		}
 		return
 	}
 	if c.Name == "" {
@@ -103,10 +117,11 @@ func (c *Cover) checkSite(fault func(key, problem, hint string)) {
 	}
 	switch {
 	case c.Certificate == (Certificate{}):
-		fault("certificate", "missing", `write certificate = { cert = "…", key = "…" }, or "self-signed" for a test`)
+		fault("certificate", "missing", `write certificate = "acme", or { cert = "…", key = "…" }, or "self-signed" for a test`)
 	case c.Certificate.Word == "" && (c.Certificate.Cert == "" || c.Certificate.Key == ""):
 		fault("certificate", "half of it is missing", `write { cert = "…", key = "…" }, both paths of PEM files`)
 	}
+	c.checkACME(fault)
 	if c.HTTP != "" {
 		if _, problem, hint := parseAddress(c.HTTP); problem != "" {
 			fault("http", problem, hint)

@@ -279,7 +279,7 @@ func TestFaults(t *testing.T) {
 		{"empty cover", "[cover]\nname='x.org'", `r:1: cover: there is nothing to show (write one of`},
 		{"cover without a certificate", "[cover]\nname='x.org'\nsite='/s'", `r:1: cover.certificate: missing (write`},
 		{"cover with half a certificate", "[cover]\nname='x.org'\nsite='/s'\ncertificate={cert='/c'}", `r:4: cover.certificate: half of it is missing`},
-		{"certificate word", "[cover]\nname='x.org'\nsite='/s'\ncertificate='acne'", `r:4: cover.certificate: want "self-signed" or`},
+		{"certificate word", "[cover]\nname='x.org'\nsite='/s'\ncertificate='acne'", `r:4: cover.certificate: want "acme", "self-signed" or`},
 		{"certificate of another", "[cover]\nforward='127.0.0.1:1'\ncertificate='self-signed'", `r:3: cover.certificate: not for a cover that is forwarded`},
 		{"cover at a path", "[cover]\nname='x.org'\nproxy='http://127.0.0.1/x'\ncertificate='self-signed'", `r:3: cover.proxy: "http://127.0.0.1/x" is not the URL`},
 		{"cover without a port", "[cover]\nforward='127.0.0.1'", `r:2: cover.forward: "127.0.0.1" is not a host and a port`},

@@ -33,12 +33,33 @@
 //   - Its HTTP/2 is that of golang.org/x/net, whose SETTINGS frame net/http does not send.
 //   - Its file server, redirects, proxy and empty answers: answer.go, folder.go, proxy.go.
 //   - Nobody must see that the connection was accepted elsewhere: conn.go.
+//   - While there is no certificate yet, its handshakes end with internal_error: acme.go.
 //
 // Caddy with its own settings also speaks HTTP/3 and says so in Alt-Svc. The
 // relay does not; a Caddy without it has the protocols line above, or a
 // firewall and no such header.
 //
-// relay/interop/caddy runs that Caddy and compares: requests over HTTP/1, HTTP/2
+// # Certificates by ACME
+//
+// An [ACME] gets the certificate through certmagic, as Caddy does, from the
+// authorities of [ACMEOptions], and renews it. It is not part of a Site, which
+// takes its GetCertificate and Challenge: sites come and go with each reload, an
+// order at an authority must not. certmagic keeps the store, the keys, the time
+// of renewal (RFC 9773) and OCSP responses; the relay's own are what would have
+// left goroutines or ports behind, or asked the network for more than needed:
+// the loop (acme_renew.go), the exchange with an authority over acmez and the
+// accounts (acme_issuer.go), challenges (acme_solver.go, acme_hook.go) and the
+// folder (acme_store.go). Nothing else than the authorities and the OCSP
+// responder of the certificate is contacted.
+//
+// The folder holds
+//
+//	accounts/AUTHORITY/EMAIL.json, .key
+//	certificates/AUTHORITY/NAME/NAME.crt, .key, .json
+//	ocsp/…
+//	current.pem    chain and key in use, for a start without an authority
+//
+// relay/interop/acme runs it against Pebble, and relay/interop/caddy runs that Caddy and compares: requests over HTTP/1, HTTP/2
 // and port 80, flights and alerts of TLS, and how connections end.
 //
 // # Differences
@@ -58,8 +79,9 @@
 //     may change with any other.
 //   - Links that lead out of the folder are not found (404), nor are absolute ones;
 //     those of more than eight steps are bad requests (400). Caddy follows them.
-//   - Certificates are served without an OCSP response; Caddy staples one if the
-//     certificate names a responder, which those of Let's Encrypt no longer do.
+//   - Certificates from files are served without an OCSP response; Caddy staples
+//     one if the certificate names a responder, which those of Let's Encrypt no
+//     longer do. Certificates by ACME have theirs.
 //   - A path is compared with the folder's own path to find out whether it is too
 //     long for Linux, as Caddy's would be; the limit of a folder of Caddy's
 //     elsewhere is another.

@@ -43,11 +43,17 @@ const acmeProtocol = "acme-tls/1"
 // what Caddy sends for a server name that it does not know, and for none.
 var errNoCertificate = errors.New("no certificate for this server name")
 
+// isChallenge returns whether an authority tries tls-alpn-01, or somebody who
+// does as if.
+func isChallenge(hello *tls.ClientHelloInfo) bool {
+	return hello.ServerName != "" && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeProtocol
+}
+
 // choose returns whether the certificate with the given names is for hello.
 // site is the name of the site, whose handshakes always get it.
 func choose(hello *tls.ClientHelloInfo, site string, names map[string]bool) bool {
-	if hello.ServerName != "" && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeProtocol {
-		return false // a challenge that nobody has asked for
+	if isChallenge(hello) {
+		return false // that nobody has asked for
 	}
 	if strings.EqualFold(hostOnly(hello.ServerName), site) {
 		return true

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"relay/relay/config"
+)
+
+func acmeConfig(http, hook string, addresses ...string) *config.Config {
+	cfg := config.Default()
+	cfg.Cover = config.Cover{Name: "www.example.org", Site: "/s", HTTP: http, Certificate: config.Certificate{Word: "acme"}}
+	cfg.Cover.ACME.DNSHook = hook
+	for _, a := range addresses {
+		cfg.Listen = append(cfg.Listen, config.Listen{Address: a, Inbounds: []string{"mtproto"}})
+	}
+	cfg.Listen = append(cfg.Listen, config.Listen{Address: "127.0.0.1:443", Inbounds: []string{"socks5"}})
+	return cfg
+}
+
+func TestACMEReachable(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		cfg         *config.Config
+		alpn, plain bool
+		warns       string // "" for no warning
+	}{
+		{"both", acmeConfig(":80", "", ":443"), true, true, ""},
+		{"443", acmeConfig("", "", ":8443", ":443"), true, false, ""},
+		{"443, redirect elsewhere", acmeConfig(":8080", "", ":443"), true, false, ""},
+		{"80", acmeConfig(":80", "", ":8443"), false, true, ""},
+		{"behind a firewall", acmeConfig(":8080", "", ":8443"), true, true, "the authority connects to port 443 or 80"},
+		{"by DNS", acmeConfig("", "/hook", ":8443"), true, false, ""},
+		{"nobody sees it", acmeConfig("", ""), false, false, "no listener shows the cover"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			alpn, plain := reachable(tt.cfg)
+			if alpn != tt.alpn || plain != tt.plain {
+				t.Errorf("challenges: got %v, %v, want %v, %v", alpn, plain, tt.alpn, tt.plain)
+			}
+			got := coverFindings(tt.cfg)
+			if tt.warns == "" && len(got) > 0 || tt.warns != "" && (len(got) != 1 || !strings.Contains(string(got[0]), tt.warns)) {
+				t.Errorf("findings: got %q, want %q", got, tt.warns)
+			}
+		})
+	}
+}
+
+// A reload takes the manager over if nothing has changed for it, and only then.
+func TestACMEReload(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, "ca.pem")
+	open := func(before *coverOf, change func(*config.Config)) *coverOf {
+		t.Helper()
+		cfg := acmeConfig(":80", "", ":443")
+		cfg.State, cfg.Cover.Site = dir, dir
+		change(cfg)
+		o, err := openCover(cfg, before, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatalf("open: got %v, want nil", err)
+		}
+		return o
+	}
+	first := open(nil, func(*config.Config) {})
+	same := open(first, func(c *config.Config) { c.Cover.Connections = 7 })
+	if same.acme != first.acme {
+		t.Error("another limit: got another manager, want the same")
+	}
+	manager := same.acme
+	same.discard(first)
+	if first.acme != manager || same.acme != nil {
+		t.Error("a reload that was refused: got the manager taken from the cover in force, want it there")
+	}
+	again := open(first, func(*config.Config) {})
+	again.take(first)
+	if first.acme != nil || again.acme != manager {
+		t.Error("a reload: got the manager left with the old cover, want it handed over")
+	}
+	other := open(again, func(c *config.Config) { c.Cover.ACME.Email = "a@example.org" })
+	if other.acme == again.acme {
+		t.Error("another account: got the same manager, want another")
+	}
+	for _, o := range []*coverOf{first, same, again, other} {
+		o.close(t.Context())
+	}
+
+	cfg := acmeConfig("", "", ":443")
+	cfg.State, cfg.Cover.Site, cfg.Cover.ACME.CARoot = dir, dir, root
+	if _, err := openCover(cfg, nil, nil, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("a root that is not there: got nil, want an error")
+	}
+	if err := os.WriteFile(root, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openCover(cfg, nil, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "no certificate in PEM") {
+		t.Errorf("a root that is none: got %v, want an error", err)
+	}
+}

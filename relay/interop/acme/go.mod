@@ -1,0 +1,3 @@
+module relay/interop/acme
+
+go 1.26.0
