@@ -69,7 +69,7 @@ func publicIPs(cfg *config.Config) []netip.Addr {
 
 // handshakeWithCover sees how far the server at forward is, and what it can do.
 func handshakeWithCover(ctx context.Context, cfg *config.Config, say func(ok bool, format string, args ...any)) {
-	o, err := openCover(cfg, nil, nil)
+	o, err := openCover(cfg, nil, nil, nil)
 	if err != nil {
 		say(false, "cover: %v", err)
 		return
