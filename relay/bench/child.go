@@ -100,10 +100,15 @@ func (c *child) kill() { killGroup(c.pid()) }
 
 // waitReady waits until a round trip through the proxy works.
 func (c *child) waitReady(ctx context.Context, l *load) error {
+	return c.waitAnswer(ctx, func(ctx context.Context) error { return l.connection(ctx, 64) })
+}
+
+// waitAnswer waits until a request is answered.
+func (c *child) waitAnswer(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	for {
-		err := l.connection(ctx, 64)
+		err := request(ctx)
 		if err == nil {
 			return nil
 		}

@@ -33,14 +33,26 @@ func main() {
 	// thread that started them for that (prctl(2), PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	arguments := os.Args[1:]
-	if len(arguments) == 1 && arguments[0] == "sink" {
-		if err := runSink(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
+	if len(arguments) > 0 {
+		switch arguments[0] {
+		case "sink":
+			finish(runSink())
+		case "flood-load":
+			finish(runFloodLoad())
+		case "flood":
+			os.Exit(floodCommand(arguments[1:]))
 		}
-		return
 	}
 	os.Exit(command(arguments))
+}
+
+// finish ends a process that this program has started.
+func finish(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // command does what the arguments say and returns the exit code.
