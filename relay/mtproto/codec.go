@@ -2,6 +2,7 @@ package mtproto
 
 import (
 	"crypto/cipher"
+	"slices"
 
 	"relay/transport"
 )
@@ -44,10 +45,9 @@ func (c *codec) Decode(dst, wire []byte) ([]byte, error) {
 		c.first = nil
 	}
 	n := len(dst)
-	dst = append(dst, wire...)
-	for _, s := range c.up {
-		s.XORKeyStream(dst[n:], dst[n:])
-	}
+	dst = slices.Grow(dst, len(wire))[:n+len(wire)]
+	c.up[0].XORKeyStream(dst[n:], wire)
+	c.up[1].XORKeyStream(dst[n:], dst[n:])
 	return dst, nil
 }
 
