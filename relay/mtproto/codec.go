@@ -20,7 +20,10 @@ type codec struct {
 	down []cipher.Stream
 }
 
-var _ transport.Codec = (*codec)(nil)
+var (
+	_ transport.Codec  = (*codec)(nil)
+	_ transport.Passer = (*codec)(nil)
+)
 
 // newCodec returns the codec for a client that has said f, made with secret.
 func newCodec(f *frame, secret *[SecretSize]byte, tag uint32, id int16, reencrypt bool) *codec {
@@ -64,6 +67,9 @@ func (c *codec) Encode(dst, payload []byte) ([]byte, error) {
 	}
 	return dst, nil
 }
+
+// PassesOut implements transport.Passer.
+func (c *codec) PassesOut() bool { return len(c.down) == 0 }
 
 // End implements transport.Codec.
 func (c *codec) End(dst []byte) []byte { return dst }

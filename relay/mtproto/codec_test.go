@@ -36,6 +36,9 @@ func TestCodec(t *testing.T) {
 		if !bytes.Equal(out[frameSize:], up) {
 			t.Error("up: got other bytes than the client sent")
 		}
+		if c.PassesOut() == reencrypt {
+			t.Errorf("reencrypt %v: got PassesOut %v", reencrypt, c.PassesOut())
+		}
 		down := bytes.Repeat([]byte("from the data centre, "), 100)
 		wire = bytes.Clone(down)
 		dc.seed().reversed().stream(0).XORKeyStream(wire, wire)
