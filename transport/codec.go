@@ -38,3 +38,27 @@ type Replier interface {
 	// Encode.
 	Reply(dst []byte) (wire []byte)
 }
+
+// Passer is a Codec that may leave payload as it is on its way out: a cipher that
+// the peer takes off by itself. Encode need not be called then, which saves a copy.
+type Passer interface {
+	// PassesOut reports whether Encode only copies. The answer never changes.
+	PassesOut() bool
+}
+
+// PassesOut reports whether payload leaves c unchanged.
+func PassesOut(c Codec) bool {
+	p, ok := c.(Passer)
+	return ok && p.PassesOut()
+}
+
+// Framer is a Codec whose wire is payload in records, unchanged, behind headers.
+// The kernel can move the payload then.
+type Framer interface {
+	// Frame stands for Encode of up to n bytes of payload: it appends what goes
+	// in front of the next size of them to dst. Nothing goes behind them.
+	Frame(dst []byte, n int) (header []byte, size int)
+	// FrameSize is how much payload the next one takes at most. Small ones are
+	// cheaper to copy.
+	FrameSize() int
+}

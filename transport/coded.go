@@ -132,6 +132,9 @@ func (c *Coded) release() {
 func (c *Coded) Write(b []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	if PassesOut(c.codec) {
+		return c.Conn.Write(b)
+	}
 	buf := codedBuffers.Get().(*[]byte)
 	defer codedBuffers.Put(buf)
 	for len(b) > 0 {

@@ -41,6 +41,7 @@ type instance struct {
 	tabs     []config.Table
 	metrics  *http.Server
 	endParts func() // ends what runs in parts
+	endRush  func() // ends giveBack, which is one of them
 	parts    sync.WaitGroup
 
 	keeping  sync.Mutex
@@ -80,6 +81,9 @@ func start(cfg *config.Config, tabs []config.Table, log *slog.Logger, listen lis
 	if err := in.apply(cfg, tabs); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	in.endRush = cancel
+	in.parts.Go(func() { giveBack(ctx, func() int { return in.server.Snapshot().Live }) })
 	in.admin, err = admin.Serve(cfg.State, admin.Handler(admin.Backend{
 		Users: in.users, Labels: labels(), Links: in.links,
 		Status: in.status, Reload: in.reload, Metric: in.writeMetrics,
@@ -317,6 +321,9 @@ func (in *instance) release() {
 		in.endParts()
 	}
 	in.mu.Unlock()
+	if in.endRush != nil {
+		in.endRush()
+	}
 	in.parts.Wait()
 	if in.users != nil {
 		if err := in.users.Close(); err != nil {

@@ -3,12 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -45,31 +43,34 @@ func startChild(arguments []string, output string, as *account) (*child, error) 
 	return c, nil
 }
 
-// startSink runs this program again as the sink and returns its port.
-func startSink(program string) (*child, int, error) {
+// startSink runs this program again as the sink and returns its ports.
+func startSink(program string) (*child, ports, error) {
+	var at ports
 	command := exec.Command(program, "sink")
 	command.Stderr = os.Stderr
 	command.SysProcAttr = childAttributes(nil)
 	// Held open until the sink ends: it ends when this does.
 	if _, err := command.StdinPipe(); err != nil {
-		return nil, 0, err
+		return nil, at, err
 	}
 	out, err := command.StdoutPipe()
 	if err != nil {
-		return nil, 0, err
+		return nil, at, err
 	}
 	if err := command.Start(); err != nil {
-		return nil, 0, fmt.Errorf("start the sink: %w", err)
+		return nil, at, fmt.Errorf("start the sink: %w", err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	c := &child{command: command, ended: make(chan struct{})}
 	c.await()
-	port, parseErr := strconv.Atoi(strings.TrimSpace(line))
-	if err := errors.Join(err, parseErr); err != nil {
-		c.stop()
-		return nil, 0, fmt.Errorf("read the sink's port: %w", err)
+	if err == nil {
+		_, err = fmt.Sscan(line, &at.sink, &at.dc, &at.site)
 	}
-	return c, port, nil
+	if err != nil {
+		c.stop()
+		return nil, at, fmt.Errorf("read the sink's ports: %w", err)
+	}
+	return c, at, nil
 }
 
 // await collects the process when it ends.
@@ -99,10 +100,15 @@ func (c *child) kill() { killGroup(c.pid()) }
 
 // waitReady waits until a round trip through the proxy works.
 func (c *child) waitReady(ctx context.Context, l *load) error {
+	return c.waitAnswer(ctx, func(ctx context.Context) error { return l.connection(ctx, 64) })
+}
+
+// waitAnswer waits until a request is answered.
+func (c *child) waitAnswer(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	for {
-		err := l.connection(ctx, 64)
+		err := request(ctx)
 		if err == nil {
 			return nil
 		}

@@ -19,6 +19,7 @@ const (
 	protocolDirect  = "direct"  // there is no proxy
 	protocolForward = "forward" // the proxy knows: it has one target
 	protocolSOCKS5  = "socks5"  // RFC 1928 without authentication
+	protocolMTProto = "mtproto" // Telegram's, behind FakeTLS; the target is the proxy's
 )
 
 const (
@@ -34,11 +35,12 @@ type load struct {
 	protocol string
 	proxy    *net.TCPAddr
 	sinks    []*net.TCPAddr
+	secret   fakeSecret // of protocolMTProto
 	count    atomic.Uint32
 }
 
 // dial opens one connection to the sink. The caller closes it.
-func (l *load) dial(ctx context.Context) (*net.TCPConn, error) {
+func (l *load) dial(ctx context.Context) (net.Conn, error) {
 	n := int(l.count.Add(1))
 	sink := l.sinks[n%len(l.sinks)]
 	to := sink
@@ -58,14 +60,19 @@ func (l *load) dial(ctx context.Context) (*net.TCPConn, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		err = conn.SetDeadline(deadline)
 	}
-	if err == nil && l.protocol == protocolSOCKS5 {
-		err = handshake(conn, sink)
+	if err == nil {
+		switch l.protocol {
+		case protocolSOCKS5:
+			err = handshake(conn, sink)
+		case protocolMTProto:
+			c, err = dialMTProto(conn, l.secret)
+		}
 	}
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return conn, nil
+	return c, nil
 }
 
 // handshake asks a SOCKS5 proxy for a connection to target (RFC 1928, Sections
@@ -136,7 +143,7 @@ func (l *load) bulk(ctx context.Context, want byte, n int, total uint64) error {
 
 // exchange is a connection on which messages go to the sink and back.
 type exchange struct {
-	conn         *net.TCPConn
+	conn         net.Conn
 	sent, answer []byte
 	trips        atomic.Int64
 }
@@ -174,13 +181,21 @@ func (e *exchange) trip() error {
 }
 
 // connection is the whole life of a short connection: open, a message there
-// and back, the end of the stream from the sink, close.
+// and back, the end of the stream from the sink, close. Telegram's clients end
+// first, and mtg drops what it has not passed on yet when the target does.
 func (l *load) connection(ctx context.Context, size int) error {
-	e, err := l.open(ctx, wantOnce, size)
+	want := byte(wantOnce)
+	if l.protocol == protocolMTProto {
+		want = wantExchange
+	}
+	e, err := l.open(ctx, want, size)
 	if err != nil {
 		return err
 	}
 	defer e.conn.Close()
+	if want == wantExchange {
+		return nil
+	}
 	n, err := e.conn.Read(e.answer)
 	if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("after the sink closed: got %d bytes and %v, want the end of the stream", n, err)

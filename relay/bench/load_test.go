@@ -28,7 +28,7 @@ func startInProcess(t *testing.T, change func(at int64, b []byte)) (*load, conte
 	l := &load{protocol: protocolForward}
 	for _, s := range sinks {
 		t.Cleanup(func() { s.Close() })
-		go serveSink(s)
+		go serveSink(s, serveConnection)
 		l.sinks = append(l.sinks, s.Addr().(*net.TCPAddr))
 	}
 	forwarder, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -32,14 +33,26 @@ func main() {
 	// thread that started them for that (prctl(2), PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	arguments := os.Args[1:]
-	if len(arguments) == 1 && arguments[0] == "sink" {
-		if err := runSink(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
+	if len(arguments) > 0 {
+		switch arguments[0] {
+		case "sink":
+			finish(runSink())
+		case "flood-load":
+			finish(runFloodLoad())
+		case "flood":
+			os.Exit(floodCommand(arguments[1:]))
 		}
-		return
 	}
 	os.Exit(command(arguments))
+}
+
+// finish ends a process that this program has started.
+func finish(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // command does what the arguments say and returns the exit code.
@@ -96,10 +109,16 @@ func prepare(s settings, arguments []string) (int, error) {
 	if err := copyProgram(filepath.Join(work, "relay"), s.relay); err != nil {
 		return 0, fmt.Errorf("the relay to measure: %w: run make build, or name it with -relay", err)
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(work, "armon"), "./armon")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: build armon: %v: run this program in the folder relay/bench; its module is downloaded once\n%s", err, out)
+	// mtg's module is one of its own: it fixes older versions of what others use.
+	for name, of := range map[string]struct{ folder, pkg string }{"armon": {".", "./armon"}, "mtg": {"mtg", mtgModule}} {
+		if !slices.Contains(s.only, name) {
+			continue
+		}
+		build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(work, name), of.pkg)
+		build.Dir, build.Env = of.folder, append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: build %s: %v: run this program in the folder relay/bench; its module is downloaded once\n%s", name, err, out)
+		}
 	}
 	if ctx.Err() != nil {
 		return 0, errors.New("interrupted before the first measurement")
@@ -144,14 +163,14 @@ func measureAll(s settings, work string, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	sink, port, err := startSink(program)
+	sink, at, err := startSink(program)
 	if err != nil {
 		return err
 	}
 	defer sink.stop()
 	// Without the sink, whatever the load waits for ends at once.
 	defer context.AfterFunc(ctx, sink.kill)()
-	all := &suite{settings: s, work: work, limit: limit, sink: sink, sinkPort: port, progress: os.Stderr}
+	all := &suite{settings: s, work: work, limit: limit, sink: sink, at: at, progress: os.Stderr}
 	if s.json != "" {
 		file, err := os.Create(s.json)
 		if err != nil {

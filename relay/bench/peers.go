@@ -27,12 +27,13 @@ type place struct {
 	program     string // its absolute path
 	folder      string // its own, for configuration and output
 	port        int    // to listen on at 127.0.0.1
-	sink        int    // the port of the sink
+	ports              // of the sink
 	descriptors int    // the limit of open files
 	root        bool   // it runs as root
 }
 
-const armonModule = "github.com/armon/go-socks5"
+// modules are what the programs that this one builds are made of.
+var modules = map[string]string{"armon": "github.com/armon/go-socks5", "mtg": mtgModule}
 
 // peers are measured in this order in every round.
 var peers = []peer{
@@ -45,6 +46,8 @@ var peers = []peer{
 	{name: "haproxy", protocol: protocolForward, program: "haproxy", packages: "haproxy", start: haproxy, version: []string{"-v"}},
 	{name: "haproxy-splice", protocol: protocolForward, program: "haproxy", packages: "haproxy", start: haproxySplice, version: []string{"-v"}},
 	{name: "nginx", protocol: protocolForward, program: "nginx", packages: "nginx libnginx-mod-stream", start: nginx, version: []string{"-v"}},
+	{name: "relay-mtproto", protocol: protocolMTProto, start: relayMTProto, version: []string{"version"}},
+	{name: "mtg", protocol: protocolMTProto, start: mtg},
 }
 
 // isRelay says whether the peer is what the others are compared with.
@@ -77,15 +80,15 @@ func (p peer) describe(program string) string {
 	switch {
 	case p.protocol == protocolDirect:
 		return p.name + ": no proxy"
-	case p.name == "armon":
+	case modules[p.name] != "":
 		if info, err := buildinfo.ReadFile(program); err == nil {
-			for _, m := range info.Deps {
-				if m.Path == armonModule {
+			for _, m := range append(info.Deps, &info.Main) {
+				if m.Path == modules[p.name] {
 					return p.name + ": " + m.Path + " " + m.Version
 				}
 			}
 		}
-		return p.name + ": " + armonModule
+		return p.name + ": " + modules[p.name]
 	case p.version == nil: // it cannot say; the package manager may know
 		b, _ := exec.Command("dpkg-query", "--show", "--showformat=${Version}", p.packages).Output()
 		return p.name + ": " + string(b)
@@ -113,12 +116,16 @@ func relayForward(p place) ([]string, error) {
 // relay has its default settings, but for limits that the load would meet and
 // for targets on loopback, which are refused by default.
 func relay(p place, inbound, more string) ([]string, error) {
+	return relayConfigured(p, fmt.Sprintf("inbounds  = [%q]\nanonymous = true", inbound), more)
+}
+
+// relayConfigured has more in the listener's table, and more tables.
+func relayConfigured(p place, listen, more string) ([]string, error) {
 	path, err := p.write("relay.toml", fmt.Sprintf(`state = %q
 
 [[listen]]
 address   = "127.0.0.1:%d"
-inbounds  = [%q]
-anonymous = true
+%s
 
 [egress]
 allow = ["127.0.0.0/8"]
@@ -126,7 +133,7 @@ allow = ["127.0.0.0/8"]
 [limits]
 per_source    = 100000
 drain_timeout = "1s"
-%s`, filepath.Join(p.folder, "state"), p.port, inbound, more))
+%s`, filepath.Join(p.folder, "state"), p.port, listen, more))
 	if err != nil {
 		return nil, err
 	}

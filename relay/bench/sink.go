@@ -18,17 +18,30 @@ const (
 )
 
 // runSink is the process behind the proxies: what the load talks to. It prints
-// its port, and ends when standard input does, which its parent holds open: it
+// its ports, and ends when standard input does, which its parent holds open: it
 // cannot outlive the program that started it.
 func runSink() error {
 	listeners, err := listenSink()
 	if err != nil {
 		return err
 	}
-	for _, l := range listeners {
-		go serveSink(l)
+	site, err := siteServer()
+	if err != nil {
+		return err
 	}
-	fmt.Println(listeners[0].Addr().(*net.TCPAddr).Port)
+	for _, l := range listeners {
+		go serveSink(l, serveConnection)
+	}
+	fmt.Print(portOf(listeners[0]))
+	for _, serve := range []func(net.Conn) error{serveDC, site} {
+		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: sinkIP(0)})
+		if err != nil {
+			return err
+		}
+		go serveSink(l, serve)
+		fmt.Print(" ", portOf(l))
+	}
+	fmt.Println()
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
@@ -57,16 +70,18 @@ func listenSinkOnce() ([]net.Listener, error) {
 			}
 			return nil, err
 		}
-		port = l.Addr().(*net.TCPAddr).Port
+		port = portOf(l)
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
 }
 
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
 func sinkIP(i int) net.IP { return net.IPv4(127, 0, 0, byte(1+i)) }
 
 // serveSink serves connections until the listener is closed.
-func serveSink(l net.Listener) {
+func serveSink(l net.Listener, serve func(net.Conn) error) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -75,7 +90,7 @@ func serveSink(l net.Listener) {
 		go func() {
 			defer c.Close()
 			// What goes wrong here shows at the load, which says so.
-			_ = serveConnection(c)
+			_ = serve(c)
 		}()
 	}
 }
@@ -86,6 +101,10 @@ func serveConnection(c net.Conn) error {
 	}
 	first := make([]byte, headerSize, 256)
 	if _, err := io.ReadFull(c, first); err != nil {
+		return err
+	}
+	c, err := openDC(c, first)
+	if err != nil {
 		return err
 	}
 	h, err := parseHeader(first)
@@ -104,7 +123,11 @@ func serveConnection(c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.Write(binary.BigEndian.AppendUint32(nil, sum))
+	if _, err = c.Write(binary.BigEndian.AppendUint32(nil, sum)); err != nil {
+		return err
+	}
+	// The load ends first: mtg drops what it has not passed on yet otherwise.
+	_, err = c.Read(make([]byte, 1))
 	return err
 }
 

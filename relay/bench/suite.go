@@ -41,7 +41,7 @@ type suite struct {
 	work     string // a folder that is removed afterwards
 	limit    int    // of open files
 	sink     *child
-	sinkPort int
+	at       ports
 	progress io.Writer // for people
 	raw      io.Writer // for programs; may be nil
 }
@@ -100,7 +100,7 @@ func (s *suite) tryStart(p peer, path string) error {
 }
 
 func (s *suite) place(program, folder string, port int) place {
-	return place{program: program, folder: folder, port: port, sink: s.sinkPort,
+	return place{program: program, folder: folder, port: port, ports: s.at,
 		descriptors: s.limit, root: os.Getuid() == 0 && s.settings.as == nil}
 }
 
@@ -176,7 +176,7 @@ func (s *suite) measure(ctx context.Context, p ready, t test) (values, error) {
 		most:   max((s.limit-descriptorsKept)/descriptorsEach, 16),
 	}
 	for i := range sinkAddresses {
-		r.load.sinks = append(r.load.sinks, &net.TCPAddr{IP: sinkIP(i), Port: s.sinkPort})
+		r.load.sinks = append(r.load.sinks, &net.TCPAddr{IP: sinkIP(i), Port: s.at.sink})
 	}
 	if p.protocol == protocolDirect {
 		return t.run(r, ctx)
@@ -193,6 +193,11 @@ func (s *suite) measure(ctx context.Context, p ready, t test) (values, error) {
 	arguments, err := p.start(s.place(p.path, folder, port))
 	if err != nil {
 		return nil, fmt.Errorf("configure %s: %w", p.name, err)
+	}
+	if p.protocol == protocolMTProto {
+		if r.load.secret, err = readSecret(folder); err != nil {
+			return nil, fmt.Errorf("configure %s: %w", p.name, err)
+		}
 	}
 	c, err := startChild(arguments, filepath.Join(folder, "output"), s.settings.as)
 	if err != nil {

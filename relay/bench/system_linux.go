@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -46,6 +47,25 @@ func childAttributes(as *account) *syscall.SysProcAttr {
 		a.Credential = &syscall.Credential{Uid: as.uid, Gid: as.gid}
 	}
 	return a
+}
+
+// inheritOwner gives all that is in a folder to its owner: a relay that runs as
+// somebody else must get at what was made for it.
+func inheritOwner(folder string) error {
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return filepath.WalkDir(folder, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(stat.Uid), int(stat.Gid))
+	})
 }
 
 func terminate(pid int) { _ = syscall.Kill(pid, syscall.SIGTERM) }

@@ -25,3 +25,5 @@ func portAtConnect(string, string, syscall.RawConn) error { return nil }
 func raiseDescriptors() (int, error)                      { return 0, errLinux }
 func runInside(string, []string) (int, error)             { return 0, errLinux }
 func setUpNamespace() error                               { return errLinux }
+
+func inheritOwner(string) error { return errors.ErrUnsupported }

@@ -49,6 +49,15 @@ func TestRatios(t *testing.T) {
 	}
 }
 
+func TestPairs(t *testing.T) {
+	rows, _ := pairsOf([]string{"relay-socks5", "armon", "haproxy", "relay-mtproto", "mtg"})
+	slices.Sort(rows)
+	want := []string{"relay-mtproto / mtg", "relay-mtproto / relay-socks5", "relay-socks5 / armon"}
+	if !slices.Equal(rows, want) {
+		t.Errorf("got %q, want %q", rows, want)
+	}
+}
+
 func TestWriteTables(t *testing.T) {
 	results := []result{
 		{Round: 1, Peer: "direct", Test: "rate", Values: values{keyCost: 50}},

@@ -2,6 +2,7 @@ package mtproto
 
 import (
 	"crypto/cipher"
+	"slices"
 
 	"relay/transport"
 )
@@ -19,7 +20,10 @@ type codec struct {
 	down []cipher.Stream
 }
 
-var _ transport.Codec = (*codec)(nil)
+var (
+	_ transport.Codec  = (*codec)(nil)
+	_ transport.Passer = (*codec)(nil)
+)
 
 // newCodec returns the codec for a client that has said f, made with secret.
 func newCodec(f *frame, secret *[SecretSize]byte, tag uint32, id int16, reencrypt bool) *codec {
@@ -44,10 +48,9 @@ func (c *codec) Decode(dst, wire []byte) ([]byte, error) {
 		c.first = nil
 	}
 	n := len(dst)
-	dst = append(dst, wire...)
-	for _, s := range c.up {
-		s.XORKeyStream(dst[n:], dst[n:])
-	}
+	dst = slices.Grow(dst, len(wire))[:n+len(wire)]
+	c.up[0].XORKeyStream(dst[n:], wire)
+	c.up[1].XORKeyStream(dst[n:], dst[n:])
 	return dst, nil
 }
 
@@ -64,6 +67,9 @@ func (c *codec) Encode(dst, payload []byte) ([]byte, error) {
 	}
 	return dst, nil
 }
+
+// PassesOut implements transport.Passer.
+func (c *codec) PassesOut() bool { return len(c.down) == 0 }
 
 // End implements transport.Codec.
 func (c *codec) End(dst []byte) []byte { return dst }

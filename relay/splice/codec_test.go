@@ -240,3 +240,45 @@ func TestReplyDueBeforeJoin(t *testing.T) {
 		c.Drain(t.Context())
 	}
 }
+
+// passing is a codec that is not to be asked on the way out.
+type passing struct{ transport.Codec }
+
+func (passing) PassesOut() bool                    { return true }
+func (passing) Encode(_, _ []byte) ([]byte, error) { return nil, errors.New("asked") }
+func (passing) End(dst []byte) []byte              { return dst }
+
+// A codec that leaves payload as it is on the way out is passed over, also where
+// others are around it.
+func TestPassingCodec(t *testing.T) {
+	onEveryPath(t, func(t *testing.T, h *harness) {
+		given, peer := memoryPair(t)
+		if !h.fake {
+			given, peer = plainPair(t)
+		}
+		ours, theirs := relaytest.NewRecords()
+		below, above := relaytest.NewRecords()
+		client := transport.NewCoded(peer, theirs)
+		inner := transport.NewCoded(client, above)
+		coded := transport.NewCoded(transport.NewCoded(given, ours), passing{below})
+		far, server := h.pair(t)
+		defer server.Close()
+		end := make(chan splice.End, 1)
+		h.Join(coded, far, splice.Limits{}, nil, func(e splice.End) { end <- e })
+		_, _ = inner.Write([]byte("up"))
+		got := make([]byte, 2)
+		if _, err := io.ReadFull(server, got); string(got) != "up" || err != nil {
+			t.Errorf("up: got %q, %v, want up", got, err)
+		}
+		_, _ = server.Write([]byte("down"))
+		_ = server.CloseWrite()
+		if got, err := io.ReadAll(client); string(got) != "down" || err != nil {
+			t.Errorf("down: got %q, %v, want down in the outer records alone", got, err)
+		}
+		_ = inner.CloseWrite()
+		if e := <-end; e.Up != 2 || e.Down != 4 {
+			t.Errorf("end: got %+v, want 2 bytes up and 4 down", e)
+		}
+		_ = client.Close()
+	})
+}

@@ -17,7 +17,8 @@
 // What they still do to the bytes is a [transport.Codec], and runs here.
 //
 //	two TCP sockets, Linux   reactor      the kernel moves the bytes
-//	the same with codecs     reactor      one read, the codecs, one write
+//	the same with codecs     reactor      one read, the codecs, one write; bulk that
+//	                                      only gets headers, the kernel moves
 //	anything else            portable     a goroutine for each direction
 //
 // A flow means the same on all of them: one suite of tests runs on every path.

@@ -44,7 +44,7 @@ func (r *reactor) move(p *pair, d int) {
 				r.queue = append(r.queue, p)
 			}
 			return
-		case w.bulk && r.canSplice(p):
+		case w.bulk && r.canSplice(p, d):
 			left -= r.splice(p, d)
 		default:
 			left -= r.copy(p, d)
@@ -168,6 +168,9 @@ func (r *reactor) deliver(p *pair, d int, payload []byte) {
 	wire := payload
 	codecs := p.codecs(1 - d)
 	for i := len(codecs) - 1; i >= 0; i-- {
+		if transport.PassesOut(codecs[i]) {
+			continue
+		}
 		var err error
 		if wire, err = codecs[i].Encode(r.scratch(), wire); err != nil {
 			r.sinkFailed(p, d, unix.EPROTO)
@@ -258,9 +261,12 @@ func (r *reactor) keep(b []byte) { r.a, r.b = r.b, b[:0] }
 
 func (p *pair) limited() bool { return p.acct != nil && p.acct.Limited() }
 
-func (r *reactor) canSplice(p *pair) bool {
+func (r *reactor) canSplice(p *pair, d int) bool {
 	a, b := &p.sides[0], &p.sides[1]
-	return p.layers == nil && !a.noSplice && !b.noSplice && !p.limited() && r.pipe.open()
+	if f, ok := p.framer(d); !ok || f != nil && f.FrameSize() < leastFrame {
+		return false
+	}
+	return !a.noSplice && !b.noSplice && !p.limited() && r.pipe.open()
 }
 
 // splice lets the kernel move as much as the sink has room for, through a pipe
@@ -293,6 +299,10 @@ func (r *reactor) splice(p *pair, d int) int {
 
 // empty moves the n bytes in the pipe to the sink.
 func (r *reactor) empty(p *pair, d, n int) {
+	if f, _ := p.framer(d); f != nil {
+		r.emptyFramed(p, d, n, f)
+		return
+	}
 	w, dst := &p.ways[d], &p.sides[1-d]
 	// splice(2) returns what it moved and loses the error that stopped it; the
 	// next call says EPIPE, whatever it was.

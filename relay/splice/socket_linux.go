@@ -38,9 +38,11 @@ func pending(fd int32) bool {
 }
 
 // send writes to a socket. A peer that is gone is an error here and no signal.
-func send(fd int32, b []byte) (int, syscall.Errno) {
+func send(fd int32, b []byte) (int, syscall.Errno) { return sendFlags(fd, b, 0) }
+
+func sendFlags(fd int32, b []byte, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT|flags, 0, 0)
 		if e != unix.EINTR {
 			return int(n), e
 		}
@@ -63,9 +65,11 @@ func epollWait(epfd int, events *[batch]unix.EpollEvent) (int, error) {
 
 // moveBytes is splice(2) without waiting, between a socket and a pipe. A MiB takes
 // less than a tenth of a millisecond.
-func moveBytes(from, to, most int) (int, syscall.Errno) {
+func moveBytes(from, to, most int) (int, syscall.Errno) { return moveFlags(from, to, most, 0) }
+
+func moveFlags(from, to, most int, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, e := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(most), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		n, _, e := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(most), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK|flags)
 		if e != unix.EINTR {
 			return int(n), e
 		}

@@ -68,7 +68,10 @@ type codec struct {
 	last time.Time // when the latest was made
 }
 
-var _ transport.Codec = (*codec)(nil)
+var (
+	_ transport.Codec  = (*codec)(nil)
+	_ transport.Framer = (*codec)(nil)
+)
 
 // Decode implements transport.Codec. A client's ChangeCipherSpec means nothing,
 // and nothing says how many it may send.
@@ -123,9 +126,17 @@ func (c *codec) Ended() error {
 
 // Encode implements transport.Codec.
 func (c *codec) Encode(dst, payload []byte) ([]byte, error) {
-	if len(payload) == 0 {
-		return dst, nil
+	for len(payload) > 0 {
+		var n int
+		dst, n = c.Frame(dst, len(payload))
+		dst = append(dst, payload[:n]...)
+		payload = payload[n:]
 	}
+	return dst, nil
+}
+
+// Frame implements transport.Framer.
+func (c *codec) Frame(dst []byte, n int) (header []byte, size int) {
 	if c.client && !c.open {
 		dst = append(dst, typeChangeCipherSpec, 3, 3, 0, 1, 1)
 	}
@@ -135,27 +146,29 @@ func (c *codec) Encode(dst, payload []byte) ([]byte, error) {
 		c.last = now
 	}
 	c.open = true
-	for len(payload) > 0 {
-		n := min(c.size(), len(payload))
-		dst = append(dst, typeApplicationData, 3, 3, byte(n>>8), byte(n))
-		dst = append(dst, payload[:n]...)
-		payload = payload[n:]
-	}
-	return dst, nil
+	size = min(c.size(), n)
+	return append(dst, typeApplicationData, 3, 3, byte(size>>8), byte(size)), size
 }
 
-// size is that of the next record.
-func (c *codec) size() int {
+// FrameSize implements transport.Framer.
+func (c *codec) FrameSize() int {
 	r := c.records
 	switch {
 	case int(c.sent) < r.Smalls:
-		c.sent++
 		return r.Small
 	case int(c.sent) < r.Smalls+r.Mediums:
-		c.sent++
 		return r.Medium
 	}
 	return r.Large
+}
+
+// size is that of the next record, which it counts.
+func (c *codec) size() int {
+	n := c.FrameSize()
+	if int(c.sent) < c.records.Smalls+c.records.Mediums {
+		c.sent++
+	}
+	return n
 }
 
 // End implements transport.Codec. A real server would send an encrypted alert,

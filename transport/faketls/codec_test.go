@@ -199,3 +199,34 @@ func BenchmarkCodec(b *testing.B) {
 		})
 	}
 }
+
+// Frame and Encode make the same records, whoever puts the payload in.
+func TestFrame(t *testing.T) {
+	now := time.Unix(1, 0)
+	clock := func() time.Time { return now }
+	r := DefaultRecords()
+	encoded, framed := &codec{records: &r, now: clock}, &codec{records: &r, now: clock}
+	for _, n := range []int{1, 100, 1420, 5000, 200000, 300000} {
+		payload := bytes.Repeat([]byte{byte(n)}, n)
+		want, err := encoded.Encode(nil, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for len(payload) > 0 {
+			most := framed.FrameSize()
+			var size int
+			if got, size = framed.Frame(got, len(payload)); size < 1 || size > most {
+				t.Fatalf("got a record of %d bytes, want 1 to %d", size, most)
+			}
+			got, payload = append(got, payload[:size]...), payload[size:]
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: got other records than from Encode", n)
+		}
+		now = now.Add(300 * time.Millisecond)
+	}
+	if got := framed.FrameSize(); got != r.Large {
+		t.Errorf("after many: got records of %d bytes, want %d", got, r.Large)
+	}
+}

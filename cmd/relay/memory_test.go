@@ -1,0 +1,31 @@
+package main
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestRush(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		live []int
+		want []int // the looks at which a rush is over
+	}{
+		{"few", []int{1000, 0, 0, 0}, nil},
+		{"a flood, in steps", []int{10, 9000, 12000, 4000, 3000, 2900, 100, 90}, []int{5, 7}},
+		{"two floods", []int{5000, 0, 0, 0, 5000, 1000, 1000}, []int{2, 6}},
+		{"a pause", []int{5000, 100, 5000, 100, 5000, 100, 100}, []int{6}},
+		{"steady", []int{5000, 5000, 4000, 2000, 5000}, nil},
+	} {
+		var r rush
+		var got []int
+		for i, n := range c.live {
+			if r.over(n) {
+				got = append(got, i)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got a rush over at %v, want %v", c.name, got, c.want)
+		}
+	}
+}
