@@ -1,6 +1,7 @@
 package faketls
 
 import (
+	"crypto/ecdh"
 	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/sha256"
@@ -83,27 +84,28 @@ func (v *visit) answer(c Cover) ([]byte, error) {
 // real server would send: half of all strings of 32 bytes are no X25519 key, and
 // whoever sees a few can tell.
 func appendKeyShare(b []byte, group uint16, h *hello.Hello) ([]byte, error) {
-	size := 32
+	own, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	var ciphertext []byte
 	if group == hello.GroupX25519MLKEM768 {
 		// The client's half is parsed: a server that answers a key that is
 		// none is not a server.
-		if theirs := h.KeyShare(group); validMLKEM(theirs[:min(len(theirs), mlkem.EncapsulationKeySize768)]) {
-			size += mlkem.CiphertextSize768
-		} else {
+		theirs, err := mlkem.NewEncapsulationKey768(h.KeyShare(group)[:mlkem.EncapsulationKeySize768])
+		if err != nil {
 			group = hello.GroupX25519
+		} else {
+			_, ciphertext = theirs.Encapsulate()
 		}
 	}
+	size := len(ciphertext) + 32
 	b = append(b, 0, extKeyShare)
 	b = binary.BigEndian.AppendUint16(b, uint16(4+size))
 	b = binary.BigEndian.AppendUint16(b, group)
 	b = binary.BigEndian.AppendUint16(b, uint16(size))
-	if group == hello.GroupX25519MLKEM768 {
-		var err error
-		if b, err = drawMLKEM(b); err != nil {
-			return nil, err
-		}
-	}
-	return drawX25519(b)
+	b = append(b, ciphertext...)
+	return append(b, own.PublicKey().Bytes()...), nil
 }
 
 // grow makes b longer by n bytes of any value.
