@@ -4,7 +4,8 @@
 // the middle.
 //
 // Pebble is built from a module of its own, in testdata/pebble, as it wants other
-// versions of the relay's modules. PEBBLE_DIR names a folder in which pebble and
+// versions of the relay's modules: 10 s, and 20 s for the tests, which mostly wait;
+// two minutes on two cores where nothing has been compiled before. PEBBLE_DIR names a folder in which pebble and
 // pebble-challtestsrv are built already, RELAY_BIN a relay. Only loopback is
 // contacted.
 package acme
