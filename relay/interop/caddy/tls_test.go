@@ -48,6 +48,7 @@ func (c *tap) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 // record, the ServerHello without what is random in it, and alerts.
 func records(b []byte) string {
 	var s strings.Builder
+	hidden := false // behind ChangeCipherSpec, where a first byte means nothing
 	for len(b) > 0 {
 		if len(b) < 5 || len(b) < 5+int(binary.BigEndian.Uint16(b[3:])) {
 			fmt.Fprintf(&s, "not a record: %q", b)
@@ -56,9 +57,11 @@ func records(b []byte) string {
 		n := 5 + int(binary.BigEndian.Uint16(b[3:]))
 		fmt.Fprintf(&s, "%d %x %d", b[0], b[1:3], n-5)
 		switch body := b[5:n]; {
+		case b[0] == 20:
+			hidden = true
 		case b[0] == 21 && len(body) == 2:
 			fmt.Fprintf(&s, " alert %x", body)
-		case b[0] == 22 && body[0] == 2:
+		case b[0] == 22 && !hidden && len(body) > 38 && body[0] == 2:
 			s.WriteString(serverHello(body))
 		}
 		s.WriteString("\n")
