@@ -36,7 +36,7 @@ func pebble(t *testing.T, alpn, plain int, validity time.Duration, env ...string
 	t.Parallel()
 	p := ports(t, 3)
 	a := &authority{t: t, dir: t.TempDir(), port: p[0], dns: p[1], records: p[2]}
-	a.env = append([]string{"PEBBLE_VA_NOSLEEP=1"}, env...)
+	a.env = append([]string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0"}, env...)
 	a.root = filepath.Join(a.dir, "cert.pem")
 	key := filepath.Join(a.dir, "key.pem")
 	webCertificate(t, a.root, key)
