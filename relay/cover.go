@@ -111,8 +111,16 @@ func (v *visit) dialEarly() {
 // dial connects to the cover and says who comes.
 func (v *visit) dial() (transport.Conn, error) {
 	far, err := v.conn.dial(v.cover.Dialer, v.cover.Target)
-	if err != nil || v.cover.Header == nil {
-		return far, err
+	if err != nil {
+		return nil, err
+	}
+	// Until it is joined: a cover that takes nothing must not hold an opening.
+	if err := far.SetDeadline(time.Now().Add(v.conn.set.limits.Handshake)); err != nil {
+		_ = far.Close()
+		return nil, err
+	}
+	if v.cover.Header == nil {
+		return far, nil
 	}
 	client := v.conn.client
 	if client == nil {
