@@ -45,6 +45,9 @@ var (
 	// something to say to what it was shown.
 	errStranger = errors.New("the cover answered first")
 	errCrowded  = errors.New("too many strangers")
+	// errParked ends a visit for now: it is taken up where it was when there is
+	// more to see, and has no stack until then.
+	errParked = errors.New("parked")
 )
 
 // visit is a connection on its route, up to the verdict.
@@ -52,7 +55,10 @@ type visit struct {
 	conn  *conn
 	p     *transport.Peeked
 	cover *Cover
+	rest  []Candidate // who has not said No; the first one wants to see more
 
+	lost  bool           // nobody's: the cover's
+	late  bool           // the cover's clock has struck
 	early bool           // the cover has been dialled, or that was not allowed
 	far   transport.Conn // to the cover; nil: not dialled, or dropped
 	fed   int            // how much of what is unread the cover has
@@ -61,34 +67,51 @@ type visit struct {
 
 // more waits for n unread bytes. The cover's clock starts with the stranger's:
 // without them in time the cover is dialled, and shown every byte as it comes.
-func (v *visit) more(n int) ([]byte, error) {
+func (v *visit) more(n int) error {
 	if v.cover == nil || v.cover.Site != nil {
-		return v.p.Peek(n)
+		return v.peek(n)
 	}
 	limit := v.conn.began.Add(v.conn.set.limits.Handshake)
-	if !v.early {
+	if !v.late {
 		if err := v.p.SetReadDeadline(v.conn.began.Add(min(strangersClock, v.conn.set.limits.Handshake))); err != nil {
-			return nil, err
+			return err
 		}
-		prefix, err := v.p.Peek(n)
-		if !isTimeout(err) {
-			return prefix, err
+		if err := v.peek(n); !isTimeout(err) {
+			return err
 		}
 		if err := v.p.SetReadDeadline(limit); err != nil {
-			return nil, err
+			return err
 		}
+		v.late = true
+		if splice.Yield(v.p) {
+			return errParked
+		}
+	}
+	if !v.early {
 		v.dialEarly()
 	}
 	if v.far == nil {
-		return v.p.Peek(n)
+		return v.peek(n)
 	}
 	if err := v.feed(); err != nil {
-		return nil, errStranger // reading from the cover tells the rest
+		return errStranger // reading from the cover tells the rest
+	}
+	if splice.Park(v.p, v.far) {
+		return errParked
 	}
 	if err := v.wait(); err != nil {
-		return nil, err
+		return err
 	}
-	return v.p.Peek(n)
+	return v.peek(n)
+}
+
+// peek waits for n unread bytes, with a stack or without.
+func (v *visit) peek(n int) error {
+	if splice.Park(v.p, nil) {
+		return errParked
+	}
+	_, err := v.p.Peek(n)
+	return err
 }
 
 // dialEarly connects to the cover for whom it may not be. A cover that cannot be
@@ -192,11 +215,17 @@ func (v *visit) unknown(err error) error {
 }
 
 // stranger takes the connection to the cover, with every byte that it has sent,
-// and the core mirrors how each side ends.
+// and the core mirrors how each side ends. Users go first: many strangers at once
+// must not keep them waiting.
 func (v *visit) stranger() error {
 	c := v.conn
 	if v.cover == nil {
 		return errNotOurs
+	}
+	if !v.lost {
+		if v.lost = true; splice.Yield(v.p) {
+			return errParked
+		}
 	}
 	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) {
 		c.srv.strangers.Add(-1)
@@ -239,8 +268,8 @@ func (v *visit) toCover() error {
 // toSite serves the stranger here.
 func (v *visit) toSite() error {
 	c := v.conn
-	if err := transport.MayWait(c.raw); err != nil {
-		return err
+	if splice.Leave(v.p) {
+		return errParked
 	}
 	if err := v.p.SetDeadline(time.Time{}); err != nil {
 		return err

@@ -49,7 +49,9 @@
 // the cover is dialled and shown every byte while the route goes on looking. If
 // it says anything first, the visitor is a stranger, whatever follows; if the
 // hello turns out to be ours, its connection is dropped. Such dials are bounded.
-// On a reactor the opening waits for both sides at once (splice.WaitEither).
+// On a reactor the opening waits for both sides at once (splice.WaitEither), and
+// holds no stack while it does; users' openings go ahead of what is done for
+// strangers, so a flood of those keeps nobody waiting who has a secret.
 //
 // On a listener without a cover a stranger is closed without a byte. An inbound
 // answers only on a port that is meant to be that protocol's.

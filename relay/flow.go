@@ -33,6 +33,7 @@ type conn struct {
 	evicted atomic.Bool    // reset to make room
 	served  bool           // a user's session has begun, or an anonymous one
 	untold  bool           // denied in a protocol that has no reply
+	visit   *visit         // when it is parked
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
 	joined  bool           // with the core, for a cut; in srv.sources, under its lock
@@ -41,11 +42,11 @@ type conn struct {
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
-// owns it from then on.
-func (c *conn) serve(r *route) {
+// owns it from then on. False: it is parked, and served again later.
+func (c *conn) serve(r *route) (done bool) {
 	err := c.follow(r)
-	if err == nil {
-		return
+	if err == nil || err == errParked {
+		return err == nil
 	}
 	switch {
 	case c.evicted.Load():
@@ -58,6 +59,7 @@ func (c *conn) serve(r *route) {
 	c.authenticated()
 	c.ended(splice.End{Status: statusOf(err)})
 	c.srv.log.Debug("connection refused", "inbound", c.inbound, "error", err)
+	return true
 }
 
 // connect begins the user's session, dials the target and hands the pair over.

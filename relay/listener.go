@@ -132,8 +132,9 @@ func (l *listener) Admit(raw transport.Conn) (serve func(), start time.Time) {
 	}
 	_ = raw.SetDeadline(c.began.Add(c.set.limits.Handshake))
 	return func() {
-		c.serve(r)
-		l.srv.opened(c)
+		if c.serve(r) {
+			l.srv.opened(c)
+		}
 	}, r.starts(c.began)
 }
 
@@ -180,7 +181,7 @@ func (s *Server) serve(o opening) {
 	t := time.NewTimer(rest)
 	defer t.Stop()
 	for {
-		o.c.serve(o.r)
+		o.c.serve(o.r) // to the end: only reactors park
 		s.opened(o.c)
 		o = opening{} // nothing is kept alive while waiting
 		t.Reset(rest)

@@ -77,50 +77,68 @@ var errOtherUser = fmt.Errorf("%w: the carrier and the opening name different us
 // order about the first bytes, at first about none: nothing is read before
 // somebody wants to see it. One that needs more holds back those behind it, as
 // the order is the operator's.
+//
+// It may end with errParked, and is called again later.
 func (c *conn) follow(r *route) error {
-	if err := c.near.SetDeadline(c.began.Add(c.set.limits.Handshake)); err != nil {
-		return err
-	}
-	p := transport.NewPeeked(c.near)
-	c.near = p
-	if err := c.unproxy(p, r); err != nil {
-		return err
-	}
-	v := &visit{conn: c, p: p, cover: r.cover}
-	defer v.drop()
-	var prefix []byte
-	for rest := r.candidates; ; {
-		var err error
-		if rest, err = v.ask(rest, prefix); !errors.Is(err, transport.ErrNotOurs) {
+	v := c.visit
+	if v == nil {
+		if err := c.near.SetDeadline(c.began.Add(c.set.limits.Handshake)); err != nil {
 			return err
 		}
-		if len(rest) == 0 || r.cover != nil && !patient(prefix) {
+		p := transport.NewPeeked(c.near)
+		c.near = p
+		if err := c.unproxy(p, r); err != nil {
+			return err
+		}
+		v = &visit{conn: c, p: p, cover: r.cover, rest: r.candidates}
+	}
+	err := v.walk()
+	if err == errParked {
+		c.visit = v
+		return err
+	}
+	v.drop()
+	return err
+}
+
+// walk goes on from where the visit is.
+func (v *visit) walk() error {
+	if v.lost {
+		return v.stranger()
+	}
+	for {
+		prefix := v.p.Unread()
+		if err := v.ask(prefix); !errors.Is(err, transport.ErrNotOurs) {
+			return err
+		}
+		if len(v.rest) == 0 || v.cover != nil && !patient(prefix) {
 			return v.stranger()
 		}
-		if prefix, err = v.more(len(prefix) + 1); err != nil {
-			if r.cover == nil {
-				return err
-			}
+		switch err := v.more(len(prefix) + 1); {
+		case err == nil:
+		case v.cover == nil, err == errParked:
+			return err
+		default:
 			return v.unknown(err)
 		}
 	}
 }
 
-// ask asks the candidates in order, up to one that needs more. It returns that
-// one with those behind it, and ErrNotOurs; nobody changes his mind about a No.
-// Any other result is that of whose the connection was.
-func (v *visit) ask(rest []Candidate, prefix []byte) ([]Candidate, error) {
-	for ; len(rest) > 0; rest = rest[1:] {
-		switch rest[0].Match(prefix) {
+// ask asks the candidates in order, up to one that needs more: then the result is
+// ErrNotOurs, and that one with those behind it are left; nobody changes his mind
+// about a No. Any other result is that of whose the connection was.
+func (v *visit) ask(prefix []byte) error {
+	for ; len(v.rest) > 0; v.rest = v.rest[1:] {
+		switch v.rest[0].Match(prefix) {
 		case More:
-			return rest, transport.ErrNotOurs
+			return transport.ErrNotOurs
 		case Yes:
-			if err := v.claimed(rest[0]); !errors.Is(err, transport.ErrNotOurs) {
-				return nil, err
+			if err := v.claimed(v.rest[0]); !errors.Is(err, transport.ErrNotOurs) {
+				return err
 			}
 		}
 	}
-	return nil, transport.ErrNotOurs
+	return transport.ErrNotOurs
 }
 
 // claimed lets a candidate have the connection that it knows by its form.

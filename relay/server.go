@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -259,6 +260,16 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	return left
 }
 
+// Trim gives up memory that is only kept because there were more connections a
+// while ago: a map does not shrink by itself.
+func (s *Server) Trim() {
+	s.admission.Lock()
+	s.opening = maps.Collect(maps.All(s.opening))
+	s.admission.Unlock()
+	s.sources.trim()
+	s.splice.Trim()
+}
+
 // reserve counts c as live. At the limit it makes room if somebody else is
 // waiting who has not proved anything; otherwise c is to be refused.
 func (s *Server) reserve(c *conn, limit int) bool {
@@ -297,7 +308,7 @@ func (s *Server) handOver(c *conn) {
 	s.admission.Lock()
 	defer s.admission.Unlock()
 	delete(s.opening, c)
-	c.near, c.raw = nil, nil
+	c.near, c.raw, c.visit = nil, nil, nil
 }
 
 // opened is the end of the goroutine that served an opening.

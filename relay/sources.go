@@ -2,6 +2,7 @@ package relay
 
 import (
 	"container/list"
+	"maps"
 	"net/netip"
 	"sync"
 
@@ -62,6 +63,13 @@ func (s *sources) forget(c *conn) {
 		s.waiting.Remove(c.place)
 		c.place = nil
 	}
+}
+
+// trim gives up what the count does not need any more.
+func (s *sources) trim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count = maps.Collect(maps.All(s.count))
 }
 
 // join notes that a connection which stays in the count, a stranger's, is going

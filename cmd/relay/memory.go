@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -36,7 +37,7 @@ func (r *rush) over(live int) bool {
 // giveBack returns memory to the system when a rush has ended, until ctx ends.
 // The runtime collects when new garbage has come, and without that after two
 // minutes: a relay that nobody floods any more would keep the flood's memory.
-func giveBack(ctx context.Context, live func() int) {
+func giveBack(ctx context.Context, live func() int, trim func()) {
 	t := time.NewTicker(rushEvery)
 	defer t.Stop()
 	var r rush
@@ -46,6 +47,8 @@ func giveBack(ctx context.Context, live func() int) {
 			return
 		case <-t.C:
 			if r.over(live()) {
+				trim()
+				runtime.GC() // pools keep what they have for one collection more
 				debug.FreeOSMemory()
 			}
 		}

@@ -30,6 +30,7 @@ func (s *Socket) Read(b []byte) (int, error) {
 		}
 		side := s.side()
 		n, e := recv(side.fd, b)
+		s.used = true
 		switch {
 		case e == unix.EAGAIN:
 			side.readable = false
@@ -223,6 +224,7 @@ func WaitEither(near, far transport.Conn) (nearFirst, ok bool, err error) {
 // hasInput makes sure of what may be there.
 func (s *Socket) hasInput() bool {
 	side := s.side()
-	side.readable = side.readable && pending(side.fd)
+	// Before the first read, what epoll said is still true.
+	side.readable = side.readable && (!s.used || pending(side.fd))
 	return side.readable
 }

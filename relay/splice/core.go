@@ -117,6 +117,13 @@ func (c *Core) Drain(ctx context.Context) int {
 	}
 }
 
+// Trim gives up memory that is only kept because there was more to do a while ago.
+func (c *Core) Trim() {
+	for _, r := range c.peers() {
+		r.trimSoon()
+	}
+}
+
 func (c *Core) cutAll() {
 	c.mu.Lock()
 	reactors := c.reactors

@@ -59,6 +59,10 @@
 // what it has dialled ([Dial]), not a system call is made. A task that has to wait
 // for anything else leaves, with its sockets, for a goroutine.
 //
+// A task that keeps its state elsewhere need not wait on its stack (park_linux.go):
+// it ends, and begins anew when there is something to read ([Park]), when all who
+// do not give way have had their turn ([Yield]), or in a goroutine ([Leave]).
+//
 // The first reactor does everything until it is busy; then it gives pairs away,
 // if a processor is free, and they come home afterwards (share_linux.go).
 //

@@ -11,7 +11,7 @@ import (
 )
 
 // acceptTurn is how many connections are accepted before others have their turn.
-const acceptTurn = 16
+const acceptTurn = 64
 
 // listening is a listener of a reactor.
 type listening struct {
@@ -151,7 +151,7 @@ func (r *reactor) admit(l *listening, fd int32, peer netip.AddrPort) {
 	if serve == nil {
 		return
 	}
-	t.run = serve
+	t.serve, t.run = serve, serve
 	switch {
 	case start.IsZero():
 		t.due(t.near.until)

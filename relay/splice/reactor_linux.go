@@ -17,6 +17,9 @@ import (
 const (
 	// batch is how many events one epoll_wait fetches.
 	batch = 256
+	// laterTurn is how many of those who give way have their turn at once when
+	// nobody else wants anything. Otherwise it is one.
+	laterTurn = 8
 	// mostBusy is how many rounds of turns follow each other without a look at
 	// the runtime's poller, where accepting and dialling wait.
 	mostBusy = 8
@@ -52,6 +55,7 @@ type reactor struct {
 	armed  int64 // the due that the poller knows
 	wheel  wheel
 	alarms alarms
+	later  fifo    // tasks that give way to others
 	queue  []*pair // those that have used up their turn
 	turnOf []*pair // the other half of queue's double buffer
 	more   bool    // a listener has used up its turn
@@ -142,6 +146,8 @@ func (r *reactor) close() {
 	<-r.done
 }
 
+func (r *reactor) trimSoon() { r.tell(func() { r.word.trim = true }) }
+
 func (r *reactor) cutAll(s transport.Status) { r.tell(func() { r.cut = s }) }
 
 // run is the goroutine. It sleeps in the runtime's poller, in which its own epoll
@@ -179,6 +185,9 @@ func (r *reactor) turns(uintptr) bool {
 		// After the events: what has come in time counts, however late we look.
 		if r.due != 0 && r.now >= r.due {
 			r.expire()
+		}
+		if r.later.len() > 0 {
+			r.doLater(n > 0 || r.more)
 		}
 		if len(r.queue) > 0 || r.more {
 			r.more = false
@@ -242,6 +251,23 @@ func (r *reactor) event(e *unix.EpollEvent) {
 			r.give(p)
 		}
 	}
+}
+
+// doLater lets those who give way to others have their turn. It is counted, not
+// timed: where other programs want the processors as well, time passes without
+// us, and would be theirs.
+func (r *reactor) doLater(others bool) {
+	n := laterTurn
+	if others {
+		n = 1
+	}
+	for range min(n, r.later.len()) {
+		// One that was interrupted has gone on already.
+		if t := r.later.pop(); t.behind {
+			t.goOn()
+		}
+	}
+	r.more = r.more || r.later.len() > 0
 }
 
 // goOn gives another turn to those who have not finished theirs.

@@ -20,6 +20,7 @@ func newReactors(*Core) []*reactor { return nil }
 
 func (*reactor) cutAll(transport.Status) {}
 func (*reactor) close()                  {}
+func (*reactor) trimSoon()               {}
 
 func (c *Core) react(*[2]end, Limits, Account, func(End)) Flow { return nil }
 
@@ -33,6 +34,15 @@ func Dial(transport.Conn, netip.AddrPort, time.Duration) (far transport.Conn, ok
 
 // CancelDial has nothing to cancel.
 func CancelDial(transport.Conn) {}
+
+// Park has no reactor to go on.
+func Park(_, _ transport.Conn) bool { return false }
+
+// Leave has no reactor to leave.
+func Leave(transport.Conn) bool { return false }
+
+// Yield has nobody to give way to.
+func Yield(transport.Conn) bool { return false }
 
 // WaitEither has no reactor to wait on.
 func WaitEither(_, _ transport.Conn) (nearFirst, ok bool, err error) { return false, false, nil }

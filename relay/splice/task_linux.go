@@ -2,11 +2,12 @@ package splice
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"iter"
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ func newCoroutine() *coroutine {
 	c := new(coroutine)
 	c.resume, c.stop = iter.Pull(func(yield func(struct{}) bool) {
 		c.yield = yield
+		defer whence()
 		for {
 			c.run()
 			if c.run = nil; !yield(struct{}{}) {
@@ -43,18 +45,28 @@ func newCoroutine() *coroutine {
 	return c
 }
 
+// whence adds to a panic where it was: iter.Pull throws it again without that.
+func whence() {
+	if e := recover(); e != nil {
+		panic(fmt.Sprintf("%v\n\n%s", e, debug.Stack()))
+	}
+}
+
 // task is an opening on a reactor: code that is written as if it could wait, run
 // as a coroutine by the reactor's goroutine. Where it would wait for one of its
 // sockets it lets the reactor go on, which comes back when the socket is ready.
 // Until it joins or leaves, its pair belongs to it.
 type task struct {
-	r    *reactor
-	p    *pair
-	run  func() // until it has started
-	co   *coroutine
-	near Socket
-	far  Socket
-	at   int64 // when what it waits for is due; 0: never
+	r      *reactor
+	p      *pair
+	serve  func() // what it is
+	run    func() // the same until it has started, and once it is parked
+	co     *coroutine
+	parked bool // to be started again when it returns
+	behind bool // in r.later, or to be put there
+	near   Socket
+	far    Socket
+	at     int64 // when what it waits for is due; 0: never
 
 	cancelled atomic.Bool // nothing is dialled any more
 
@@ -73,6 +85,7 @@ type Socket struct {
 	off   *net.TCPConn // once the task has left
 	until int64        // deadline, since r.epoch; 0: none
 	full  bool         // no room for a write, or not connected yet
+	used  bool         // something was read
 }
 
 func newTask(r *reactor, p *pair, peer netip.AddrPort) *task {
@@ -92,12 +105,15 @@ func (t *task) event(i int, events uint32) {
 	if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		s.full = false
 	}
-	t.goOn()
+	if !t.behind { // whoever sends more does not get ahead
+		t.goOn()
+	}
 }
 
 // goOn starts the task or switches to it, until it waits or is done.
 func (t *task) goOn() {
 	r := t.r
+	t.behind = false
 	if t.co == nil {
 		if t.run == nil {
 			return // it has ended
@@ -118,6 +134,9 @@ func (t *task) goOn() {
 			r.idle = append(r.idle, co)
 		} else {
 			co.stop()
+		}
+		if t.parked {
+			t.rest()
 		}
 	case t.off:
 		// It will wait for other things than its sockets: a goroutine does
@@ -195,114 +214,6 @@ func (s *Socket) Interrupt() {
 // nudge lets the task go on as if something had happened; from anywhere.
 func (t *task) nudge() {
 	t.r.tell(func() { t.r.orders = append(t.r.orders, order{t: t}) })
-}
-
-// MayWait makes the task leave the reactor, which must not stand still, for a
-// goroutine; see [transport.MayWait].
-func (s *Socket) MayWait() error {
-	if s.off != nil {
-		return nil
-	}
-	return s.t.leave()
-}
-
-// leave moves the task's sockets into the runtime's poller. A task that was
-// interrupted leaves too: what it holds may go to other goroutines next.
-func (t *task) leave() error {
-	if t.over {
-		return net.ErrClosed
-	}
-	p := t.p
-	var off [2]*net.TCPConn
-	var err error
-	for i := range p.sides {
-		fd := p.sides[i].fd
-		if fd < 0 {
-			continue
-		}
-		_ = p.watch(i, unix.EPOLL_CTL_DEL, false)
-		p.sides[i].fd = -1
-		if off[i], err = toConn(fd); err != nil {
-			break // out of descriptors, most likely
-		}
-	}
-	if err != nil {
-		for i := range p.sides {
-			if p.sides[i].fd >= 0 {
-				closeSocket(p.sides[i].fd, false)
-			}
-			if off[i] != nil {
-				_ = off[i].Close()
-			}
-		}
-		t.finish()
-		t.r.forget(p)
-		return err
-	}
-	p.task = nil
-	t.r.forget(p)
-	t.mu.Lock()
-	t.off = true
-	t.near.off, t.far.off = off[0], off[1]
-	interrupted := t.interrupted
-	t.mu.Unlock()
-	for _, s := range []*Socket{&t.near, &t.far} {
-		if s.off != nil && s.until != 0 {
-			_ = s.off.SetDeadline(t.r.epoch.Add(time.Duration(s.until)))
-		}
-	}
-	t.co.yield(struct{}{})
-	if interrupted {
-		reset(t.near.off)
-		return net.ErrClosed
-	}
-	return nil
-}
-
-// reset breaks a connection off under whoever uses it.
-func reset(c *net.TCPConn) {
-	_ = c.SetLinger(0)
-	_ = c.Close()
-}
-
-// keepAlive are the options that net.FileConn sets as it likes. The first one
-// turns the others on.
-var keepAlive = [...][2]int{
-	{unix.SOL_SOCKET, unix.SO_KEEPALIVE},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
-}
-
-// toConn gives a descriptor to the net package; it is closed on an error. Probes
-// stay as they were: those of net would wake a sleeping phone every 15 seconds.
-func toConn(fd int32) (*net.TCPConn, error) {
-	var kept [len(keepAlive)]int
-	for i, o := range keepAlive {
-		kept[i], _ = unix.GetsockoptInt(int(fd), o[0], o[1])
-		if kept[0] == 0 {
-			break
-		}
-	}
-	f := os.NewFile(uintptr(fd), "")
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		_ = c.Close()
-		return nil, errors.New("not a TCP socket")
-	}
-	// They are two descriptors of one socket.
-	for i, o := range keepAlive {
-		_ = unix.SetsockoptInt(int(fd), o[0], o[1], kept[i])
-		if kept[0] == 0 {
-			break
-		}
-	}
-	return t, nil
 }
 
 // Detach implements transport.Detachable.

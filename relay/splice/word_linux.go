@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,10 +19,11 @@ type word struct {
 	again    []*listening     // that have waited out an error
 	stops    []stopped
 	arrivals []arrival // accepted by other reactors
+	trim     bool
 }
 
 func (w *word) empty() bool {
-	return len(w.joined)+len(w.given)+len(w.orders)+len(w.listens)+len(w.again)+len(w.stops)+len(w.arrivals) == 0 && w.cut == ""
+	return len(w.joined)+len(w.given)+len(w.orders)+len(w.listens)+len(w.again)+len(w.stops)+len(w.arrivals) == 0 && w.cut == "" && !w.trim
 }
 
 // order is word for one pair, to end, or for one task, to stop waiting.
@@ -93,6 +95,9 @@ func (r *reactor) heed() (closing bool) {
 	for _, o := range w.orders {
 		r.obey(o)
 	}
+	if w.trim {
+		r.trim()
+	}
 	if w.cut != "" {
 		for _, p := range r.pairs {
 			if p != nil && p.task == nil {
@@ -101,6 +106,15 @@ func (r *reactor) heed() (closing bool) {
 		}
 	}
 	return closing
+}
+
+// trim gives back what many openings at once have left.
+func (r *reactor) trim() {
+	for _, co := range r.idle {
+		co.stop()
+	}
+	r.idle = nil
+	r.alarms = slices.Clone(r.alarms)
 }
 
 // obey carries out an order for a pair or a task.
