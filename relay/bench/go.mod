@@ -10,9 +10,13 @@ require (
 
 require (
 	go.etcd.io/bbolt v1.4.3 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 )
 
-require golang.org/x/net v0.62.0 // indirect
+require (
+	github.com/cloudflare/circl v1.6.1 // indirect
+	golang.org/x/net v0.62.0 // indirect
+)
 
 replace relay => ../..

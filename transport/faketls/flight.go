@@ -1,12 +1,13 @@
 package faketls
 
 import (
-	"crypto/ecdh"
-	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/cloudflare/circl/dh/x25519"
+	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
 
 	"relay/transport/hello"
 )
@@ -57,7 +58,7 @@ func (v *visit) answer(c Cover) ([]byte, error) {
 	if !c.KeyShareFirst {
 		b = append(b, version[:]...)
 	}
-	if b, err = appendKeyShare(b, c.groupFor(&v.hello), &v.hello); err != nil {
+	if b, err = v.keys.appendShare(b, c.groupFor(&v.hello), &v.hello); err != nil {
 		return nil, fmt.Errorf("faketls: key share: %w", err)
 	}
 	if c.KeyShareFirst {
@@ -80,32 +81,39 @@ func (v *visit) answer(c Cover) ([]byte, error) {
 	return b, nil
 }
 
-// appendKeyShare appends the extension with a key of ours. Both kinds are what a
+// keys are what a key share is made with and of.
+type keys struct {
+	theirs      mlkem768.PublicKey
+	ciphertext  [mlkem768.CiphertextSize]byte
+	shared      [mlkem768.SharedKeySize]byte // of no use to anybody
+	own, public x25519.Key
+}
+
+// appendShare appends the extension with a key of ours. Both kinds are what a
 // real server would send: half of all strings of 32 bytes are no X25519 key, and
 // whoever sees a few can tell.
-func appendKeyShare(b []byte, group uint16, h *hello.Hello) ([]byte, error) {
-	own, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
+func (k *keys) appendShare(b []byte, group uint16, h *hello.Hello) ([]byte, error) {
+	if _, err := rand.Read(k.own[:]); err != nil {
 		return nil, err
 	}
+	x25519.KeyGen(&k.public, &k.own)
 	var ciphertext []byte
 	if group == hello.GroupX25519MLKEM768 {
-		// The client's half is parsed: a server that answers a key that is
-		// none is not a server.
-		theirs, err := mlkem.NewEncapsulationKey768(h.KeyShare(group)[:mlkem.EncapsulationKeySize768])
-		if err != nil {
+		// A server that answers a key that is none is not a server.
+		if err := k.theirs.Unpack(h.KeyShare(group)[:mlkem768.PublicKeySize]); err != nil {
 			group = hello.GroupX25519
 		} else {
-			_, ciphertext = theirs.Encapsulate()
+			k.theirs.EncapsulateTo(k.ciphertext[:], k.shared[:], nil)
+			ciphertext = k.ciphertext[:]
 		}
 	}
-	size := len(ciphertext) + 32
+	size := len(ciphertext) + len(k.public)
 	b = append(b, 0, extKeyShare)
 	b = binary.BigEndian.AppendUint16(b, uint16(4+size))
 	b = binary.BigEndian.AppendUint16(b, group)
 	b = binary.BigEndian.AppendUint16(b, uint16(size))
 	b = append(b, ciphertext...)
-	return append(b, own.PublicKey().Bytes()...), nil
+	return append(b, k.public[:]...), nil
 }
 
 // grow makes b longer by n bytes of any value.

@@ -2,6 +2,7 @@ package faketls
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/mlkem"
 	"math/big"
 	"slices"
@@ -118,6 +119,33 @@ func TestKeysAreOnTheCurve(t *testing.T) {
 				t.Fatalf("%s: got %x, want a point of the curve", whose, key)
 			}
 		}
+	}
+}
+
+// The client could use what we send: both agree on a secret.
+func TestEncapsulation(t *testing.T) {
+	theirs, err := mlkem.GenerateKey768()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := newHello(Chrome, testName)
+	h, err := hello.Parse(hello.Message(record))
+	if err != nil {
+		t.Fatalf("our hello: got %v, want nil", err)
+	}
+	copy(h.KeyShare(hello.GroupX25519MLKEM768), theirs.EncapsulationKey().Bytes())
+	var k keys
+	b, err := k.appendShare(nil, hello.GroupX25519MLKEM768, &h)
+	if err != nil || len(b) != 8+mlkem.CiphertextSize768+32 {
+		t.Fatalf("share: got %d bytes and %v, want %d", len(b), err, 8+mlkem.CiphertextSize768+32)
+	}
+	shared, err := theirs.Decapsulate(b[8 : 8+mlkem.CiphertextSize768])
+	if err != nil || !bytes.Equal(shared, k.shared[:]) {
+		t.Errorf("ML-KEM: got %x and %v, want %x", shared, err, k.shared)
+	}
+	own, err := ecdh.X25519().NewPrivateKey(k.own[:])
+	if err != nil || !bytes.Equal(own.PublicKey().Bytes(), b[8+mlkem.CiphertextSize768:]) {
+		t.Errorf("X25519: got %x and %v, want the key of what was drawn", b[8+mlkem.CiphertextSize768:], err)
 	}
 }
 

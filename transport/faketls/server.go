@@ -235,6 +235,7 @@ type visit struct {
 	name   string
 	flight []byte
 	mac    mac
+	keys   keys
 
 	// Who the client proved to be.
 	user  auth.User
