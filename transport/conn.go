@@ -52,8 +52,9 @@ type Request interface {
 	Target() Target
 	// Accept tells the client that far is connected and returns the two ends
 	// to join: both owned by the caller, in place of the connection that the
-	// inbound opened and of far. On an error the caller closes what it had. A
-	// far side with a handshake of its own bounds it; see MayWait.
+	// inbound opened and of far. On an error the caller closes what it had.
+	// A request whose target wants a handshake calls MayWait for it, and has a
+	// limit for it.
 	Accept(ctx context.Context, far Conn) (near, newFar Conn, err error)
 	// Deny tells the client why not, as exactly as its protocol can. It does
 	// not close the connection.
