@@ -85,6 +85,9 @@ func (c *conn) connect(req transport.Request) error {
 	if err != nil {
 		sess.End()
 		_ = far.Close()
+		if errors.Is(err, ErrTarget) {
+			c.untold, err = true, dialError{err}
+		}
 		return c.cut.or(err)
 	}
 	c.sess = sess

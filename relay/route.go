@@ -65,6 +65,11 @@ var (
 // look like a target that had nothing to say.
 var ErrNoReply = errors.New("the protocol has no reply")
 
+// ErrTarget is what Accept of a request wraps when the target, which had been
+// reached, did not do what its protocol wants, and the client was told nothing.
+// It is a dialling that has failed, in a protocol without a reply.
+var ErrTarget = errors.New("the target is not of use")
+
 // errNotInside ends a connection whose carrier proved a user, but whose payload
 // no inbound knows. It is no stranger's: it took a credential to get here.
 var errNotInside = fmt.Errorf("%w: nobody knows what is inside", ErrBadRequest)

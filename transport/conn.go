@@ -53,6 +53,8 @@ type Request interface {
 	// Accept tells the client that far is connected and returns the two ends
 	// to join: both owned by the caller, in place of the connection that the
 	// inbound opened and of far. On an error the caller closes what it had.
+	// A request whose target wants a handshake calls MayWait for it, and has a
+	// limit for it.
 	Accept(ctx context.Context, far Conn) (near, newFar Conn, err error)
 	// Deny tells the client why not, as exactly as its protocol can. It does
 	// not close the connection.

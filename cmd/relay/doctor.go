@@ -21,6 +21,7 @@ type doctorCmd struct {
 	place
 	probeFlags
 	Cover  bool `help:"Also connect to the cover and ask the DNS for its name."`
+	DCs    bool `name:"dcs" help:"Also connect to Telegram's data centres."`
 	Repair bool `help:"Set a damaged user database aside, under another name, so that the relay can start with no users."`
 }
 
@@ -29,7 +30,8 @@ func (*doctorCmd) Help() string {
 	return `Looks at the configuration, the state folder, the limits of this machine and the
 ports. It sends nothing to the network, unless told to probe or to look at the
 cover: with --cover it says how far the cover is, what its TLS can do, and whether
-its name leads here. The exit code is 1 if something is wrong.
+its name leads here; with --dcs which of Telegram's data centres can be reached from
+here, by which addresses and over WebSocket. The exit code is 1 if something is wrong.
 
 Example:
   relay doctor --config /etc/relay/relay.toml` + probeHelp
@@ -64,6 +66,9 @@ func (c *doctorCmd) Run(s streams) error {
 	}
 	if c.Cover {
 		lookAtCover(cfg, say)
+	}
+	if c.DCs {
+		lookAtDCs(cfg, tabs, say)
 	}
 	cl, err := admin.Dial(cfg.State)
 	running := err == nil

@@ -138,19 +138,20 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	cover.take(before)
 	before.retire(cfg.Limits.DrainTimeout)
 	in.cfg, in.tabs, in.cover = cfg, tabs, cover
-	in.runParts(cover)
+	in.runParts(egress, cover)
 	return nil
 }
 
 // runParts starts what parts do beside the flow, in place of what they did for
 // the configuration before; under in.mu.
-func (in *instance) runParts(cover *coverOf) {
+func (in *instance) runParts(egress *policy.Egress, cover *coverOf) {
 	if in.endParts != nil {
 		in.endParts()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.endParts = cancel
 	e := in.env(in.cfg, config.Listen{})
+	e.dialer = egress
 	for _, p := range used(in.cfg) {
 		if p.run != nil {
 			in.parts.Go(func() { p.run(ctx, e, optionsOf(p.name, in.tabs), cover) })

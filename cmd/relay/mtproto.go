@@ -64,9 +64,9 @@ func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]findi
 // on the wire where the options have them.
 func mtprotoCandidates(e env, options any) ([]relay.Candidate, error) {
 	o := options.(*mtproto.Options)
-	k := e.keep("mtproto", func() any { return newMTProtoKeep(o.MaxSkew()) }).(*mtprotoKeep)
+	k := keptOf(e, o)
 	keys := secrets{e.users, mtproto.Label}
-	table := o.Table()
+	table := o.Table(k.health)
 	var out []relay.Candidate
 	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
 		s, err := faketls.NewServer(faketls.Options{
@@ -110,16 +110,20 @@ type mtprotoKeep struct {
 	hellos *auth.Replays
 	frames *mtproto.Replays
 	covers covers
+	health *mtproto.Health
 
 	mu   sync.Mutex
 	told map[faketls.EventKind]time.Time
 }
 
-func newMTProtoKeep(skew time.Duration) *mtprotoKeep {
-	return &mtprotoKeep{
-		hellos: auth.NewReplays(time.Now(), skew, 0), frames: mtproto.NewReplays(),
-		told: make(map[faketls.EventKind]time.Time),
-	}
+func keptOf(e env, o *mtproto.Options) *mtprotoKeep {
+	return e.keep("mtproto", func() any {
+		return &mtprotoKeep{
+			hellos: auth.NewReplays(time.Now(), o.MaxSkew(), 0), frames: mtproto.NewReplays(),
+			health: mtproto.NewHealth(func(c mtproto.Change) { tellDC(e.log, c) }),
+			told:   make(map[faketls.EventKind]time.Time),
+		}
+	}).(*mtprotoKeep)
 }
 
 // observer logs what an operator should know, each kind once a minute at most:
@@ -207,13 +211,19 @@ func (c *covers) learn(name string, found faketls.Cover) {
 	c.known[name] = found
 }
 
-// mtprotoRun measures the cover as long as a configuration is in force.
+// mtprotoRun measures the cover and watches the data centres as long as a
+// configuration is in force.
 func mtprotoRun(ctx context.Context, e env, options any, cover *coverOf) {
-	if cover == nil || !slices.Contains(options.(*mtproto.Options).Kinds(), mtproto.KindFakeTLS) {
-		return
+	o := options.(*mtproto.Options)
+	k := keptOf(e, o)
+	var all sync.WaitGroup
+	defer all.Wait()
+	if o.Probe > 0 {
+		all.Go(func() { o.Table(k.health).Watch(ctx, e.dialer, o.Probe) })
 	}
-	k := e.keep("mtproto", func() any { return newMTProtoKeep(faketls.DefaultSkew) }).(*mtprotoKeep)
-	k.covers.measure(ctx, cover.dial, mtprotoNames(e.cfg, options), e.log)
+	if cover != nil && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
+		all.Go(func() { k.covers.measure(ctx, cover.dial, mtprotoNames(e.cfg, options), e.log) })
+	}
 }
 
 // mtprotoLinks are a user's links, the disguised ones first.

@@ -15,6 +15,7 @@ import (
 	"relay/relay/httpconnect"
 	"relay/relay/mtproto"
 	"relay/relay/socks5"
+	"relay/transport"
 )
 
 // part is one inbound as the rest of the program knows it. This file is the
@@ -52,6 +53,7 @@ type env struct {
 	anonymous bool
 	users     *auth.Users
 	log       *slog.Logger
+	dialer    transport.Dialer // nil but for what runs
 	verify    func(label string) verifier
 	// keep returns what a part has made once for the life of the process, a
 	// memory that outlives a reload.

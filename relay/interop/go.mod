@@ -3,6 +3,7 @@ module relay/interop
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/gotd/td v0.161.0
 	golang.org/x/net v0.62.0
 	relay v0.0.0
@@ -18,7 +19,6 @@ require (
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cloudflare/circl v1.6.1 // indirect
-	github.com/coder/websocket v1.8.15 // indirect
 	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/dlclark/regexp2 v1.12.0 // indirect
 	github.com/fatih/color v1.19.0 // indirect

@@ -8,6 +8,7 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -134,6 +135,11 @@ type dataCentre struct {
 	key      exchange.PublicKey
 	list     dcs.List
 	accepted atomic.Int64
+}
+
+// addr is where the data centre listens.
+func (d *dataCentre) addr() string {
+	return net.JoinHostPort(d.list.Options[0].IPAddress, strconv.Itoa(d.list.Options[0].Port))
 }
 
 func startDC(t *testing.T, obfuscated bool) *dataCentre {

@@ -136,7 +136,7 @@ func startMTProxy(t *testing.T, dc *dataCentre, kind mtproto.Kind, reencrypt boo
 	}
 	err = srv.Apply(flow.Settings{
 		Listeners: []flow.Listener{{Address: "127.0.0.1:0", Route: []flow.Candidate{&mtproto.Inbound{
-			Keys: lastKey{auth.User{ID: alice.ID, Name: alice.Name}, key}, DCs: options.Table(), Plain: options.Plain(),
+			Keys: lastKey{auth.User{ID: alice.ID, Name: alice.Name}, key}, DCs: options.Table(nil), Plain: options.Plain(),
 			Replays: mtproto.NewReplays(), Reencrypt: options.Reencrypt,
 		}}}},
 		Dialer: egress,

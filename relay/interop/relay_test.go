@@ -65,6 +65,12 @@ func serve(t *testing.T, state string, anonymous bool, dns *dnsServer, more stri
 // start runs the relay with args and waits until each protocol has its ready line.
 func start(t *testing.T, protocols []string, args ...string) *relay {
 	t.Helper()
+	return startIn(t, nil, protocols, args...)
+}
+
+// startIn is start with more in the environment.
+func startIn(t *testing.T, env, protocols []string, args ...string) *relay {
+	t.Helper()
 	r := &relay{
 		t:      t,
 		cmd:    exec.Command(relayBin, args...),
@@ -72,7 +78,7 @@ func start(t *testing.T, protocols []string, args ...string) *relay {
 		stderr: new(lockedBuffer),
 		exited: make(chan struct{}),
 	}
-	r.cmd.Env = cleanEnv(t.TempDir())
+	r.cmd.Env = append(cleanEnv(t.TempDir()), env...)
 	r.cmd.Stderr = r.stderr
 	stdout, stdoutEnd, err := os.Pipe()
 	if err != nil {

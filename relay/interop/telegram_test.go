@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,14 +25,20 @@ import (
 const telegramNames = `names = ["www.example.org", "cdn.example.org"]`
 
 // publicPort runs a relay whose port speaks MTProto to users and is a site to
-// everybody else.
+// everybody else. It does not probe: a connection without a word ends gotd's server.
 func publicPort(t *testing.T, dc *dataCentre, state string) *relay {
+	t.Helper()
+	return publicPortTo(t, nil, state, fmt.Sprintf("dcs = { \"2\" = [%q] }\nprobe = \"0\"", dc.addr()))
+}
+
+// publicPortTo is publicPort with lines for [mtproto] and what follows it, and
+// more in the environment.
+func publicPortTo(t *testing.T, env []string, state, lines string) *relay {
 	t.Helper()
 	site := t.TempDir()
 	if err := os.WriteFile(filepath.Join(site, "index.html"), []byte(greeting), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	at := net.JoinHostPort(dc.list.Options[0].IPAddress, strconv.Itoa(dc.list.Options[0].Port))
 	file := filepath.Join(t.TempDir(), "relay.toml")
 	text := fmt.Sprintf(`state = %q
 [[listen]]
@@ -46,14 +51,14 @@ certificate = "self-signed"
 [mtproto]
 secrets = ["ee", "dd", "simple"]
 %s
-dcs = { "2" = [%q] }
+%s
 [egress]
 allow = ["127.0.0.0/8"]
-`, state, site, telegramNames, at)
+`, state, site, telegramNames, lines)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, []string{"mtproto"}, "serve", "--config", file)
+	return startIn(t, env, []string{"mtproto"}, "serve", "--config", file)
 }
 
 // secretOf is the secret in a user's tg:// link of a kind.

@@ -1,11 +1,19 @@
 package mtproto
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+
+	"relay/transport"
+)
 
 const (
 	defaultDC = 2
 	testDC    = 10000 // is added to the number of a test data centre
 	dcPort    = 443
+
+	// webDCs have a server for WebSocket; 203 has none.
+	webDCs = 5
 )
 
 // builtin are the addresses of the data centres (tdesktop,
@@ -33,6 +41,24 @@ func builtinAddrs() map[int][]netip.AddrPort {
 		}
 	}
 	return all
+}
+
+// builtinWeb are the servers that Telegram's web clients use (tweb,
+// src/lib/mtproto/dcConfigurator.ts): those for files have names of their own,
+// and those for tests a path.
+func builtinWeb(dc int, media bool) []Way {
+	suffix, path := "", "/apiws"
+	if media {
+		suffix = "-1"
+	}
+	if dc > testDC {
+		dc, path = dc-testDC, path+"_test"
+	}
+	to, err := transport.NameTarget(fmt.Sprintf("kws%d%s.web.telegram.org", dc, suffix), webPort)
+	if err != nil || dc > webDCs {
+		return nil
+	}
+	return []Way{{to, path}}
 }
 
 // number takes the id of a frame apart: negative ids ask for a connection that

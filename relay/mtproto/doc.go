@@ -34,4 +34,11 @@
 // What the client sends is decrypted and encrypted anew in one [transport.Codec]
 // on the client's side (codec.go), which says the frame ahead of the first
 // payload: one write, one packet. The data centre's side stays a plain socket.
+//
+// # The way there
+//
+// A data centre has several addresses, and most have a server that takes the same
+// stream in WebSocket messages over TLS ([Way]). [Table] has them in the order in
+// which they are tried, [Health] what has failed; what users' connections run
+// into feeds it, and [Table.Watch] looks without them.
 package mtproto

@@ -27,9 +27,16 @@ type rig struct {
 	users *auth.Users
 	keys  *keyring
 	cover *net.TCPListener
+	in    *Inbound
 }
 
 func startRelay(t *testing.T, dcs ...string) *rig {
+	t.Helper()
+	return startChanged(t, func(*Inbound) {}, dcs...)
+}
+
+// startChanged is startRelay with an inbound that change has changed.
+func startChanged(t *testing.T, change func(*Inbound), dcs ...string) *rig {
 	t.Helper()
 	relaytest.LeakCheck(t)
 	store, err := auth.OpenStore(t.TempDir())
@@ -54,8 +61,9 @@ func startRelay(t *testing.T, dcs ...string) *rig {
 		users: []auth.User{{ID: alice.ID, Name: alice.Name}},
 		keys:  [][SecretSize]byte{[SecretSize]byte(alice.Key.Credential(r.users.Realm(), Label, 0, SecretSize))},
 	}
-	in := wire(r.keys)
-	in.DCs = (&Options{DCs: map[string][]string{"2": dcs}}).Table()
+	r.in = wire(r.keys)
+	r.in.DCs = (&Options{DCs: map[string][]string{"2": dcs}}).Table(nil)
+	change(r.in)
 	var egress *policy.Egress
 	if egress, err = policy.New(policy.Options{Config: policy.Config{Allow: []string{"127.0.0.0/8"}}, Own: func() []netip.AddrPort { return r.srv.Own() }}); err != nil {
 		t.Fatal(err)
@@ -66,7 +74,7 @@ func startRelay(t *testing.T, dcs ...string) *rig {
 	}
 	err = r.srv.Apply(relay.Settings{
 		Listeners: []relay.Listener{{
-			Address: "127.0.0.1:0", Route: []relay.Candidate{in},
+			Address: "127.0.0.1:0", Route: []relay.Candidate{r.in},
 			Cover: &relay.Cover{Target: to, Dialer: egress},
 		}},
 		Dialer: egress,

@@ -140,10 +140,6 @@ func (in *Inbound) allows(tag uint32) bool {
 
 // locate finds the data centre.
 func (in *Inbound) locate(r *request) (ok bool) {
-	if r.id, r.at, ok = in.DCs.find(r.id); !ok {
-		return false
-	}
-	var err error
-	r.target, err = transport.AddrTarget(r.at)
-	return err == nil
+	r.id, r.way, ok = in.DCs.find(r.id)
+	return ok
 }

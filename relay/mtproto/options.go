@@ -22,8 +22,17 @@ type Options struct {
 	Secrets []string `toml:"secrets"`
 	// Names are the server names in ee secrets.
 	Names []string `toml:"names"`
-	// DCs replaces the addresses of data centres, by number, and adds some.
+	// DCs replaces the ways to data centres, by number, and adds some: addresses,
+	// and URLs of servers that take the stream over WebSocket. A data centre
+	// that is in it has no others.
 	DCs map[string][]string `toml:"dcs"`
+	// WebSocket says when data centres are reached over WebSocket, at Telegram's
+	// servers for web clients: "fallback" means when no address of the data
+	// centre can be reached, or "always", "never". Empty means fallback.
+	WebSocket string `toml:"websocket"`
+	// Probe is about how often the addresses are tried of data centres that
+	// clients use. 0 means not at all: a client's connection finds out.
+	Probe time.Duration `toml:"probe"`
 	// Skew is by how much the clock of a client with an ee secret may be wrong.
 	// 0 means two minutes.
 	Skew time.Duration `toml:"skew"`
@@ -43,6 +52,10 @@ const (
 	defaultSkew = 2 * time.Minute
 	maxSkew     = 24 * time.Hour
 
+	defaultProbe = 10 * time.Minute
+	minProbe     = time.Second
+	maxProbe     = 24 * time.Hour
+
 	// minSecretName is what tdesktop wants of a name in a secret
 	// (mtproto_proxy_data.cpp).
 	minSecretName = 4
@@ -56,11 +69,16 @@ const (
 	ipv6     = "ipv6"
 	fallback = "fallback"
 	refuse   = "refuse"
+	always   = "always"
+	never    = "never"
 )
 
 // NewOptions returns the defaults.
 func NewOptions() *Options {
-	return &Options{Secrets: []string{string(KindFakeTLS)}, Skew: defaultSkew, Prefer: ipv4, UnknownDC: fallback}
+	return &Options{
+		Secrets: []string{string(KindFakeTLS)}, Skew: defaultSkew, Prefer: ipv4, UnknownDC: fallback,
+		WebSocket: fallback, Probe: defaultProbe,
+	}
 }
 
 // Kinds are the kinds of secret that open the relay.
@@ -88,17 +106,30 @@ func (o *Options) MaxSkew() time.Duration {
 	return o.Skew
 }
 
-// Table returns the table of data centres. What Check finds fault with is not
+// Table returns the table of data centres, which shares what it learns with all
+// that have the same h; nil is one of its own. What Check finds fault with is not
 // in it.
-func (o *Options) Table() *Table {
-	t := TableOptions{PreferIPv6: o.Prefer == ipv6, RefuseUnknown: o.UnknownDC == refuse, Addrs: make(map[int][]netip.AddrPort)}
+func (o *Options) Table(h *Health) *Table {
+	t := TableOptions{
+		PreferIPv6: o.Prefer == ipv6, RefuseUnknown: o.UnknownDC == refuse, Health: h,
+		Addrs: make(map[int][]netip.AddrPort), Web: make(map[int][]Way), WebSocket: FallbackWeb,
+	}
+	switch o.WebSocket {
+	case always:
+		t.WebSocket = AlwaysWeb
+	case never:
+		t.WebSocket = NeverWeb
+	}
 	for key, list := range o.DCs {
 		dc, ok := parseDC(key)
 		if !ok {
 			continue
 		}
 		for _, text := range list {
-			if a, err := netip.ParseAddrPort(text); err == nil && a.Port() != 0 && a.Addr().Zone() == "" {
+			if w, err := ParseWay(text); err == nil {
+				t.Addrs[dc] = slices.Clip(t.Addrs[dc]) // it is changed, even if it has none
+				t.Web[dc] = append(t.Web[dc], w)
+			} else if a, err := netip.ParseAddrPort(text); err == nil && a.Port() != 0 && a.Addr().Zone() == "" {
 				t.Addrs[dc] = append(t.Addrs[dc], a)
 			}
 		}
@@ -112,10 +143,15 @@ func (o *Options) Check(fault func(key, problem, hint string)) {
 	o.checkNames(fault)
 	for _, key := range slices.Sorted(maps.Keys(o.DCs)) {
 		checkDC(key, o.DCs[key], fault)
+		o.checkWeb(key, o.DCs[key], fault)
 	}
 	if o.Skew < 0 || o.Skew > maxSkew {
 		fault("skew", fmt.Sprintf("%v is out of range", o.Skew), `write a duration from "1s" to "24h"; "2m" suits most telephones`)
 	}
+	if o.Probe != 0 && (o.Probe < minProbe || o.Probe > maxProbe) {
+		fault("probe", fmt.Sprintf("%v is out of range", o.Probe), `write a duration from "1s" to "24h", or "0" for no probes; "10m" is enough`)
+	}
+	oneOf("websocket", o.WebSocket, []string{fallback, always, never}, fault)
 	oneOf("prefer", o.Prefer, []string{ipv4, ipv6}, fault)
 	oneOf("unknown_dc", o.UnknownDC, []string{fallback, refuse}, fault)
 }
@@ -183,7 +219,27 @@ func checkDC(name string, addrs []string, fault func(key, problem, hint string))
 	}
 }
 
+// checkWeb checks the ways of one data centre against WebSocket.
+func (o *Options) checkWeb(name string, ways []string, fault func(key, problem, hint string)) {
+	has := slices.ContainsFunc(ways, func(text string) bool { return strings.HasPrefix(text, webScheme) })
+	key := "dcs." + strconv.Quote(name)
+	switch {
+	case o.WebSocket == never && has:
+		fault(key, `has a wss:// URL, and websocket = "never"`, "remove one of the two")
+	case o.WebSocket == always && !has && len(ways) > 0:
+		fault(key, `has no wss:// URL, and websocket = "always"`, `add one, such as "wss://kws2.web.telegram.org/apiws" for data centre 2`)
+	}
+}
+
 func checkAddr(key, text string, before []string, example string, fault func(key, problem, hint string)) {
+	if strings.Contains(text, "://") {
+		if _, err := ParseWay(text); err != nil {
+			fault(key, fmt.Sprintf("%q is not a wss:// URL with a host", text), `write it such as "wss://kws2.web.telegram.org/apiws"`)
+		} else if slices.Contains(before, text) {
+			fault(key, fmt.Sprintf("%q is there twice", text), "write each address once")
+		}
+		return
+	}
 	a, err := netip.ParseAddrPort(text)
 	host, port, splitErr := net.SplitHostPort(text)
 	n, portErr := strconv.ParseUint(port, 10, 16)
@@ -203,6 +259,6 @@ func checkAddr(key, text string, before []string, example string, fault func(key
 
 func oneOf(key, got string, words []string, fault func(key, problem, hint string)) {
 	if got != "" && !slices.Contains(words, got) {
-		fault(key, fmt.Sprintf("%q is not one of its words", got), "write "+strconv.Quote(words[0])+" or "+strconv.Quote(words[1]))
+		fault(key, fmt.Sprintf("%q is not one of its words", got), `write "`+strings.Join(words, `" or "`)+`"`)
 	}
 }

@@ -16,7 +16,7 @@ func TestOptionsDefaults(t *testing.T) {
 		if got := o.Kinds(); !slices.Equal(got, []Kind{KindFakeTLS}) || len(o.Plain()) > 0 || o.MaxSkew() != 2*time.Minute {
 			t.Errorf("%s: got %q, %q, %v, want ee, nothing on the wire, 2m", name, got, o.Plain(), o.MaxSkew())
 		}
-		if _, at, ok := o.Table().find(77); !ok || at != ap(one) {
+		if _, at, ok := o.Table(nil).find(77); !ok || at.String() != one {
 			t.Errorf("%s, unknown data centre: got %s, %t, want %s", name, at, ok, one)
 		}
 	}
@@ -25,13 +25,14 @@ func TestOptionsDefaults(t *testing.T) {
 func TestOptionsTable(t *testing.T) {
 	o := Options{
 		Secrets: []string{"simple", "ee", "dd"}, Prefer: "ipv6", UnknownDC: "refuse", Skew: time.Minute,
-		DCs: map[string][]string{"2": {"127.0.0.1:5000"}, "10009": {"192.0.2.1:443", "[2001:db8::1]:443"}, "x": {"192.0.2.9:443"}, "4": {"not one"}},
+		DCs: map[string][]string{"2": {"127.0.0.1:5000"}, "10009": {"192.0.2.1:443", "[2001:db8::1]:443"}, "x": {"192.0.2.9:443"}, "4": {"not one"},
+			"3": {"wss://front.example.org:8443/ws?dc=3"}},
 	}
 	if got := o.Plain(); !slices.Equal(got, []Kind{KindSimple, KindPadded}) || o.MaxSkew() != time.Minute {
 		t.Errorf("got %q on the wire, skew %v, want simple and dd, 1m", got, o.MaxSkew())
 	}
-	table := o.Table()
-	for id, want := range map[int16]string{2: "127.0.0.1:5000", 10009: "[2001:db8::1]:443", 1: "[2001:b28:f23d:f001::a]:443", 4: "[2001:67c:4e8:f004::a]:443", 9: ""} {
+	table := o.Table(nil)
+	for id, want := range map[int16]string{2: "127.0.0.1:5000", 10009: "[2001:db8::1]:443", 1: "[2001:b28:f23d:f001::a]:443", 4: "[2001:67c:4e8:f004::a]:443", 3: "wss://front.example.org:8443/ws?dc=3", -3: "wss://front.example.org:8443/ws?dc=3", 9: ""} {
 		_, at, ok := table.find(id)
 		if got := at.String(); ok != (want != "") || ok && got != want {
 			t.Errorf("data centre %d: got %s, %t, want %q", id, got, ok, want)
@@ -70,6 +71,20 @@ func TestOptionsCheck(t *testing.T) {
 			`dcs."2"[3]: "https" is not a port`, `dcs."2"[4]: "www.example.org" is not an address`, `dcs."2"[5]: "fe80::1%eth0" is not an address`,
 			`dcs."2"[6]: "127.1" is not an address`, `dcs."2"[8]: "192.0.2.1:1" is there twice`,
 		}},
+		{dc("2", "149.154.167.51:443", "wss://kws2.web.telegram.org/apiws", "wss://127.0.0.1:8443/", "wss://[::1]/"), nil},
+		{dc("2", "wss://", "ws://a.example/", "wss://u:p@a.example/", "wss://a.example:0/", "wss://a.example:99999/", "wss://a.example/#f", "wss://127.1/", "wss://a.example/x", "wss://a.example/x"), []string{
+			`dcs."2"[0]: "wss://" is not a wss:// URL with a host`, `dcs."2"[1]: "ws://a.example/" is not a wss:// URL with a host`, `dcs."2"[2]: "wss://u:p@a.example/" is not a wss:// URL with a host`,
+			`dcs."2"[3]: "wss://a.example:0/" is not a wss:// URL with a host`, `dcs."2"[4]: "wss://a.example:99999/" is not a wss:// URL with a host`,
+			`dcs."2"[5]: "wss://a.example/#f" is not a wss:// URL with a host`, `dcs."2"[6]: "wss://127.1/" is not a wss:// URL with a host`,
+			`dcs."2"[8]: "wss://a.example/x" is there twice`,
+		}},
+		{Options{WebSocket: "never", DCs: map[string][]string{"2": {"192.0.2.1:1", "wss://a.example/"}}}, []string{`dcs."2": has a wss:// URL, and websocket = "never"`}},
+		{Options{WebSocket: "always", DCs: map[string][]string{"2": {"192.0.2.1:1"}, "4": {"wss://a.example/"}}}, []string{`dcs."2": has no wss:// URL, and websocket = "always"`}},
+		{Options{WebSocket: "sometimes"}, []string{`websocket: "sometimes" is not one of its words`}},
+		{Options{Probe: -1}, []string{"probe: -1ns is out of range"}},
+		{Options{Probe: 999 * time.Millisecond}, []string{"probe: 999ms is out of range"}},
+		{Options{Probe: 25 * time.Hour}, []string{"probe: 25h0m0s is out of range"}},
+		{Options{Probe: time.Second, WebSocket: "fallback"}, nil},
 		{Options{Skew: -1}, []string{"skew: -1ns is out of range"}},
 		{Options{Skew: 25 * time.Hour}, []string{"skew: 25h0m0s is out of range"}},
 		{Options{Prefer: "IPv4", UnknownDC: "2"}, []string{`prefer: "IPv4" is not one of its words`, `unknown_dc: "2" is not one of its words`}},

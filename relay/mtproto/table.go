@@ -3,200 +3,176 @@ package mtproto
 import (
 	"cmp"
 	"context"
-	"errors"
+	"crypto/x509"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
-	"relay/relay/policy"
 	"relay/transport"
 )
 
-const (
-	downFirst  = 30 * time.Second // an address that failed once is left alone for so long,
-	downMost   = 10 * time.Minute // twice as long each time, and no longer than this
-	retryTime  = 15 * time.Second // then one connection tries, and has so long to succeed
-	probeTime  = 5 * time.Second
-	probesOnce = 8
-)
+// probesOnce is how many probes of Probe are under way at a time.
+const probesOnce = 8
 
-// Table is where the data centres are, and which addresses have failed. It may
-// be used by many at once. Make it with [NewTable] or [Options.Table].
+// Table is where the data centres are. It may be used by many at once. Make it
+// with [NewTable] or [Options.Table].
 type Table struct {
-	dcs    map[int][]netip.AddrPort // in the order in which they are tried
+	dcs    map[int]centre
 	refuse bool
-
-	mu   sync.Mutex
-	down map[netip.AddrPort]*outage
+	roots  *x509.CertPool
+	health *Health
 }
 
-// outage is what is known of an address that has failed.
-type outage struct {
-	until  time.Time
-	length time.Duration
-	trying bool // a connection was let through to see
-}
+// centre are the ways to one data centre, in the order in which they are tried.
+type centre struct{ ways, media []Way }
 
 // TableOptions are the choices of a Table.
 type TableOptions struct {
 	// Addrs replaces the addresses of data centres, by number, and adds data
 	// centres. Those for tests have their number plus 10000.
 	Addrs map[int][]netip.AddrPort
+	// Web are ways over WebSocket to the data centres of Addrs, which have no
+	// others: whoever says where a data centre is says all of it.
+	Web map[int][]Way
 	// PreferIPv6 tries IPv6 addresses first; otherwise IPv4 addresses are.
 	PreferIPv6 bool
+	// WebSocket says when those ways are used; the zero value is never.
+	WebSocket WebSocket
 	// RefuseUnknown refuses data centres that are not in the table. Otherwise
 	// number 2 serves for them.
 	RefuseUnknown bool
+	// Roots are the authorities for WebSocket; nil means the system's.
+	Roots *x509.CertPool
+	// Health is what the table knows and learns; nil means one of its own.
+	Health *Health
 }
+
+// WebSocket is when ways over WebSocket are used.
+type WebSocket int
+
+// The choices: not at all, when no address can be reached, or whenever there is
+// such a way.
+const (
+	NeverWeb WebSocket = iota
+	FallbackWeb
+	AlwaysWeb
+)
 
 // NewTable returns a table of the known addresses, as changed by the options.
 func NewTable(o TableOptions) *Table {
-	t := &Table{dcs: builtinAddrs(), refuse: o.RefuseUnknown, down: make(map[netip.AddrPort]*outage)}
-	for dc, addrs := range o.Addrs {
-		t.dcs[dc] = nil
-		for _, a := range addrs {
-			t.dcs[dc] = append(t.dcs[dc], netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
-		}
+	t := &Table{dcs: make(map[int]centre), refuse: o.RefuseUnknown, roots: o.Roots, health: o.Health}
+	if t.health == nil {
+		t.health = NewHealth(nil)
 	}
-	for _, addrs := range t.dcs {
-		slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int {
-			return cmp.Compare(rank(a, o.PreferIPv6), rank(b, o.PreferIPv6))
-		})
+	addrs := builtinAddrs()
+	maps.Copy(addrs, o.Addrs)
+	for dc, list := range addrs {
+		plain := ways(list, o.PreferIPv6)
+		web, media := o.Web[dc], o.Web[dc]
+		if _, changed := o.Addrs[dc]; !changed {
+			web, media = builtinWeb(dc, false), builtinWeb(dc, true)
+		}
+		t.dcs[dc] = centre{o.WebSocket.order(plain, web), o.WebSocket.order(plain, media)}
 	}
 	return t
 }
 
-func rank(a netip.AddrPort, preferIPv6 bool) int {
-	if a.Addr().Is6() == preferIPv6 {
+// ways are addresses in the order in which they are tried.
+func ways(addrs []netip.AddrPort, preferIPv6 bool) (all []Way) {
+	for _, a := range addrs {
+		if to, err := transport.AddrTarget(a); err == nil {
+			all = append(all, Way{Target: to})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Way) int { return cmp.Compare(rank(a, preferIPv6), rank(b, preferIPv6)) })
+	return all
+}
+
+func rank(w Way, preferIPv6 bool) int {
+	if w.Target.Addr().Is6() == preferIPv6 {
 		return 0
 	}
 	return 1
 }
 
-// find returns where the data centre of a frame is, and the id to ask it for;
-// false if there is none.
-func (t *Table) find(id int16) (as int16, at netip.AddrPort, ok bool) {
-	dc, media := number(id)
-	addrs := t.dcs[dc]
-	if len(addrs) == 0 && !t.refuse {
-		dc = stand(dc)
-		addrs = t.dcs[dc]
-	}
-	if len(addrs) == 0 {
-		return 0, netip.AddrPort{}, false
-	}
-	return idOf(dc, media), t.choose(addrs), true
-}
-
-// choose returns the first address that is not known to be down. One whose time
-// is over goes to a single connection: many clients would wait in vain.
-func (t *Table) choose(addrs []netip.AddrPort) netip.AddrPort {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.down) == 0 || len(addrs) == 1 {
-		return addrs[0]
-	}
-	now := time.Now()
-	best := addrs[0] // when all are down: the one to be tried soonest
-	for _, a := range addrs {
-		o := t.down[a]
-		if o == nil {
-			return a
-		}
-		if !now.Before(o.until) {
-			o.until, o.trying = now.Add(retryTime), true
-			return a
-		}
-		if o.until.Before(t.down[best].until) {
-			best = a
-		}
-	}
-	return best
-}
-
-// failed marks an address that could not be reached.
-func (t *Table) failed(a netip.AddrPort) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := time.Now()
-	o := t.down[a]
+func (s WebSocket) order(plain, web []Way) []Way {
 	switch {
-	case o == nil:
-		o = &outage{length: downFirst}
-		t.down[a] = o
-	case now.Before(o.until) && !o.trying:
-		return // of those who were on their way when the first one failed
-	default:
-		o.length = min(2*o.length, downMost)
+	case s == NeverWeb:
+		return plain
+	case s == AlwaysWeb && len(web) > 0:
+		return web
 	}
-	o.until, o.trying = now.Add(o.length), false
+	return slices.Concat(plain, web)
 }
 
-// reached takes the mark off an address.
-func (t *Table) reached(a netip.AddrPort) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.down, a)
+// ways are those to the data centre of an id.
+func (t *Table) ways(id int16) []Way {
+	dc, media := number(id)
+	if media {
+		return t.dcs[dc].media
+	}
+	return t.dcs[dc].ways
 }
 
-// unreachable reports whether a refused request says something about the address
-// of its target. What policy or the user's account refuse does not.
-func unreachable(reason error) bool {
-	return errors.Is(reason, policy.ErrRefused) || errors.Is(reason, policy.ErrTimeout) ||
-		errors.Is(reason, policy.ErrNetUnreachable) || errors.Is(reason, policy.ErrHostUnreachable)
+// find returns the way to the data centre of a frame, and the id to ask it for;
+// false if there is none.
+func (t *Table) find(id int16) (as int16, w Way, ok bool) {
+	dc, media := number(id)
+	as = idOf(dc, media)
+	ways := t.ways(as)
+	if len(ways) == 0 && !t.refuse {
+		as = idOf(stand(dc), media)
+		ways = t.ways(as)
+	}
+	if len(ways) == 0 {
+		return 0, Way{}, false
+	}
+	return as, t.health.choose(as, ways), true
 }
 
-// Probe connects to every address once, a few at a time and for at most five
-// seconds each, closes again, and notes what it finds. It returns how many
-// addresses there are and how many could be reached. Nobody calls it but the
-// program: a table does not start anything by itself.
-func (t *Table) Probe(ctx context.Context, dialer transport.Dialer) (reached, all int) {
-	addrs := t.addrs()
-	good := make([]bool, len(addrs))
+// Result is what a probe has found.
+type Result struct {
+	DC   int
+	Way  Way
+	Err  error // nil: it could be reached
+	Took time.Duration
+}
+
+// Probe tries every way to every data centre that is not for tests once, a few
+// at a time and for at most five seconds each, notes what it finds and returns
+// it, by number and in the order of the ways. Nobody calls it but the program: a
+// table does not start anything by itself.
+func (t *Table) Probe(ctx context.Context, dialer transport.Dialer) []Result {
+	var all []due
+	for _, dc := range slices.Sorted(maps.Keys(t.dcs)) {
+		if dc > testDC {
+			continue
+		}
+		c := t.dcs[dc]
+		for _, w := range c.ways {
+			all = append(all, due{idOf(dc, false), w})
+		}
+		for _, w := range c.media {
+			if !slices.Contains(c.ways, w) {
+				all = append(all, due{idOf(dc, true), w})
+			}
+		}
+	}
+	results := make([]Result, len(all))
 	slots := make(chan struct{}, probesOnce)
 	var wg sync.WaitGroup
-	for i, a := range addrs {
+	for i, d := range all {
 		slots <- struct{}{}
 		wg.Go(func() {
-			good[i] = t.probe(ctx, dialer, a)
+			began := time.Now()
+			dc, _ := number(d.id)
+			err := t.probe(ctx, dialer, d)
+			results[i] = Result{dc, d.way, err, time.Since(began)}
 			<-slots
 		})
 	}
 	wg.Wait()
-	for _, g := range good {
-		if g {
-			reached++
-		}
-	}
-	return reached, len(addrs)
-}
-
-func (t *Table) probe(ctx context.Context, dialer transport.Dialer, a netip.AddrPort) bool {
-	to, err := transport.AddrTarget(a)
-	if err != nil {
-		return false
-	}
-	limited, cancel := context.WithTimeout(ctx, probeTime)
-	defer cancel()
-	c, err := dialer.DialStream(limited, to, nil)
-	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, policy.ErrDenied) {
-			t.failed(a)
-		}
-		return false
-	}
-	_ = transport.Abort(c) // nothing was said: no reason to keep the port busy
-	t.reached(a)
-	return true
-}
-
-// addrs are all addresses, each once, in a fixed order.
-func (t *Table) addrs() []netip.AddrPort {
-	var all []netip.AddrPort
-	for _, addrs := range t.dcs {
-		all = append(all, addrs...)
-	}
-	slices.SortFunc(all, netip.AddrPort.Compare)
-	return slices.Compact(all)
+	return results
 }

@@ -76,14 +76,17 @@ func TestBuiltinInPreset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range NewTable(TableOptions{}).addrs() {
-		to, err := transport.AddrTarget(a)
-		if err == nil {
-			err = egress.Check(to)
+	table, n := NewTable(TableOptions{WebSocket: FallbackWeb}), 0
+	for _, c := range table.dcs {
+		for _, w := range append(c.ways, c.media...) {
+			n++
+			if err := egress.Check(w.Target); err != nil {
+				t.Errorf("%s: got %v, want it in the preset", w, err)
+			}
 		}
-		if err != nil {
-			t.Errorf("%s: got %v, want it in the preset", a, err)
-		}
+	}
+	if want := 2 * (19 + 8); n != want {
+		t.Errorf("ways: got %d, want %d", n, want)
 	}
 }
 
@@ -93,33 +96,45 @@ const (
 	three = "[2001:67c:4e8:f002::a]:443"
 )
 
+// plain is the way to an address.
+func plain(s string) Way {
+	to, err := transport.AddrTarget(ap(s))
+	if err != nil {
+		panic(err)
+	}
+	return Way{Target: to}
+}
+
+// fails is a connection for data centre 2 that could not be made.
+func fails(t *Table, addr string) { t.health.failed(2, t.ways(2), plain(addr), policy.ErrRefused) }
+
 func TestFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := NewTable(TableOptions{})
 		wants := func(when string, want ...string) {
 			t.Helper()
 			for _, w := range want {
-				if _, got, _ := table.find(2); got != ap(w) {
+				if _, got, _ := table.find(2); got.String() != w {
 					t.Errorf("%s: got %s, want %s", when, got, w)
 				}
 			}
 		}
 		wants("at first", one, one)
-		table.failed(ap(one))
-		table.failed(ap(one)) // was on its way
+		fails(table, one)
+		fails(table, one) // was on its way
 		wants("one failed", two, two)
-		table.failed(ap(two))
+		fails(table, two)
 		wants("two failed", three, three)
-		table.failed(ap(three))
+		fails(table, three)
 		wants("all failed at once", one, one)
 		time.Sleep(downFirst - 1)
 		wants("just before the time is over", one)
 		time.Sleep(time.Nanosecond)
 		// Each gets one connection that tries.
 		wants("time is over", one, two, three, one)
-		table.reached(ap(two))
+		table.health.reached(2, plain(two))
 		wants("two is back", two, two)
-		table.failed(ap(one))
+		fails(table, one)
 		wants("one failed again", two)
 		time.Sleep(2*downFirst - 1)
 		wants("twice as long", two)
@@ -127,9 +142,9 @@ func TestFailover(t *testing.T) {
 		wants("twice as long is over", one, two)
 		time.Sleep(retryTime)
 		wants("nothing heard of the one that tried", one, two)
-		table.reached(ap(one))
+		table.health.reached(2, plain(one))
 		wants("one is back", one, one)
-		table.failed(ap(one))
+		fails(table, one)
 		wants("a new outage", two)
 		time.Sleep(downFirst)
 		wants("a new outage is short again", one, two)
@@ -140,9 +155,9 @@ func TestOutageIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := NewTable(TableOptions{})
 		for range 20 {
-			table.failed(ap(one))
+			fails(table, one)
 			time.Sleep(downMost)
-			if _, got, _ := table.find(2); got != ap(one) {
+			if _, got, _ := table.find(2); got != plain(one) {
 				t.Fatalf("after %v: got %s, want another try", downMost, got)
 			}
 		}
@@ -152,8 +167,8 @@ func TestOutageIsBounded(t *testing.T) {
 // The only address of a data centre is tried however often it has failed.
 func TestOnlyAddress(t *testing.T) {
 	table := NewTable(TableOptions{Addrs: map[int][]netip.AddrPort{2: {ap("192.0.2.1:443")}}})
-	table.failed(ap("192.0.2.1:443"))
-	if _, got, ok := table.find(2); !ok || got != ap("192.0.2.1:443") {
+	fails(table, "192.0.2.1:443")
+	if _, got, ok := table.find(2); !ok || got != plain("192.0.2.1:443") {
 		t.Errorf("got %s, %t, want it", got, ok)
 	}
 }
@@ -168,10 +183,10 @@ func (f dialFunc) DialStream(ctx context.Context, to transport.Target, _ []byte)
 func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := NewTable(TableOptions{})
-		table.failed(ap(two))
+		fails(table, two)
 		var at, most atomic.Int32
 		began := time.Now()
-		reached, all := table.Probe(t.Context(), dialFunc(func(ctx context.Context, to transport.Target) (transport.Conn, error) {
+		results := table.Probe(t.Context(), dialFunc(func(ctx context.Context, to transport.Target) (transport.Conn, error) {
 			if n := at.Add(1); n > most.Load() {
 				most.Store(n)
 			}
@@ -190,8 +205,8 @@ func TestProbe(t *testing.T) {
 			_ = peer.Close()
 			return c, nil
 		}))
-		if reached != 8 || all != 19 {
-			t.Errorf("Probe: got %d of %d reached, want 8 of 19", reached, all)
+		if reached, all := count(results), len(results); reached != 5 || all != 13 {
+			t.Errorf("Probe: got %d of %d reached, want 5 of 13", reached, all)
 		}
 		if got := most.Load(); got > probesOnce {
 			t.Errorf("at once: got %d, want at most %d", got, probesOnce)
@@ -200,18 +215,28 @@ func TestProbe(t *testing.T) {
 			t.Errorf("Probe: got back after %v, want it within %v", took, 2*probeTime)
 		}
 		var down []string
-		for _, a := range table.addrs() {
-			if table.down[a] != nil && a.Addr().Is4() {
-				down = append(down, a.String())
+		for w := range table.health.down {
+			if w.Target.Addr().Is4() {
+				down = append(down, w.String())
 			}
 		}
 		if !slices.Equal(down, []string{one}) {
 			t.Errorf("down: got %q, want what did not answer, and not what policy refuses", down)
 		}
-		if _, got, _ := table.find(2); got != ap(two) {
+		if _, got, _ := table.find(2); got != plain(two) {
 			t.Errorf("data centre 2: got %s, want %s", got, two)
 		}
 	})
+}
+
+// count is how many ways could be reached.
+func count(results []Result) (reached int) {
+	for _, r := range results {
+		if r.Err == nil {
+			reached++
+		}
+	}
+	return reached
 }
 
 // A probe that is called off knows nothing.
@@ -219,9 +244,9 @@ func TestProbeCancelled(t *testing.T) {
 	table := NewTable(TableOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	reached, _ := table.Probe(ctx, dialFunc(func(ctx context.Context, _ transport.Target) (transport.Conn, error) { return nil, ctx.Err() }))
-	if reached != 0 || len(table.down) > 0 {
-		t.Errorf("got %d reached, %d down, want none", reached, len(table.down))
+	results := table.Probe(ctx, dialFunc(func(ctx context.Context, _ transport.Target) (transport.Conn, error) { return nil, ctx.Err() }))
+	if reached := count(results); reached != 0 || len(table.health.down) > 0 {
+		t.Errorf("got %d reached, %d down, want none", reached, len(table.health.down))
 	}
 }
 
@@ -251,7 +276,8 @@ func TestProbeLoopback(t *testing.T) {
 		}
 		return c.(*net.TCPConn), nil
 	})
-	if reached, all := table.Probe(t.Context(), direct); reached != 1 || all != 2 {
+	results := table.Probe(t.Context(), direct)
+	if reached, all := count(results), len(results); reached != 1 || all != 2 {
 		t.Errorf("Probe: got %d of %d, want 1 of 2", reached, all)
 	}
 	if _, got, _ := table.find(2); got.String() != ln.Addr().String() {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"relay/relay/config"
+	"relay/relay/mtproto"
+	"relay/relay/policy"
+)
+
+const dcCheckTime = time.Minute
+
+// tellDC logs what becomes of the ways to data centres. Their addresses are
+// everybody's knowledge; which client wanted one is not said.
+func tellDC(log *slog.Logger, c mtproto.Change) {
+	switch {
+	case !c.Down:
+		log.Info("a data centre can be reached again", "dc", c.DC, "at", c.Way.String())
+	case c.Instead == c.Way:
+		log.Warn("a data centre cannot be reached, and nothing is left to try instead", "dc", c.DC, "at", c.Way.String(), "error", c.Reason)
+	default:
+		log.Warn("a data centre cannot be reached", "dc", c.DC, "at", c.Way.String(), "instead", c.Instead.String(), "error", c.Reason)
+	}
+}
+
+// lookAtDCs tries every way to Telegram's data centres from here, as the
+// configuration has them.
+func lookAtDCs(cfg *config.Config, tabs []config.Table, say func(ok bool, format string, args ...any)) {
+	ctx, cancel := context.WithTimeout(context.Background(), dcCheckTime)
+	defer cancel()
+	egress, err := policy.New(policy.Options{Config: cfg.Egress, DNS: cfg.DNS})
+	if err != nil {
+		say(false, "%v", err)
+		return
+	}
+	o := optionsOf("mtproto", tabs).(*mtproto.Options)
+	good, bad := map[int][]string{}, map[int][]string{}
+	var order []int
+	for _, r := range o.Table(nil).Probe(ctx, egress) {
+		if len(order) == 0 || order[len(order)-1] != r.DC {
+			order = append(order, r.DC)
+		}
+		if r.Err == nil {
+			good[r.DC] = append(good[r.DC], fmt.Sprintf("%s (%v)", r.Way, r.Took.Round(time.Millisecond)))
+		} else {
+			bad[r.DC] = append(bad[r.DC], fmt.Sprintf("%s (%v)", r.Way, r.Err))
+		}
+	}
+	for _, dc := range order {
+		text := "no way"
+		if len(good[dc]) > 0 {
+			text = strings.Join(good[dc], ", ")
+		}
+		if len(bad[dc]) > 0 {
+			text += "; not " + strings.Join(bad[dc], ", ")
+		}
+		say(len(good[dc]) > 0, "data centre %d: %s", dc, text)
+	}
+}

@@ -1,0 +1,268 @@
+package mtproto
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"relay/relay/policy"
+	"relay/transport"
+)
+
+const (
+	downFirst = 30 * time.Second // a way that failed once is left alone for so long,
+	downMost  = 10 * time.Minute // twice as long each time, and no longer than this
+	retryTime = 15 * time.Second // then somebody tries, and has so long to succeed
+	probeTime = 5 * time.Second
+	// askedTime is how long a data centre is probed after somebody has asked for it.
+	askedTime = 24 * time.Hour
+)
+
+// Health is what is known of the ways to data centres. It outlives tables: every
+// listener has one, and a reload makes new ones. It may be used by many at once.
+type Health struct {
+	changed func(Change)
+
+	mu       sync.Mutex
+	down     map[Way]*outage
+	asked    map[int16]time.Time // by id, without the stand-ins
+	watchers int
+	news     chan struct{} // tells a watcher to look again
+}
+
+// outage is what is known of a way that has failed.
+type outage struct {
+	until  time.Time
+	length time.Duration
+	trying bool // somebody was let through to see
+	told   bool
+}
+
+// Change is a way that has begun to fail, or has ended doing so.
+type Change struct {
+	DC      int // the data centre that somebody wanted
+	Way     Way
+	Down    bool
+	Instead Way   // if Down, what is used now; Way itself if there is nothing better
+	Reason  error // if Down
+}
+
+// NewHealth returns a Health that knows nothing. changed, if not nil, is called
+// for changes and must not block. An outage of this machine's own network is none.
+func NewHealth(changed func(Change)) *Health {
+	if changed == nil {
+		changed = func(Change) {}
+	}
+	return &Health{
+		changed: changed, down: make(map[Way]*outage), asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
+	}
+}
+
+// choose returns the first way that is not known to be down, for a client that
+// wants id.
+func (h *Health) choose(id int16, ways []Way) Way {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if now.Sub(h.asked[id]) > askedTime {
+		h.wake()
+	}
+	h.asked[id] = now
+	return h.best(ways, now, h.watchers == 0)
+}
+
+// best is choose, under h.mu. A way whose time is over is a watcher's to try.
+// Without one, try is true, and it goes to a single connection: many clients
+// would wait in vain.
+func (h *Health) best(ways []Way, now time.Time, try bool) Way {
+	best := ways[0] // when all are down: the one to be tried soonest
+	if len(h.down) == 0 || len(ways) == 1 {
+		return best
+	}
+	for _, w := range ways {
+		o := h.down[w]
+		if o == nil {
+			return w
+		}
+		if try && !now.Before(o.until) {
+			o.claim(now)
+			return w
+		}
+		if o.until.Before(h.down[best].until) {
+			best = w
+		}
+	}
+	return best
+}
+
+// claim is for whoever tries a way that is down.
+func (o *outage) claim(now time.Time) { o.until, o.trying = now.Add(retryTime), true }
+
+// failed marks a way that could not be used, one of those to id.
+func (h *Health) failed(id int16, ways []Way, w Way, reason error) {
+	h.mu.Lock()
+	now := time.Now()
+	o := h.down[w]
+	begins := o == nil
+	switch {
+	case begins:
+		o = &outage{length: downFirst}
+		h.down[w] = o
+		h.wake()
+	case now.Before(o.until) && !o.trying:
+		h.mu.Unlock()
+		return // of those who were on their way when the first one failed
+	default:
+		o.length = min(2*o.length, downMost)
+	}
+	o.until, o.trying = now.Add(o.length), false
+	tell := !o.told && !errors.Is(reason, policy.ErrNetUnreachable)
+	o.told = o.told || tell
+	instead := h.best(ways, now, false)
+	h.mu.Unlock()
+	if tell {
+		dc, _ := number(id)
+		h.changed(Change{DC: dc, Way: w, Down: true, Instead: instead, Reason: reason})
+	}
+}
+
+// reached takes the mark off a way.
+func (h *Health) reached(id int16, w Way) {
+	h.mu.Lock()
+	o := h.down[w]
+	delete(h.down, w)
+	h.mu.Unlock()
+	if o != nil && o.told {
+		dc, _ := number(id)
+		h.changed(Change{DC: dc, Way: w})
+	}
+}
+
+// wake makes a watcher look again.
+func (h *Health) wake() {
+	select {
+	case h.news <- struct{}{}:
+	default:
+	}
+}
+
+// watching counts watchers.
+func (h *Health) watching(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watchers += n
+}
+
+// unusable reports whether a refused request says something about the way to its
+// target. What policy or the user's account refuse does not, unless it is what a
+// name leads to: where names are blocked they lead to nowhere or to this network.
+func unusable(w Way, reason error) bool {
+	for _, is := range []error{policy.ErrRefused, policy.ErrTimeout, policy.ErrNetUnreachable, policy.ErrHostUnreachable} {
+		if errors.Is(reason, is) {
+			return true
+		}
+	}
+	return w.Target.IsName() &&
+		(errors.Is(reason, policy.ErrNotFound) || errors.Is(reason, policy.ErrResolve) || errors.Is(reason, policy.ErrDenied))
+}
+
+// due is a way to be probed.
+type due struct {
+	id  int16
+	way Way
+}
+
+// Watch probes the ways to data centres until ctx ends: each about once in every,
+// at times of its own, and one that is down when its outage may be over. Only
+// those are probed that clients have asked for within a day: a relay that nobody
+// uses says nothing to anybody, and neither does one whose clients are tests.
+// A way over WebSocket that is second to addresses is left alone while it is not
+// known to be down. Probes go one after the other: there is never a burst.
+func (t *Table) Watch(ctx context.Context, dialer transport.Dialer, every time.Duration) {
+	t.health.watching(+1)
+	defer t.health.watching(-1)
+	next := make(map[Way]time.Time)
+	for {
+		now, wait := t.due(next, every)
+		for _, d := range now {
+			if _ = t.probe(ctx, dialer, d); ctx.Err() != nil {
+				return
+			}
+		}
+		if len(now) > 0 {
+			continue // that took its time
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-t.health.news:
+			timer.Stop()
+		}
+	}
+}
+
+// due returns what is to be probed now, and how long it is until the next. next
+// are the times of ways that are not known to be down.
+func (t *Table) due(next map[Way]time.Time, every time.Duration) (list []due, wait time.Duration) {
+	h := t.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now, wait := time.Now(), every
+	seen := make(map[Way]bool)
+	for id, asked := range h.asked {
+		ways := t.ways(id)
+		if now.Sub(asked) > askedTime {
+			continue
+		}
+		for _, w := range ways {
+			o := h.down[w]
+			if seen[w] || o == nil && w.Web() && !ways[0].Web() {
+				continue
+			}
+			seen[w] = true
+			if next[w].IsZero() {
+				next[w] = now.Add(rand.N(every))
+			}
+			at := next[w]
+			if o != nil {
+				at = o.until
+			}
+			if now.Before(at) {
+				wait = min(wait, at.Sub(now))
+				continue
+			}
+			if o != nil {
+				o.claim(now)
+			}
+			next[w] = now.Add(every/2 + rand.N(every))
+			list = append(list, due{id, w})
+		}
+	}
+	return list, wait
+}
+
+// probe connects, says nothing but what belongs to WebSocket, closes again, and
+// notes what it finds.
+func (t *Table) probe(ctx context.Context, dialer transport.Dialer, d due) error {
+	limited, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	c, err := dialer.DialStream(limited, d.way.Target, nil)
+	if err == nil {
+		_, err = d.way.open(limited, c, t.roots)
+		_ = transport.Abort(c) // nothing was said: no reason to keep the port busy
+	} else if !unusable(d.way, err) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	switch {
+	case err == nil:
+		t.health.reached(d.id, d.way)
+	case ctx.Err() == nil:
+		t.health.failed(d.id, t.ways(d.id), d.way, err)
+	}
+	return err
+}
