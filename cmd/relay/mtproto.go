@@ -24,10 +24,8 @@ func mtprotoNames(cfg *config.Config, options any) []string {
 	if len(o.Names) > 0 {
 		return o.Names
 	}
-	if cfg.Cover.Name != "" {
-		return []string{cfg.Cover.Name}
-	}
-	return nil
+	hosts := cfg.Cover.Hosts()
+	return hosts[:min(1, len(hosts))]
 }
 
 // mtprotoAgrees checks [mtproto] against the listeners that name it.
@@ -57,7 +55,7 @@ func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]findi
 	if err != nil || left == 0 {
 		return nil, err
 	}
-	return []finding{finding(fmt.Sprintf("%d users have no MTProto link: %d for each name, as every one is tried; add to names below [mtproto]", left, faketls.MaxCandidates))}, nil
+	return []finding{finding(fmt.Sprintf("%d users have no MTProto link: %d for each name, as every one is tried; add to names below [mtproto], and to those of the cover", left, faketls.MaxCandidates))}, nil
 }
 
 // mtprotoCandidates are what a listener with mtproto asks: FakeTLS, and frames
@@ -284,10 +282,10 @@ func mtprotoNameFindings(cfg *config.Config, names []string) []finding {
 	})
 	for _, name := range names {
 		switch {
-		case name == cfg.Cover.Name && lasting:
+		case cfg.Cover.IsHost(name) && lasting:
 			out = append(out, finding(fmt.Sprintf("the server name in ee secrets is the cover's, %s: one phone that uses them burns the name for the other protocols; write another in names below [mtproto]", name)))
-		case name != cfg.Cover.Name && cfg.Cover.Set() && cfg.Cover.Forward == "":
-			out = append(out, finding(fmt.Sprintf("the site does not answer to %s, which ee secrets carry: a prober who asks for it is refused where users are not; use the cover's name, or forward to a server that has both", name)))
+		case !cfg.Cover.IsHost(name) && cfg.Cover.Set() && cfg.Cover.Forward == "":
+			out = append(out, finding(fmt.Sprintf("the site does not answer to %s, which ee secrets carry: a prober who asks for it is refused where users are not; add it to names below [cover], or forward to a server that has it", name)))
 		}
 	}
 	return out
