@@ -161,32 +161,30 @@ const (
 	coverProbeTime  = 20 * time.Second
 	coverProbeAgain = time.Hour
 	coverProbeSoon  = 30 * time.Second // after one that failed
+	// coverProbes is how many names are measured at once: each takes seconds, as a
+	// server's silence is waited for, and its users are answered with a size of
+	// our own until then.
+	coverProbes = 8
 )
 
 // measure learns how the cover answers for each name, now and from time to time.
 // It goes on with what it knew when the cover is down, and asks again soon.
 func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, log *slog.Logger) {
-	told := make(map[string]bool)
+	told := make([]bool, len(names))
 	for {
+		var all sync.WaitGroup
+		failed, slots := make([]bool, len(names)), make(chan struct{}, coverProbes)
+		for i, name := range names {
+			slots <- struct{}{}
+			all.Go(func() {
+				failed[i], told[i] = c.measureOne(ctx, dial, name, told[i], log)
+				<-slots
+			})
+		}
+		all.Wait()
 		wait := coverProbeAgain
-		for _, name := range names {
-			limited, cancel := context.WithTimeout(ctx, coverProbeTime)
-			found, err := faketls.Probe(limited, dial, name)
-			cancel()
-			switch {
-			case ctx.Err() != nil:
-				return
-			case err != nil:
-				if wait = coverProbeSoon; !told[name] {
-					log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
-				}
-			case found.Retry && !told[name]:
-				log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
-			}
-			told[name] = err != nil || found.Retry
-			if err == nil {
-				c.learn(name, found)
-			}
+		if slices.Contains(failed, true) {
+			wait = coverProbeSoon
 		}
 		select {
 		case <-ctx.Done():
@@ -194,6 +192,25 @@ func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Co
 		case <-time.After(wait):
 		}
 	}
+}
+
+// measureOne measures one name, and says what is wrong unless that has been told.
+func (c *covers) measureOne(ctx context.Context, dial func(context.Context) (net.Conn, error), name string, told bool, log *slog.Logger) (failed, tell bool) {
+	limited, cancel := context.WithTimeout(ctx, coverProbeTime)
+	defer cancel()
+	found, err := faketls.Probe(limited, dial, name)
+	switch {
+	case ctx.Err() != nil:
+		return false, told
+	case err != nil && !told:
+		log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
+	case err == nil && found.Retry && !told:
+		log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
+	}
+	if err == nil {
+		c.learn(name, found)
+	}
+	return err != nil, err != nil || found.Retry
 }
 
 func (c *covers) learn(name string, found faketls.Cover) {
