@@ -85,7 +85,8 @@
 //   - Links that lead out of the folder are not found (404), nor are absolute ones;
 //     those of more than eight steps are bad requests (400). Caddy follows them.
 //   - A self-signed certificate is one of ten years with no other behind it; those of
-//     Caddy's "tls internal" last twelve hours and come with an intermediate one.
+//     Caddy's "tls internal" last twelve hours and come with an intermediate one,
+//     1,280 bytes of handshake and not 752.
 //   - Certificates from files are served without an OCSP response; Caddy staples
 //     one if the certificate names a responder, which those of Let's Encrypt no
 //     longer do. Certificates by ACME have theirs.
