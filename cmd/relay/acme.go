@@ -14,7 +14,7 @@ import (
 // acmeFolder holds what authorities have issued, and the accounts there.
 const acmeFolder = "acme"
 
-// acmeOf is what gets the site's certificate from an authority.
+// acmeOf is what gets the site's certificates from an authority.
 type acmeOf struct {
 	options site.ACMEOptions
 	manager *site.ACME
@@ -26,7 +26,7 @@ func openACME(cfg *config.Config, before *coverOf, log *slog.Logger) (*acmeOf, e
 	c := cfg.Cover.ACME
 	alpn, plain := reachable(cfg)
 	o := site.ACMEOptions{
-		Name: cfg.Cover.Name, Wildcard: c.Wildcard, State: filepath.Join(cfg.State, acmeFolder),
+		Names: cfg.Cover.Hosts(), Wildcard: c.Wildcard, State: filepath.Join(cfg.State, acmeFolder),
 		Directories: c.CA, Email: c.Email, Hook: c.DNSHook, ALPN: alpn, HTTP: plain,
 	}
 	if c.CARoot != "" {
@@ -86,8 +86,8 @@ func reachable(cfg *config.Config) (alpn, plain bool) {
 	return alpn, plain
 }
 
-// coverFindings warns of a certificate that no authority can issue.
-func coverFindings(cfg *config.Config) []finding {
+// acmeFindings warns of certificates that no authority can issue.
+func acmeFindings(cfg *config.Config) []finding {
 	if !cfg.Cover.Set() || cfg.Cover.Certificate.Word != "acme" || cfg.Cover.ACME.DNSHook != "" {
 		return nil
 	}

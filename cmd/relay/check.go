@@ -15,7 +15,8 @@ type checkCmd struct {
 
 // Help is shown below the usage.
 func (*checkCmd) Help() string {
-	return `Every fault is reported at once, each with its line. Nothing is opened or changed.
+	return `Every fault is reported at once, each with its line. Nothing is changed, and nothing
+opened but the certificates of the cover.
 
 Example:
   relay check /etc/relay/relay.toml`

@@ -24,10 +24,10 @@ type coverOf struct {
 	cfg   config.Cover
 	cover *relay.Cover
 	site  *site.Site
-	acme  *acmeOf // nil: the certificate comes from elsewhere
+	acme  *acmeOf // nil: certificates come from elsewhere
 }
 
-// certificateFile holds the certificate that the relay has signed itself.
+// certificateFile holds the certificates that the relay has signed itself.
 const certificateFile = "site.pem"
 
 // openCover opens the cover of a configuration; nil where it has none. before is
@@ -49,10 +49,7 @@ func openCover(cfg *config.Config, before *coverOf, own func() []netip.AddrPort,
 		}
 		return o, nil
 	}
-	opts := site.Options{
-		Name: c.Name, Folder: c.Site, Log: log,
-		CertFile: c.Certificate.Cert, KeyFile: c.Certificate.Key,
-	}
+	opts := site.Options{Names: c.Hosts(), Folder: c.Site, Files: certificateFiles(c), Log: log}
 	switch c.Certificate.Word {
 	case "self-signed":
 		opts.SelfSigned = filepath.Join(cfg.State, certificateFile)
@@ -78,6 +75,15 @@ func openCover(cfg *config.Config, before *coverOf, own func() []netip.AddrPort,
 	}
 	o.site, o.cover.Site = s, s.Serve
 	return o, nil
+}
+
+// certificateFiles are those of the site, if it has some.
+func certificateFiles(c config.Cover) []site.CertificateFiles {
+	var out []site.CertificateFiles
+	for _, f := range c.Certificate.Files {
+		out = append(out, site.CertificateFiles(f))
+	}
+	return out
 }
 
 // dial connects to the cover, as a stranger's connection would.
@@ -183,4 +189,21 @@ func ranges(list []string) *bart.Lite {
 		}
 	}
 	return t
+}
+
+// coverFindings warns of certificates that are not there for every name.
+func coverFindings(cfg *config.Config) []finding {
+	files := certificateFiles(cfg.Cover)
+	if len(files) == 0 {
+		return acmeFindings(cfg)
+	}
+	missing, err := site.Uncovered(cfg.Cover.Hosts(), files)
+	if err != nil {
+		return []finding{finding(fmt.Sprintf("%v: nobody has looked whether there is one for each name of the cover", err))}
+	}
+	var out []finding
+	for _, name := range missing {
+		out = append(out, finding(fmt.Sprintf("no certificate of the cover is for %s: the relay does not start; have one made for it, or take the name out of [cover]", name)))
+	}
+	return out
 }

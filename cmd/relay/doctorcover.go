@@ -20,34 +20,40 @@ const (
 )
 
 // lookAtCover connects to the cover as a stranger's connection would be, asks
-// the DNS for its name, and says what a censor could hold against it.
+// the DNS for its names, and says what a censor could hold against it.
 func lookAtCover(cfg *config.Config, say func(ok bool, format string, args ...any)) {
-	ctx, cancel := context.WithTimeout(context.Background(), coverCheckTime)
-	defer cancel()
 	c := cfg.Cover
 	if !c.Set() {
 		say(false, "there is no cover: strangers are closed without a byte, which no web server does")
 		return
 	}
 	if c.Forward != "" {
-		handshakeWithCover(ctx, cfg, say)
+		handshakeWithCover(cfg, say)
 	}
-	if c.Name == "" {
+	if len(c.Hosts()) == 0 {
 		say(false, "the cover has no name: write name below [cover], so that it can be compared with the DNS")
-		return
 	}
-	resolved, err := net.DefaultResolver.LookupNetIP(ctx, "ip", c.Name)
+	for _, name := range c.Hosts() {
+		lookUp(cfg, name, say)
+	}
+}
+
+// lookUp compares the DNS with the addresses of the relay.
+func lookUp(cfg *config.Config, name string, say func(ok bool, format string, args ...any)) {
+	ctx, cancel := context.WithTimeout(context.Background(), coverCheckTime)
+	defer cancel()
+	resolved, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
-		say(false, "the cover's name %s does not resolve: %v; censors compare it with the address", c.Name, err)
+		say(false, "the cover's name %s does not resolve: %v; censors compare it with the address", name, err)
 		return
 	}
 	for _, p := range publicIPs(cfg) {
 		if !slices.ContainsFunc(resolved, func(a netip.Addr) bool { return a.Unmap() == p }) {
-			say(false, "the cover's name %s resolves to %v and not to %s: a censor who compares them blocks the address", c.Name, resolved, p)
+			say(false, "the cover's name %s resolves to %v and not to %s: a censor who compares them blocks the address", name, resolved, p)
 			return
 		}
 	}
-	say(true, "the cover's name %s resolves to this relay", c.Name)
+	say(true, "the cover's name %s resolves to this relay", name)
 }
 
 // publicIPs are the addresses of the listeners that show the cover.
@@ -67,35 +73,64 @@ func publicIPs(cfg *config.Config) []netip.Addr {
 	return out
 }
 
-// handshakeWithCover sees how far the server at forward is, and what it can do.
-func handshakeWithCover(ctx context.Context, cfg *config.Config, say func(ok bool, format string, args ...any)) {
+// handshakeWithCover sees how far the server at forward is, and what it can do
+// for each name.
+func handshakeWithCover(cfg *config.Config, say func(ok bool, format string, args ...any)) {
 	o, err := openCover(cfg, nil, nil, nil)
 	if err != nil {
 		say(false, "cover: %v", err)
 		return
 	}
+	names := cfg.Cover.Hosts()
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	for i, name := range names {
+		if !handshakeFor(cfg, o, name, i == 0, say) {
+			return // it would be the same for the others
+		}
+	}
+}
+
+// handshakeFor returns whether the server could be reached. first says that it
+// has not been measured yet.
+func handshakeFor(cfg *config.Config, o *coverOf, name string, first bool, say func(ok bool, format string, args ...any)) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), coverCheckTime)
+	defer cancel()
 	began := time.Now()
 	raw, err := o.dial(ctx)
 	if err != nil {
 		say(false, "the cover at %s cannot be reached, so strangers are reset: %v", cfg.Cover.Forward, err)
-		return
+		return false
 	}
 	defer raw.Close() //nolint:errcheck // nothing was written that matters
-	trip := time.Since(began)
-	say(trip <= farCover, "the cover at %s is %v away; a prober can measure more than %v", cfg.Cover.Forward, trip.Round(10*time.Microsecond), farCover)
+	if trip := time.Since(began); first {
+		say(trip <= farCover, "the cover at %s is %v away; a prober can measure more than %v", cfg.Cover.Forward, trip.Round(10*time.Microsecond), farCover)
+	}
 	// Only the handshake counts: whether the certificate is good is for those to
 	// see who visit the site.
-	t := tls.Client(raw, &tls.Config{ServerName: cfg.Cover.Name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // see above
+	t := tls.Client(raw, &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // see above
 	if err := t.HandshakeContext(ctx); err != nil {
-		say(false, "the cover does not complete a TLS handshake: %v", err)
-		return
+		say(false, "the cover does not complete a TLS handshake%s: %v", forName(name), err)
+		return true
 	}
 	st := t.ConnectionState()
-	say(st.Version == tls.VersionTLS13, "the cover speaks %s; browsers expect TLS 1.3", tls.VersionName(st.Version))
-	say(st.CurveID == tls.X25519MLKEM768, "the cover's key exchange is %s; a site without X25519MLKEM768 is rare by now, and is a mark", curveName(st.CurveID))
-	if err := t.ConnectionState().PeerCertificates[0].VerifyHostname(cfg.Cover.Name); cfg.Cover.Name != "" {
-		say(err == nil, "the cover's certificate is for %s%s", cfg.Cover.Name, because(err))
+	if first {
+		say(st.Version == tls.VersionTLS13, "the cover speaks %s; browsers expect TLS 1.3", tls.VersionName(st.Version))
+		say(st.CurveID == tls.X25519MLKEM768, "the cover's key exchange is %s; a site without X25519MLKEM768 is rare by now, and is a mark", curveName(st.CurveID))
 	}
+	if name != "" {
+		err := st.PeerCertificates[0].VerifyHostname(name)
+		say(err == nil, "the cover's certificate is for %s%s", name, because(err))
+	}
+	return true
+}
+
+func forName(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " for " + name
 }
 
 func because(err error) string {

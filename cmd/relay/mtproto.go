@@ -24,10 +24,8 @@ func mtprotoNames(cfg *config.Config, options any) []string {
 	if len(o.Names) > 0 {
 		return o.Names
 	}
-	if cfg.Cover.Name != "" {
-		return []string{cfg.Cover.Name}
-	}
-	return nil
+	hosts := cfg.Cover.Hosts()
+	return hosts[:min(1, len(hosts))]
 }
 
 // mtprotoAgrees checks [mtproto] against the listeners that name it.
@@ -57,7 +55,7 @@ func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]findi
 	if err != nil || left == 0 {
 		return nil, err
 	}
-	return []finding{finding(fmt.Sprintf("%d users have no MTProto link: %d for each name, as every one is tried; add to names below [mtproto]", left, faketls.MaxCandidates))}, nil
+	return []finding{finding(fmt.Sprintf("%d users have no MTProto link: %d for each name, as every one is tried; add to names below [mtproto], and to those of the cover", left, faketls.MaxCandidates))}, nil
 }
 
 // mtprotoCandidates are what a listener with mtproto asks: FakeTLS, and frames
@@ -167,32 +165,30 @@ const (
 	coverProbeTime  = 20 * time.Second
 	coverProbeAgain = time.Hour
 	coverProbeSoon  = 30 * time.Second // after one that failed
+	// coverProbes is how many names are measured at once: each takes seconds, as a
+	// server's silence is waited for, and its users are answered with a size of
+	// our own until then.
+	coverProbes = 8
 )
 
 // measure learns how the cover answers for each name, now and from time to time.
 // It goes on with what it knew when the cover is down, and asks again soon.
 func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, log *slog.Logger) {
-	told := make(map[string]bool)
+	told := make([]bool, len(names))
 	for {
+		var all sync.WaitGroup
+		failed, slots := make([]bool, len(names)), make(chan struct{}, coverProbes)
+		for i, name := range names {
+			slots <- struct{}{}
+			all.Go(func() {
+				failed[i], told[i] = c.measureOne(ctx, dial, name, told[i], log)
+				<-slots
+			})
+		}
+		all.Wait()
 		wait := coverProbeAgain
-		for _, name := range names {
-			limited, cancel := context.WithTimeout(ctx, coverProbeTime)
-			found, err := faketls.Probe(limited, dial, name)
-			cancel()
-			switch {
-			case ctx.Err() != nil:
-				return
-			case err != nil:
-				if wait = coverProbeSoon; !told[name] {
-					log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
-				}
-			case found.Retry && !told[name]:
-				log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
-			}
-			told[name] = err != nil || found.Retry
-			if err == nil {
-				c.learn(name, found)
-			}
+		if slices.Contains(failed, true) {
+			wait = coverProbeSoon
 		}
 		select {
 		case <-ctx.Done():
@@ -200,6 +196,25 @@ func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Co
 		case <-time.After(wait):
 		}
 	}
+}
+
+// measureOne measures one name, and says what is wrong unless that has been told.
+func (c *covers) measureOne(ctx context.Context, dial func(context.Context) (net.Conn, error), name string, told bool, log *slog.Logger) (failed, tell bool) {
+	limited, cancel := context.WithTimeout(ctx, coverProbeTime)
+	defer cancel()
+	found, err := faketls.Probe(limited, dial, name)
+	switch {
+	case ctx.Err() != nil:
+		return false, told
+	case err != nil && !told:
+		log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
+	case err == nil && found.Retry && !told:
+		log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
+	}
+	if err == nil {
+		c.learn(name, found)
+	}
+	return err != nil, err != nil || found.Retry
 }
 
 func (c *covers) learn(name string, found faketls.Cover) {
@@ -294,10 +309,10 @@ func mtprotoNameFindings(cfg *config.Config, names []string) []finding {
 	})
 	for _, name := range names {
 		switch {
-		case name == cfg.Cover.Name && lasting:
+		case cfg.Cover.IsHost(name) && lasting:
 			out = append(out, finding(fmt.Sprintf("the server name in ee secrets is the cover's, %s: one phone that uses them burns the name for the other protocols; write another in names below [mtproto]", name)))
-		case name != cfg.Cover.Name && cfg.Cover.Set() && cfg.Cover.Forward == "":
-			out = append(out, finding(fmt.Sprintf("the site does not answer to %s, which ee secrets carry: a prober who asks for it is refused where users are not; use the cover's name, or forward to a server that has both", name)))
+		case !cfg.Cover.IsHost(name) && cfg.Cover.Set() && cfg.Cover.Forward == "":
+			out = append(out, finding(fmt.Sprintf("the site does not answer to %s, which ee secrets carry: a prober who asks for it is refused where users are not; add it to names below [cover], or forward to a server that has it", name)))
 		}
 	}
 	return out

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// ACME says which authority the site's certificate comes from, and how it is
-// shown whose the name is. The zero value is Let's Encrypt, which looks at ports
+// ACME says which authority the site's certificates come from, and how it is
+// shown whose the names are. The zero value is Let's Encrypt, which looks at ports
 // 443 and 80.
 type ACME struct {
 	Email    string   `toml:"email"`
 	CA       []string `toml:"ca"`       // directory URLs, in the order in which they are asked
 	CARoot   string   `toml:"ca_root"`  // PEM file of a private authority's root
-	Wildcard bool     `toml:"wildcard"` // "*.example.org" in place of "www.example.org"
+	Wildcard bool     `toml:"wildcard"` // "*.example.org" in place of "www.example.org" and others there
 	DNSHook  string   `toml:"dns_hook"` // program that makes DNS records
 }
 
@@ -30,9 +30,11 @@ func (c *Cover) checkACME(fault func(key, problem, hint string)) {
 		}
 		return
 	}
-	if c.Name != "" && isHost(c.Name) && !strings.Contains(c.Name, ".") {
-		fault("name", shown(c.Name)+" is a name that no authority issues a certificate for", `write one that you own, such as "www.example.org"`)
-	}
+	c.eachName(func(key, name string) {
+		if isHost(name) && !strings.Contains(name, ".") {
+			fault(key, shown(name)+" is a name that no authority issues a certificate for", `write one that you own, such as "www.example.org"`)
+		}
+	})
 	if a.Email != "" {
 		box, host, ok := strings.Cut(a.Email, "@")
 		if !ok || box == "" || strings.ContainsAny(box, " \t,;<>\"") || !isHost(host) {
@@ -57,7 +59,9 @@ func (c *Cover) checkACME(fault func(key, problem, hint string)) {
 	if a.Wildcard && a.DNSHook == "" {
 		fault("acme.wildcard", "needs a dns_hook", "authorities issue wildcard certificates only to those who can change the DNS")
 	}
-	if a.Wildcard && strings.Count(c.Name, ".") == 1 {
-		fault("acme.wildcard", "the name has nothing in front of the domain", `a certificate for "*.example.org" is for names such as "www.example.org"`)
-	}
+	c.eachName(func(_, name string) {
+		if a.Wildcard && strings.Count(name, ".") == 1 {
+			fault("acme.wildcard", "the name "+shown(name)+" has nothing in front of the domain", `a certificate for "*.example.org" is for names such as "www.example.org"`)
+		}
+	})
 }

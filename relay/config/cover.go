@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -17,10 +16,11 @@ import (
 // server behind it), or another TLS server that they are handed to.
 type Cover struct {
 	Name        string      `toml:"name"`        // the site's host name
+	Names       []string    `toml:"names"`       // more of them
 	Site        string      `toml:"site"`        // folder
 	Proxy       string      `toml:"proxy"`       // URL of an HTTP server
 	Forward     string      `toml:"forward"`     // "host:port", or "unix:/path" of a TLS server
-	Certificate Certificate `toml:"certificate"` // of Site and Proxy
+	Certificate Certificate `toml:"certificate"` // of Site and Proxy, for all names
 	HTTP        string      `toml:"http"`        // "ip:port" that redirects to https, with Site and Proxy
 	// ProxyProtocol tells the server at Forward who comes (version 2).
 	ProxyProtocol bool `toml:"proxy_protocol"`
@@ -29,33 +29,40 @@ type Cover struct {
 	ACME          ACME `toml:"acme"`        // with the certificate "acme"
 }
 
-// Certificate says where the site's certificate comes from. It is written as a
-// word or as a table of two PEM files.
-type Certificate struct {
-	Cert string `toml:"cert"`
-	Key  string `toml:"key"`
-	Word string `toml:"-"` // "acme" or "self-signed"
-}
-
-// UnmarshalText reads the word.
-func (c *Certificate) UnmarshalText(text []byte) error {
-	if c.Word = string(text); !slices.Contains([]string{"", "acme", "self-signed"}, c.Word) {
-		return errors.New(`want "acme", "self-signed" or { cert = "…", key = "…" }`)
-	}
-	return nil
-}
-
-// MarshalText returns what UnmarshalText reads.
-func (c *Certificate) MarshalText() ([]byte, error) { return []byte(c.Word), nil }
-
 // Set reports whether there is a cover at all.
 func (c *Cover) Set() bool { return c.Site != "" || c.Proxy != "" || c.Forward != "" }
+
+// Hosts are all names of the site, each once.
+func (c *Cover) Hosts() []string {
+	if c.Name == "" {
+		return c.Names
+	}
+	return append([]string{c.Name}, c.Names...)
+}
+
+// IsHost reports whether name is one of the site's.
+func (c *Cover) IsHost(name string) bool {
+	return slices.ContainsFunc(c.Hosts(), func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+// eachName calls f with every name and its key.
+func (c *Cover) eachName(f func(key, name string)) {
+	if c.Name != "" {
+		f("name", c.Name)
+	}
+	for i, name := range c.Names {
+		f(item("names", i), name)
+	}
+}
 
 // written reports whether anything of the table is not its default.
 func (c *Cover) written() bool {
 	other := *c
 	if len(other.ACME.CA) == 0 {
 		other.ACME.CA = nil // "ca = []" says nothing
+	}
+	if len(other.Names) == 0 {
+		other.Names = nil
 	}
 	return !reflect.DeepEqual(other, Default().Cover)
 }
@@ -78,15 +85,27 @@ func (c *Cover) Check(fault func(key, problem, hint string)) {
 	}
 	c.checkSite(fault)
 	c.checkForward(fault)
-	if c.Name != "" && !isHost(c.Name) {
-		fault("name", shown(c.Name)+" is not a host name", `write it such as "www.example.org"`)
-	}
+	c.checkNames(fault)
 	if c.Connections < 1 {
 		fault("connections", fmt.Sprintf("%d would show the cover to nobody", c.Connections), "write how many strangers there may be at once")
 	}
 	if c.Early < 0 {
 		fault("early", fmt.Sprintf("%d is negative", c.Early), "0 waits for the whole hello before the cover is dialled")
 	}
+}
+
+func (c *Cover) checkNames(fault func(key, problem, hint string)) {
+	seen := make(map[string]bool)
+	c.eachName(func(key, name string) {
+		lower := strings.ToLower(name)
+		switch {
+		case !isHost(name):
+			fault(key, shown(name)+" is not a host name", `write it such as "www.example.org"`)
+		case seen[lower]:
+			fault(key, shown(name)+" is there twice", "write each name once: names are those beside name")
+		}
+		seen[lower] = true
+	})
 }
 
 // checkSite checks what is for a site in this process.
@@ -101,7 +120,7 @@ func (c *Cover) checkSite(fault func(key, problem, hint string)) {
 		fault("site", shown(c.Site)+" is not a full path", `write it such as "/var/lib/relay/site"`)
 	}
 	if c.Site == "" && c.Proxy == "" {
-		if c.Certificate != (Certificate{}) {
+		if c.Certificate.set() {
 			fault("certificate", "not for a cover that is forwarded", "the server at forward has a certificate of its own")
 		}
 		if c.HTTP != "" {
@@ -112,13 +131,13 @@ func (c *Cover) checkSite(fault func(key, problem, hint string)) {
 		}
 		return
 	}
-	if c.Name == "" {
+	if len(c.Hosts()) == 0 {
 		fault("name", "missing", "write the host name of the site, whose certificate strangers see")
 	}
 	switch {
-	case c.Certificate == (Certificate{}):
+	case !c.Certificate.set():
 		fault("certificate", "missing", `write certificate = "acme", or { cert = "…", key = "…" }, or "self-signed" for a test`)
-	case c.Certificate.Word == "" && (c.Certificate.Cert == "" || c.Certificate.Key == ""):
+	case slices.ContainsFunc(c.Certificate.Files, func(f CertificateFiles) bool { return f.Cert == "" || f.Key == "" }):
 		fault("certificate", "half of it is missing", `write { cert = "…", key = "…" }, both paths of PEM files`)
 	}
 	c.checkACME(fault)

@@ -45,7 +45,7 @@ func TestRoundTrip(t *testing.T) {
 
 // normalize makes empty lists nil: TOML does not tell them apart.
 func normalize(c *Config) {
-	for _, list := range []*[]string{&c.Cover.ACME.CA, &c.Egress.Presets, &c.Egress.Allow, &c.Egress.Deny, &c.Egress.Source, &c.DNS.Servers, &c.Limits.Trusted} {
+	for _, list := range []*[]string{&c.Cover.Names, &c.Cover.ACME.CA, &c.Egress.Presets, &c.Egress.Allow, &c.Egress.Deny, &c.Egress.Source, &c.DNS.Servers, &c.Limits.Trusted} {
 		if len(*list) == 0 {
 			*list = nil
 		}

@@ -46,6 +46,7 @@ address = "127.0.0.1:0"
 inbounds = ["mtproto"]
 [cover]
 name = "www.example.org"
+names = ["cdn.example.org"]
 site = %q
 certificate = "self-signed"
 [mtproto]

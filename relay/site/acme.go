@@ -20,14 +20,15 @@ import (
 // LetsEncrypt is the directory of the authority that is asked where none is named.
 const LetsEncrypt = certmagic.LetsEncryptProductionCA
 
-// ACMEOptions say which certificate is had, from whom, and how the authority is
-// shown that the name is ours. Name and State are required, and one of ALPN,
+// ACMEOptions say which certificates are had, from whom, and how the authority is
+// shown that the names are ours. Names and State are required, and one of ALPN,
 // HTTP and Hook.
 type ACMEOptions struct {
-	// Name is the name of the site.
-	Name string
-	// Wildcard has the certificate made for all names beside Name, so that the
-	// public logs of certificates do not hold Name itself. It needs Hook.
+	// Names are the names of the site; each has a certificate of its own.
+	Names []string
+	// Wildcard has certificates made for all names beside those of the site, one
+	// for each domain that they are in, so that the public logs of certificates
+	// do not hold the names themselves. It needs Hook.
 	Wildcard bool
 	// State is the folder of keys, certificates and accounts; it is made.
 	State string
@@ -47,19 +48,19 @@ type ACMEOptions struct {
 	Hook string
 }
 
-// subject is the name in the certificate.
-func (o *ACMEOptions) subject() string {
+// subject is the name in the certificate for a name of the site.
+func (o *ACMEOptions) subject(name string) string {
 	if o.Wildcard {
-		_, parent, _ := strings.Cut(o.Name, ".")
+		_, parent, _ := strings.Cut(name, ".")
 		return "*." + strings.ToLower(parent)
 	}
-	return strings.ToLower(o.Name)
+	return strings.ToLower(name)
 }
 
 // Check reports all faults of the options at once. It does not look at files.
 func (o *ACMEOptions) Check() error {
 	var faults []error
-	if err := checkName(o.Name); err != nil {
+	if err := checkNames(o.Names); err != nil {
 		faults = append(faults, err)
 	}
 	if o.State == "" {
@@ -71,32 +72,50 @@ func (o *ACMEOptions) Check() error {
 	if o.Wildcard && o.Hook == "" {
 		faults = append(faults, errors.New("a wildcard certificate needs a hook that makes DNS records"))
 	}
-	if o.Wildcard && strings.Count(o.Name, ".") < 2 {
-		faults = append(faults, fmt.Errorf("no authority issues a certificate for %s", o.subject()))
+	for _, name := range o.Names {
+		if o.Wildcard && strings.Count(name, ".") < 2 {
+			faults = append(faults, fmt.Errorf("no authority issues a certificate for %s", o.subject(name)))
+		}
 	}
 	return errors.Join(faults...)
 }
 
-// ACME gets the certificate of a site from a certificate authority and renews
-// it. Its GetCertificate and Challenge are for Options; it outlives the site
-// when one replaces another, so that a reload asks for nothing. While there is
-// no certificate handshakes fail, as they do with Caddy.
+// ACME gets the certificates of a site from a certificate authority and renews
+// them. Its GetCertificate and Challenge are for Options; it outlives the site
+// when one replaces another, so that a reload asks for nothing. While a name has
+// no certificate its handshakes fail, as they do with Caddy.
 type ACME struct {
-	name, subject string
-	log           *slog.Logger
-	store         *store
-	issuers       []*issuer
-	challenges    *challenges
-	held          atomic.Pointer[held]
+	log        *slog.Logger
+	store      *store
+	managed    []*managed
+	client     *http.Client
+	challenges *challenges
+	looking    chan struct{} // one element for each look that goes on
 
-	wake  chan struct{}
+	taking sync.Mutex // by who puts a certificate into use
+	held   atomic.Pointer[set]
+	former []*tls.Certificate // those in use when the state was opened
+
 	ctx   context.Context // ends with Shutdown
 	end   context.CancelFunc
 	loops sync.WaitGroup
 	once  sync.Once
 }
 
-// NewACME opens the state and takes the certificate from it, if one is there.
+// managed is one certificate that is looked after, whether it is there or not.
+type managed struct {
+	subject string
+	names   []string // of the site, that it is for
+	issuers []*issuer
+	held    atomic.Pointer[tls.Certificate]
+	wake    chan struct{}
+}
+
+// together is how many certificates are looked at at once: one that fails slowly
+// does not hold up the others, and hundreds of new ones are no storm.
+const together = 4
+
+// NewACME opens the state and takes the certificates from it that are there.
 // It asks nobody for anything before Start. Shutdown ends it.
 func NewACME(o ACMEOptions, log *slog.Logger) (*ACME, error) {
 	if err := o.Check(); err != nil {
@@ -116,20 +135,38 @@ func NewACME(o ACMEOptions, log *slog.Logger) (*ACME, error) {
 		return nil, fmt.Errorf("acme: state: %w", err)
 	}
 	s.sweep()
-	a := &ACME{name: o.Name, subject: o.subject(), log: log, store: s, challenges: newChallenges(), wake: make(chan struct{}, 1)}
+	a := &ACME{
+		log: log, store: s, client: httpClient(roots), challenges: newChallenges(), looking: make(chan struct{}, together),
+	}
 	a.ctx, a.end = context.WithCancel(context.Background())
-	solvers, client, quiet := a.solvers(&o), httpClient(roots), slog.New(demoted{log.Handler()})
+	a.manage(&o)
+	a.restore()
+	return a, nil
+}
+
+// manage lists the certificates, each with its issuers.
+func (a *ACME) manage(o *ACMEOptions) {
+	solvers, quiet := a.solvers(o), slog.New(demoted{a.log.Handler()})
 	directories := o.Directories
 	if len(directories) == 0 {
 		directories = []string{LetsEncrypt}
 	}
-	for _, d := range directories {
-		a.issuers = append(a.issuers, &issuer{
-			directory: d, email: o.Email, name: a.subject, store: s, solvers: solvers, http: client, log: quiet,
-		})
+	known := make(map[string]*managed)
+	for _, name := range o.Names {
+		subject := o.subject(name)
+		if m := known[subject]; m != nil {
+			m.names = append(m.names, name)
+			continue
+		}
+		m := &managed{subject: subject, names: []string{name}, wake: make(chan struct{}, 1)}
+		known[subject] = m
+		for _, d := range directories {
+			m.issuers = append(m.issuers, &issuer{
+				directory: d, email: o.Email, name: m.subject, store: a.store, solvers: solvers, http: a.client, log: quiet,
+			})
+		}
+		a.managed = append(a.managed, m)
 	}
-	a.restore()
-	return a, nil
 }
 
 func (a *ACME) solvers(o *ACMEOptions) map[string]acmez.Solver {
@@ -146,24 +183,28 @@ func (a *ACME) solvers(o *ACMEOptions) map[string]acmez.Solver {
 	return out
 }
 
-// Start begins to look after the certificate. before, if not nil, is the one
+// Start begins to look after the certificates. before, if not nil, is the one
 // that this one takes the place of: two must not ask at once, so its end, which
 // the caller has begun, is waited for.
 func (a *ACME) Start(before *ACME) {
-	a.loops.Go(func() {
-		if before != nil {
-			before.loops.Wait()
-		}
-		a.run()
-	})
+	for _, m := range a.managed {
+		a.loops.Go(func() {
+			if before != nil {
+				before.loops.Wait()
+			}
+			a.run(m)
+		})
+	}
 }
 
-// Retry has the certificate looked at now: whoever has mended a firewall does not
+// Retry has the certificates looked at now: whoever has mended a firewall does not
 // want to wait for hours.
 func (a *ACME) Retry() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
+	for _, m := range a.managed {
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -176,9 +217,7 @@ func (a *ACME) Shutdown(ctx context.Context) error {
 		defer close(done)
 		a.loops.Wait()
 		a.once.Do(func() {
-			for _, i := range a.issuers {
-				i.http.CloseIdleConnections()
-			}
+			a.client.CloseIdleConnections()
 			_ = a.store.close()
 		})
 	}()
@@ -198,11 +237,11 @@ func (a *ACME) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 		}
 		return nil, errNoCertificate
 	}
-	h := a.held.Load()
-	if h == nil || !choose(hello, a.name, h.names) {
+	c := a.held.Load().choose(hello)
+	if c == nil {
 		return nil, errNoCertificate
 	}
-	return h.certificate, nil
+	return c, nil
 }
 
 // Challenge is for Options.Challenge.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
@@ -37,9 +38,11 @@ var hookEnvironment = []string{
 //	HOOK cleanup _acme-challenge.example.org VALUE
 //
 // present returns when the record can be asked for at every server of the zone.
+// The program is run once at a time: it may write to a file.
 type hookSolver struct {
 	program string
 	log     *slog.Logger
+	running sync.Mutex
 }
 
 // Present implements acmez.Solver.
@@ -58,6 +61,11 @@ func (h *hookSolver) CleanUp(ctx context.Context, c acme.Challenge) error {
 }
 
 func (h *hookSolver) run(ctx context.Context, limit time.Duration, verb string, c acme.Challenge) error {
+	h.running.Lock()
+	defer h.running.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err() // while another one ran
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	said := &head{limit: maxHookOutput}

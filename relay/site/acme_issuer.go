@@ -169,9 +169,15 @@ func (i *issuer) accountKey(ending string) string {
 	return path.Join("accounts", certmagic.StorageKeys.Safe(i.IssuerKey()), who+"."+ending)
 }
 
-// account returns the account at the authority, which is made if there is none.
-// Its key is kept before the authority hears of it, so that none is lost.
+// account returns the account at the authority, which is made if there is none,
+// by one issuer for all. Its key is kept before the authority hears of it, so
+// that none is lost.
 func (i *issuer) account(ctx context.Context, c *acmez.Client) (acme.Account, error) {
+	lock := i.accountKey("json")
+	if err := i.store.Lock(ctx, lock); err != nil {
+		return acme.Account{}, err
+	}
+	defer i.store.Unlock(ctx, lock) //nolint:errcheck // it is locked
 	secret, err := i.store.Load(ctx, i.accountKey("key"))
 	if errors.Is(err, fs.ErrNotExist) {
 		secret, err = i.newKey(ctx)

@@ -105,7 +105,7 @@ func TestACMEStaple(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "acme")
 	staple := func() []byte {
 		t.Helper()
-		a, err := NewACME(ACMEOptions{Name: name, State: state, ALPN: true, Directories: []string{"https://127.0.0.1:1/dir"}}, nil)
+		a, err := NewACME(ACMEOptions{Names: []string{name}, State: state, ALPN: true, Directories: []string{"https://127.0.0.1:1/dir"}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestACMEStaple(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := a.look(t.Context()); err != nil {
+		if err := a.look(t.Context(), a.managed[0]); err != nil {
 			t.Fatalf("look: got %v, want nil", err)
 		}
 		c, err := a.GetCertificate(&tls.ClientHelloInfo{ServerName: name})

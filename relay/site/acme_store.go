@@ -25,8 +25,9 @@ type store struct {
 	locks map[string]chan struct{} // closed by Unlock
 }
 
-// maxStored bounds what is read: a chain and its metadata are some kilobytes.
-const maxStored = 1 << 20
+// maxStored bounds what is read: a chain and its metadata are some kilobytes,
+// and those of all names are in one file.
+const maxStored = 16 << 20
 
 // openStore opens the folder, which is made if there is none.
 func openStore(folder string) (*store, error) {

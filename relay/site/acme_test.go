@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ import (
 )
 
 func TestACMEOptions(t *testing.T) {
-	good := ACMEOptions{Name: "www.example.org", State: "/s", ALPN: true}
+	good := ACMEOptions{Names: []string{"www.example.org"}, State: "/s", ALPN: true}
 	for _, tt := range []struct {
 		name   string
 		change func(*ACMEOptions)
@@ -30,11 +31,12 @@ func TestACMEOptions(t *testing.T) {
 	}{
 		{"good", func(*ACMEOptions) {}, ""},
 		{"wildcard", func(o *ACMEOptions) { o.Wildcard, o.Hook = true, "/hook" }, ""},
-		{"no name", func(o *ACMEOptions) { o.Name = "" }, "no name"},
+		{"no name", func(o *ACMEOptions) { o.Names = nil }, "no name"},
+		{"names", func(o *ACMEOptions) { o.Names = append(o.Names, "a..b", "c d") }, "\"c d\" is not a host name"},
 		{"no state", func(o *ACMEOptions) { o.State = "" }, "no state folder"},
 		{"no challenge", func(o *ACMEOptions) { o.ALPN = false }, "no challenge"},
 		{"wildcard without hook", func(o *ACMEOptions) { o.Wildcard = true }, "needs a hook"},
-		{"wildcard of a top level", func(o *ACMEOptions) { o.Name, o.Wildcard, o.Hook = "example.org", true, "/hook" }, "no authority issues"},
+		{"wildcard of a top level", func(o *ACMEOptions) { o.Names, o.Wildcard, o.Hook = append(o.Names, "example.org"), true, "/hook" }, "no authority issues"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := good
@@ -71,7 +73,7 @@ func TestACMEUnreachable(t *testing.T) {
 	relaytest.LeakCheck(t)
 	said := new(lines)
 	a, err := NewACME(ACMEOptions{
-		Name: "www.example.org", State: filepath.Join(t.TempDir(), "acme"), ALPN: true,
+		Names: []string{"www.example.org"}, State: filepath.Join(t.TempDir(), "acme"), ALPN: true,
 		Directories: []string{"https://127.0.0.1:1/directory"},
 	}, slog.New(slog.NewTextHandler(said, nil)))
 	if err != nil {
@@ -95,40 +97,96 @@ func TestACMEUnreachable(t *testing.T) {
 	}
 }
 
-// What was in use before is in use from the start, unless the site has another
-// name by now.
-func TestACMERestore(t *testing.T) {
-	state := filepath.Join(t.TempDir(), "acme")
-	s, err := openStore(state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := makeSelfSigned("www.example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Store(t.Context(), currentKey, b); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.close()
-	for name, want := range map[string]error{"www.example.org": nil, "other.example.org": errNoCertificate} {
-		a, err := NewACME(ACMEOptions{Name: name, State: state, ALPN: true}, nil)
+// Names share a wildcard certificate, and nothing else.
+func TestACMEManaged(t *testing.T) {
+	names := []string{"www.example.org", "CDN.example.org", "www.example.net"}
+	for wildcard, want := range map[bool]string{
+		false: "www.example.org[www.example.org] cdn.example.org[CDN.example.org] www.example.net[www.example.net] ",
+		true:  "*.example.org[www.example.org CDN.example.org] *.example.net[www.example.net] ",
+	} {
+		a, err := NewACME(ACMEOptions{Names: names, State: filepath.Join(t.TempDir(), "acme"), Hook: "/hook", Wildcard: wildcard}, nil)
 		if err != nil {
 			t.Fatalf("new: got %v, want nil", err)
 		}
-		if _, err := a.GetCertificate(&tls.ClientHelloInfo{ServerName: name}); !errors.Is(err, want) {
-			t.Errorf("%s: got %v, want %v", name, err, want)
+		var got strings.Builder
+		for _, m := range a.managed {
+			fmt.Fprintf(&got, "%s%v ", m.subject, m.names)
 		}
-		hello := &tls.ClientHelloInfo{ServerName: name, SupportedProtos: []string{acmeProtocol}}
-		if _, err := a.GetCertificate(hello); !errors.Is(err, errNoCertificate) {
-			t.Errorf("%s, a challenge that nobody asked for: got %v, want %v", name, err, errNoCertificate)
+		if got.String() != want {
+			t.Errorf("wildcard %v: got %s, want %s", wildcard, &got, want)
 		}
 		_ = a.Shutdown(t.Context())
 	}
 }
 
+// What was in use before is in use from the start, also where other certificates
+// are asked for by now, but not for a name that the site does not have any more.
+func TestACMERestore(t *testing.T) {
+	const www, cdn, mail = "www.example.org", "cdn.example.org", "mail.example.org"
+	state := filepath.Join(t.TempDir(), "acme")
+	open := func(wildcard bool, names ...string) *ACME {
+		t.Helper()
+		a, err := NewACME(ACMEOptions{Names: names, State: state, Hook: "/hook", Wildcard: wildcard}, nil)
+		if err != nil {
+			t.Fatalf("new: got %v, want nil", err)
+		}
+		return a
+	}
+	got := func(a *ACME, name string) *tls.Certificate {
+		c, err := a.GetCertificate(&tls.ClientHelloInfo{ServerName: name})
+		if (c == nil) != errors.Is(err, errNoCertificate) {
+			t.Errorf("%s: got %v and %v, want one of them", name, c, err)
+		}
+		return c
+	}
+	first := open(false, www, cdn, mail)
+	for _, m := range first.managed[:2] {
+		if err := first.take(t.Context(), m, certificateFor(t, m.subject)); err != nil {
+			t.Fatalf("take: got %v, want nil", err)
+		}
+	}
+	if got(first, www) == got(first, cdn) || got(first, mail) != nil {
+		t.Error("got one certificate for two names, or one for the third, want one for each of two")
+	}
+	_ = first.Shutdown(t.Context())
+	for _, tt := range []struct {
+		name     string
+		wildcard bool
+		names    []string
+		want     []string // those with a certificate
+	}{
+		{"the same", false, []string{www, cdn, mail}, []string{www, cdn}},
+		{"another order and name", false, []string{"x.example.org", cdn, www}, []string{www, cdn}},
+		{"a name less", false, []string{cdn}, []string{cdn}},
+		{"a wildcard to come", true, []string{www, cdn}, []string{www, cdn}},
+	} {
+		a := open(tt.wildcard, tt.names...)
+		for _, name := range []string{www, cdn, mail, "x.example.org"} {
+			if c := got(a, name); (c != nil) != slices.Contains(tt.want, name) || c != nil && c.Leaf.VerifyHostname(name) != nil {
+				t.Errorf("%s: %s: got %v, want one: %v", tt.name, name, c, slices.Contains(tt.want, name))
+			}
+			hello := &tls.ClientHelloInfo{ServerName: name, SupportedProtos: []string{acmeProtocol}}
+			if _, err := a.GetCertificate(hello); !errors.Is(err, errNoCertificate) {
+				t.Errorf("%s: %s, a challenge that nobody asked for: got %v, want %v", tt.name, name, err, errNoCertificate)
+			}
+		}
+		if tt.wildcard {
+			wild := certificateFor(t, "*.example.org")
+			if err := a.take(t.Context(), a.managed[0], wild); err != nil || got(a, www) != wild || got(a, cdn) != wild {
+				t.Errorf("%s: got the old certificates, or %v, want the new one for both", tt.name, err)
+			}
+		}
+		_ = a.Shutdown(t.Context())
+	}
+	last := open(false, www, mail)
+	if c := got(last, mail); c == nil || !last.managed[1].covered(c) || last.managed[1].own(c) {
+		t.Errorf("no wildcard any more: got %v, want it until there is another", c)
+	}
+	_ = last.Shutdown(t.Context())
+}
+
 func TestACMEChallenges(t *testing.T) {
-	a, err := NewACME(ACMEOptions{Name: "www.example.org", State: filepath.Join(t.TempDir(), "acme"), ALPN: true, HTTP: true}, nil)
+	a, err := NewACME(ACMEOptions{Names: []string{"www.example.org"}, State: filepath.Join(t.TempDir(), "acme"), ALPN: true, HTTP: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,11 +99,12 @@ func (s *Site) before(w http.ResponseWriter, r *http.Request) (status int, done 
 	return 0, false
 }
 
-// known reports whether host, of a request, is the site's.
+// known reports whether host, of a request, is one of the site's. Which of them
+// the handshake was for does not matter, as it does not to Caddy.
 func (s *Site) known(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	}
-	return strings.EqualFold(name, s.name)
+	return s.names[strings.ToLower(name)]
 }

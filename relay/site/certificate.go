@@ -1,19 +1,14 @@
 package site
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"math/big"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,22 +18,22 @@ import (
 // certificates is where the certificates of handshakes come from.
 type certificates interface {
 	get(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	current() *tls.Certificate // nil if that depends on the handshake
+	current() *tls.Certificate // of the first name; nil if that depends on the handshake
 }
 
 func newCertificates(o *Options, log *slog.Logger) (certificates, error) {
 	switch {
 	case o.GetCertificate != nil:
 		return chosen(o.GetCertificate), nil
-	case o.CertFile != "":
-		return openFiles(o.Name, o.CertFile, o.KeyFile, log)
+	case len(o.Files) > 0:
+		return openFiles(o.Names, o.Files, log)
 	}
-	cert, err := selfSigned(o.Name, o.SelfSigned)
+	list, err := selfSigned(o.Names, o.SelfSigned)
 	if err != nil {
 		return nil, err
 	}
-	f := &files{site: o.Name, log: log}
-	f.hold(cert)
+	f := &files{sites: o.Names, log: log}
+	f.held.Store(newSet(list, o.Names))
 	return f, nil
 }
 
@@ -51,21 +46,17 @@ func (c chosen) current() *tls.Certificate                                { retu
 // lookInterval is how often, at most, handshakes look whether files changed.
 const lookInterval = 10 * time.Second
 
-// files is one certificate, read from two files unless their names are empty.
+// files are the certificates of the site's names, read from files if there are
+// any.
 type files struct {
-	site, cert, key string
-	log             *slog.Logger
-	held            atomic.Pointer[held]
+	sites []string
+	files []CertificateFiles
+	log   *slog.Logger
+	held  atomic.Pointer[set]
 
 	mu     sync.Mutex // taken by who looks at the files
 	looked time.Time
-	seen   [2]stamp
-}
-
-// held is a certificate with its names.
-type held struct {
-	certificate *tls.Certificate
-	names       map[string]bool
+	seen   []stamp
 }
 
 // stamp says whether a file is still the same.
@@ -74,35 +65,34 @@ type stamp struct {
 	modified time.Time
 }
 
-func (f *files) hold(c *tls.Certificate) {
-	f.held.Store(&held{certificate: c, names: namesOf(c.Leaf)})
-}
-
-func openFiles(site, cert, key string, log *slog.Logger) (*files, error) {
-	f := &files{site: site, cert: cert, key: key, log: log, looked: time.Now()}
+func openFiles(sites []string, pairs []CertificateFiles, log *slog.Logger) (*files, error) {
+	f := &files{sites: sites, files: pairs, log: log, looked: time.Now()}
 	f.seen = f.stamps()
-	c, err := f.load()
+	held, err := f.load()
 	if err != nil {
 		return nil, err
 	}
-	f.hold(c)
+	f.held.Store(held)
 	return f, nil
 }
 
 func (f *files) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	f.look()
-	h := f.held.Load()
-	if !choose(hello, f.site, h.names) {
+	c := f.held.Load().choose(hello)
+	if c == nil {
 		return nil, errNoCertificate
 	}
-	return h.certificate, nil
+	return c, nil
 }
 
-func (f *files) current() *tls.Certificate { return f.held.Load().certificate }
+func (f *files) current() *tls.Certificate {
+	s := f.held.Load()
+	return s.given[strings.ToLower(f.sites[0])][0]
+}
 
 // look reads files that have changed. No handshake waits for another one's look.
 func (f *files) look() {
-	if f.cert == "" || !f.mu.TryLock() {
+	if len(f.files) == 0 || !f.mu.TryLock() {
 		return
 	}
 	defer f.mu.Unlock()
@@ -111,151 +101,82 @@ func (f *files) look() {
 	}
 	f.looked = time.Now()
 	now := f.stamps()
-	if now == f.seen {
+	if slices.Equal(now, f.seen) {
 		return
 	}
 	f.seen = now
-	c, err := f.load()
+	held, err := f.load()
 	if err != nil {
-		f.log.Warn("certificate files have changed and are not used; the old certificate stays", "error", err)
+		f.log.Warn("certificate files have changed and are not used; the old certificates stay", "error", err)
 		return
 	}
-	f.hold(c)
-	f.log.Debug("certificate reloaded", "expires", c.Leaf.NotAfter)
+	f.held.Store(held)
+	for _, c := range held.list {
+		f.log.Debug("certificate reloaded", "expires", c.Leaf.NotAfter)
+	}
 }
 
-func (f *files) stamps() (s [2]stamp) {
-	for i, name := range []string{f.cert, f.key} {
-		if info, err := os.Stat(name); err == nil {
-			s[i] = stamp{info.Size(), info.ModTime()}
-		}
-	}
-	return s
-}
-
-func (f *files) load() (*tls.Certificate, error) {
-	c, err := tls.LoadX509KeyPair(f.cert, f.key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", f.cert, f.key, err)
-	}
-	return fit(&c, f.site, f.cert)
-}
-
-// fit checks that c, from file, is for the site.
-func fit(c *tls.Certificate, site, file string) (*tls.Certificate, error) {
-	if c.Leaf == nil {
-		return nil, fmt.Errorf("certificate %s: the first block is not a certificate", file)
-	}
-	if err := c.Leaf.VerifyHostname(site); err != nil {
-		return nil, fmt.Errorf("certificate %s is not for this site: %w", file, err)
-	}
-	return c, nil
-}
-
-// namesOf are the names under which Caddy would find the certificate.
-func namesOf(leaf *x509.Certificate) map[string]bool {
-	names := make(map[string]bool)
-	add := func(name string) {
-		if name != "" {
-			names[strings.ToLower(name)] = true
-		}
-	}
-	add(leaf.Subject.CommonName)
-	for _, name := range leaf.DNSNames {
-		add(name)
-	}
-	for _, ip := range leaf.IPAddresses {
-		add(ip.String())
-	}
-	for _, address := range leaf.EmailAddresses {
-		add(address)
-	}
-	return names
-}
-
-// selfSigned returns the certificate in file, made if there is no such file,
-// or one in memory if file is empty.
-func selfSigned(site, file string) (*tls.Certificate, error) {
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err == nil {
-			c, err := tls.X509KeyPair(b, b)
-			if err != nil {
-				return nil, fmt.Errorf("self-signed certificate %s: %w; remove it to have a new one made", file, err)
+func (f *files) stamps() []stamp {
+	var all []stamp
+	for _, pair := range f.files {
+		for _, name := range []string{pair.Cert, pair.Key} {
+			var s stamp
+			if info, err := os.Stat(name); err == nil {
+				s = stamp{info.Size(), info.ModTime()}
 			}
-			return fit(&c, site, file)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("self-signed certificate: %w", err)
+			all = append(all, s)
 		}
 	}
-	b, err := makeSelfSigned(site)
-	if err != nil {
-		return nil, fmt.Errorf("self-signed certificate: %w", err)
-	}
-	if file != "" {
-		if err := keep(file, b); err != nil {
-			return nil, fmt.Errorf("self-signed certificate: %w", err)
-		}
-	}
-	c, err := tls.X509KeyPair(b, b)
-	if err != nil {
-		return nil, fmt.Errorf("self-signed certificate: %w", err)
-	}
-	return &c, nil
+	return all
 }
 
-// selfSignedFor is how long a self-signed certificate is valid. Links carry its
-// pin, so that nobody needs it to expire.
-const selfSignedFor = 10 * 365 * 24 * time.Hour
-
-// makeSelfSigned returns a certificate for the name and its key, in PEM.
-func makeSelfSigned(name string) ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
+// load reads all files: a name whose certificate is missing spoils them all.
+func (f *files) load() (*set, error) {
+	var list []*tls.Certificate
+	var leaves []*x509.Certificate
+	var names []string
+	for _, pair := range f.files {
+		c, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s with key %s: %w", pair.Cert, pair.Key, err)
+		}
+		if c.Leaf == nil {
+			return nil, fmt.Errorf("certificate %s: the first block is not a certificate", pair.Cert)
+		}
+		list, leaves, names = append(list, &c), append(leaves, c.Leaf), append(names, pair.Cert)
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, err
+	if missing := uncovered(f.sites, leaves); len(missing) > 0 {
+		return nil, fmt.Errorf("no certificate for %s in %s", strings.Join(missing, ", "), strings.Join(names, ", "))
 	}
-	// From an hour ago on: clocks of clients differ.
-	from := time.Now().Add(-time.Hour)
-	leaf := &x509.Certificate{
-		SerialNumber:          serial,
-		DNSNames:              []string{name},
-		NotBefore:             from,
-		NotAfter:              from.Add(selfSignedFor),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-	}
-	leaf.Subject.CommonName = name
-	if len(name) > 64 { // RFC 5280, Appendix A.1: ub-common-name
-		leaf.Subject.CommonName = ""
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
-	if err != nil {
-		return nil, err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return append(b, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...), nil
+	return newSet(list, f.sites), nil
 }
 
-// keep writes a secret file at once or not at all.
-func keep(file string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-*") // mode 0600
-	if err != nil {
-		return err
+// Uncovered returns those of the names that no certificate in the files is for.
+// It looks at no key.
+func Uncovered(names []string, pairs []CertificateFiles) ([]string, error) {
+	var leaves []*x509.Certificate
+	for _, pair := range pairs {
+		b, err := os.ReadFile(pair.Cert)
+		if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		block, _ := pem.Decode(b)
+		if block == nil {
+			return nil, fmt.Errorf("certificate %s: %w", pair.Cert, errNoPEM)
+		}
+		leaf, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s: %w", pair.Cert, err)
+		}
+		leaves = append(leaves, leaf)
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
+	return uncovered(names, leaves), nil
+}
+
+var errNoPEM = errors.New("nothing in PEM")
+
+func uncovered(names []string, leaves []*x509.Certificate) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(leaves, func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(name) == nil })
+	})
 }

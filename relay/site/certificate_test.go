@@ -2,106 +2,114 @@ package site
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// writePair makes a certificate for name and writes it and its key to dir.
-func writePair(t testing.TB, dir, name string) (cert, key string) {
+// writePair makes a certificate for names and writes it and its key to dir.
+func writePair(t testing.TB, dir string, names ...string) CertificateFiles {
 	t.Helper()
-	b, err := makeSelfSigned(name)
+	c := certificateFor(t, names...)
+	secret, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, rest := pem.Decode(b)
-	k, _ := pem.Decode(rest)
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: c, key: k} {
+	pair := CertificateFiles{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	for file, block := range map[string]*pem.Block{
+		pair.Cert: {Type: "CERTIFICATE", Bytes: c.Certificate[0]}, pair.Key: {Type: "PRIVATE KEY", Bytes: secret},
+	} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return cert, key
+	return pair
 }
 
-func TestSelfSigned(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "self-signed.pem")
-	first, err := selfSigned(siteName, file)
+// certificateFor makes a certificate for names, and for addresses among them.
+func certificateFor(t testing.TB, names ...string) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatalf("made: got %v, want nil", err)
-	}
-	if err := first.Leaf.VerifyHostname(siteName); err != nil {
-		t.Errorf("name: got %v, want nil", err)
-	}
-	info, err := os.Stat(file)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("file: got %v, %v, want mode 0600", info.Mode(), err)
-	}
-	again, err := selfSigned(siteName, file)
-	if err != nil || !bytes.Equal(again.Certificate[0], first.Certificate[0]) {
-		t.Errorf("again: got another certificate, %v, want the same", err)
-	}
-	if _, err := selfSigned("other.example", file); err == nil || !strings.Contains(err.Error(), file) {
-		t.Errorf("for another name: got %v, want an error that names the file", err)
-	}
-	if err := os.WriteFile(file, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := selfSigned(siteName, file); err == nil || !strings.Contains(err.Error(), "remove it") {
-		t.Errorf("broken: got %v, want an error that says what to do", err)
+	return signed(t, key, time.Now().Add(24*time.Hour), names...)
+}
+
+func signed(t testing.TB, key crypto.Signer, end time.Time, names ...string) *tls.Certificate {
+	t.Helper()
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: end}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else {
+			leaf.DNSNames = append(leaf.DNSNames, name)
+		}
 	}
-	long := strings.Repeat("a.", 100) + "example"
-	if _, err := selfSigned(long, ""); err != nil {
-		t.Errorf("long name, in memory: got %v, want nil", err)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if leaf, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
 func TestFilesReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		cert, key := writePair(t, dir, siteName)
+		one, two := t.TempDir(), t.TempDir()
+		pairs := []CertificateFiles{writePair(t, one, siteName), writePair(t, two, otherName, "*.example.net")}
 		var log bytes.Buffer
-		f, err := openFiles(siteName, cert, key, slog.New(slog.NewTextHandler(&log, nil)))
+		f, err := openFiles([]string{siteName, otherName}, pairs, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		hello := &tls.ClientHelloInfo{ServerName: siteName}
-		leaf := func() string {
-			c, err := f.get(hello)
+		leaf := func(name string) string {
+			c, err := f.get(&tls.ClientHelloInfo{ServerName: name})
 			if err != nil {
 				t.Fatalf("get: got %v, want a certificate", err)
 			}
 			return string(c.Certificate[0])
 		}
-		first := leaf()
-		writePair(t, dir, siteName)
-		if leaf() != first {
+		first, other := leaf(siteName), leaf(otherName)
+		if first == other || leaf("x.example.net") != other {
+			t.Error("two names: got one certificate, want that of each name")
+		}
+		writePair(t, one, siteName)
+		if leaf(siteName) != first {
 			t.Error("at once: got the new certificate, want a look at the files only now and then")
 		}
 		time.Sleep(lookInterval)
-		second := leaf()
-		if second == first {
-			t.Error("later: got the old certificate, want the new one")
+		second := leaf(siteName)
+		if second == first || leaf(otherName) != other {
+			t.Error("later: got the old certificate, or another for the other name, want the new one")
 		}
-		writePair(t, dir, "other.example")
+		writePair(t, two, "x.example.net")
 		time.Sleep(lookInterval)
-		if leaf() != second || !strings.Contains(log.String(), "level=WARN") {
+		if leaf(otherName) != other || !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), otherName) {
 			t.Errorf("unfit: got another certificate, or no warning in %q, want the old one", log.String())
 		}
-		if err := os.Remove(key); err != nil {
+		if err := os.Remove(pairs[0].Key); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(lookInterval)
-		if leaf() != second {
+		if leaf(siteName) != second {
 			t.Error("gone: got another certificate, want the old one")
 		}
 	})
@@ -109,16 +117,20 @@ func TestFilesReload(t *testing.T) {
 
 func TestFilesFaults(t *testing.T) {
 	dir := t.TempDir()
-	cert, key := writePair(t, dir, "other.example")
-	for _, o := range []Options{
-		{Name: siteName, Folder: dir, CertFile: cert, KeyFile: key},
-		{Name: siteName, Folder: dir, CertFile: key, KeyFile: cert},
-		{Name: siteName, Folder: dir, CertFile: filepath.Join(dir, "none"), KeyFile: key},
-		{Name: siteName, Folder: filepath.Join(dir, "none")},
-		{Name: siteName, Folder: cert},
+	pair := writePair(t, dir, otherName)
+	for _, tt := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Folder: dir, Files: []CertificateFiles{pair}}, "no certificate for " + siteName + " in " + pair.Cert},
+		{Options{Folder: dir, Files: []CertificateFiles{{pair.Key, pair.Cert}}}, dir},
+		{Options{Folder: dir, Files: []CertificateFiles{{filepath.Join(dir, "none"), pair.Key}}}, filepath.Join(dir, "none")},
+		{Options{Folder: filepath.Join(dir, "none")}, filepath.Join(dir, "none")},
+		{Options{Folder: pair.Cert}, pair.Cert},
 	} {
-		if s, err := New(o); err == nil || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%+v: got %v, want an error with the path", o, err)
+		tt.o.Names = []string{siteName, otherName}
+		if s, err := New(tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: got %v, want an error with %s", tt.o, err, tt.want)
 			if s != nil {
 				shutdown(t, s)
 			}
@@ -126,11 +138,25 @@ func TestFilesFaults(t *testing.T) {
 	}
 }
 
-func TestGetCertificate(t *testing.T) {
-	own, err := selfSigned(siteName, "")
-	if err != nil {
-		t.Fatal(err)
+func TestUncovered(t *testing.T) {
+	dir := t.TempDir()
+	pairs := []CertificateFiles{writePair(t, dir, "*.example.org", otherName)}
+	got, err := Uncovered([]string{siteName, "example.org", otherName, "a.b.example.org"}, pairs)
+	if want := []string{"example.org", "a.b.example.org"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
+	for _, file := range []string{pairs[0].Key, filepath.Join(dir, "none"), filepath.Join(dir, "empty")} {
+		if file == filepath.Join(dir, "empty") {
+			_ = os.WriteFile(file, nil, 0o600)
+		}
+		if _, err := Uncovered([]string{siteName}, []CertificateFiles{{Cert: file}}); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: got %v, want an error that names it", file, err)
+		}
+	}
+}
+
+func TestGetCertificate(t *testing.T) {
+	own := certificateFor(t, siteName)
 	s := newSite(t, Options{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if h.ServerName != siteName {
 			return nil, errors.New("not mine")
@@ -146,64 +172,4 @@ func TestGetCertificate(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
 	}
-}
-
-func TestChoose(t *testing.T) {
-	names := map[string]bool{siteName: true, "example.org": true, "*.wild.example": true, "*.*.deep.example": true, "192.0.2.1": true}
-	for _, test := range []struct {
-		server, local string
-		protocols     []string
-		want          bool
-	}{
-		{server: siteName, want: true},
-		{server: "WWW.example.ORG", want: true},
-		{server: siteName + ":443", want: true},
-		{server: " example.org", want: true},
-		{server: "mail.example.org"},
-		{server: "a.wild.example", want: true},
-		{server: "a.b.wild.example"},
-		{server: "a.b.deep.example", want: true},
-		{server: "wild.example"},
-		{server: ""},
-		{local: "192.0.2.1", want: true},
-		{local: "192.0.2.2"},
-		{server: siteName, protocols: []string{acmeProtocol}},
-		{server: siteName, protocols: []string{acmeProtocol, "h2"}, want: true},
-	} {
-		hello := &tls.ClientHelloInfo{ServerName: test.server, SupportedProtos: test.protocols}
-		if test.local != "" {
-			hello.Conn = at{local: &net.TCPAddr{IP: net.ParseIP(test.local), Port: 443}}
-		}
-		if got := choose(hello, siteName, names); got != test.want {
-			t.Errorf("%+v: got %v, want %v", test, got, test.want)
-		}
-	}
-}
-
-// at is a connection to an address.
-type at struct {
-	net.Conn
-	local net.Addr
-}
-
-func (a at) LocalAddr() net.Addr { return a.local }
-
-// FuzzChoose has server names of all kinds. Certificates without wildcards are
-// for the names in them and no other.
-func FuzzChoose(f *testing.F) {
-	for _, name := range []string{"", siteName, "[::1]", "[", "a:b:c", "*.x", strings.Repeat(".", 300)} {
-		f.Add(name)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		hello := &tls.ClientHelloInfo{ServerName: name}
-		got := choose(hello, siteName, map[string]bool{"other.example": true})
-		for _, known := range []string{siteName, "other.example"} {
-			if got && strings.Contains(strings.ToLower(name), known) {
-				return
-			}
-		}
-		if got {
-			t.Errorf("%q: got a certificate, want none", name)
-		}
-	})
 }

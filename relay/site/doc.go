@@ -1,5 +1,5 @@
 // Package site is the web site that a stranger sees, served by the relay itself:
-// a certificate, TLS, HTTP/1.1 and HTTP/2, and a folder of files or an upstream
+// certificates, TLS, HTTP/1.1 and HTTP/2, and a folder of files or an upstream
 // web server.
 //
 // A [Site] listens nowhere. [Site.Serve] takes over connections that somebody
@@ -24,6 +24,11 @@
 //		file_server                   # or: reverse_proxy 127.0.0.1:8080
 //	}
 //
+// Of several names each has its own lines like these, with the same folder; "tls"
+// is there for certificates from files, as many times as there are some for the
+// name. So the name in the handshake chooses the certificate and nothing else, and
+// the Host of a request is what is answered to.
+//
 // A web server that is met this often says nothing about who runs it, and it is
 // made of the same crypto/tls and net/http as the relay: alerts, limits for
 // odd records, and the bytes at which a broken client gets a reset are the
@@ -41,8 +46,8 @@
 //
 // # Certificates by ACME
 //
-// An [ACME] gets the certificate through certmagic, as Caddy does, from the
-// authorities of [ACMEOptions], and renews it. It is not part of a Site, which
+// An [ACME] gets certificates through certmagic, as Caddy does, one for each name,
+// from the authorities of [ACMEOptions], and renews them. It is not part of a Site, which
 // takes its GetCertificate and Challenge: sites come and go with each reload, an
 // order at an authority must not. certmagic keeps the store, the keys, the time
 // of renewal (RFC 9773) and OCSP responses; the relay's own are what would have
@@ -57,7 +62,7 @@
 //	accounts/AUTHORITY/EMAIL.json, .key
 //	certificates/AUTHORITY/NAME/NAME.crt, .key, .json
 //	ocsp/…
-//	current.pem    chain and key in use, for a start without an authority
+//	current.pem    chains and keys in use, for a start without an authority
 //
 // relay/interop/acme runs it against Pebble, and relay/interop/caddy runs that Caddy and compares: requests over HTTP/1, HTTP/2
 // and port 80, flights and alerts of TLS, and how connections end.
@@ -79,6 +84,9 @@
 //     may change with any other.
 //   - Links that lead out of the folder are not found (404), nor are absolute ones;
 //     those of more than eight steps are bad requests (400). Caddy follows them.
+//   - A self-signed certificate is one of ten years with no other behind it; those of
+//     Caddy's "tls internal" last twelve hours and come with an intermediate one,
+//     1,280 bytes of handshake and not 752.
 //   - Certificates from files are served without an OCSP response; Caddy staples
 //     one if the certificate names a responder, which those of Let's Encrypt no
 //     longer do. Certificates by ACME have theirs.

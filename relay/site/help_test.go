@@ -18,7 +18,10 @@ import (
 	"relay/transport"
 )
 
-const siteName = "www.example.org"
+const (
+	siteName  = "www.example.org"
+	otherName = "cdn.example.net"
+)
 
 // writeFolder makes a folder with files, whose names may have slashes.
 func writeFolder(t testing.TB, files map[string]string) string {
@@ -40,7 +43,9 @@ func writeFolder(t testing.TB, files map[string]string) string {
 // ends with the test.
 func newSite(t testing.TB, o Options) *Site {
 	t.Helper()
-	o.Name = siteName
+	if len(o.Names) == 0 {
+		o.Names = []string{siteName}
+	}
 	if o.Folder == "" && o.Upstream == nil {
 		o.Folder = writeFolder(t, map[string]string{"index.html": "page\n"})
 	}

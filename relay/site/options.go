@@ -20,11 +20,14 @@ import (
 // wait for anything, as a stranger could measure that.
 type Claim func(*http.Request) (http.Handler, bool)
 
-// Options say what a site is. Name and one of Folder and Upstream are required.
+// CertificateFiles are a certificate chain and its key, in PEM.
+type CertificateFiles struct{ Cert, Key string }
+
+// Options say what a site is. Names and one of Folder and Upstream are required.
 type Options struct {
-	// Name is the host name of the site: the one that its certificate is for,
-	// and the only one that it answers to.
-	Name string
+	// Names are the host names of the site: those that its certificates are for,
+	// and the only ones that it answers to. All show the same.
+	Names []string
 	// Folder holds the files of the site. Links that lead out of it are not
 	// followed.
 	Folder string
@@ -32,17 +35,17 @@ type Options struct {
 	// http://127.0.0.1:8080.
 	Upstream *url.URL
 
-	// CertFile and KeyFile are the certificate chain and its key, in PEM. Files
-	// that change are read again; those that do not parse, or do not fit, leave
-	// the certificate in use.
-	CertFile, KeyFile string
+	// Files are the certificates; one may be for several names, and each name
+	// must have one. Files that change are read again; those that do not parse,
+	// or do not fit, leave the certificates in use.
+	Files []CertificateFiles
 	// GetCertificate chooses the certificate of a handshake instead; an error
 	// ends the handshake with the alert internal_error. It is the place for
 	// ACME.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// SelfSigned is the file, in PEM, that keeps the self-signed certificate of
-	// a site that has no other; it is made when it does not exist. Empty means
-	// to make a new one in memory.
+	// SelfSigned is the file, in PEM, that keeps the self-signed certificates of
+	// a site that has no others, one for each name; those that are not in it
+	// are made. Empty means to make new ones in memory.
 	SelfSigned string
 
 	// Claims are asked about every request on TLS, in order.
@@ -59,7 +62,7 @@ type Options struct {
 // Check reports all faults of the options at once. It does not look at files.
 func (o *Options) Check() error {
 	var faults []error
-	if err := checkName(o.Name); err != nil {
+	if err := checkNames(o.Names); err != nil {
 		faults = append(faults, err)
 	}
 	switch {
@@ -72,11 +75,13 @@ func (o *Options) Check() error {
 			faults = append(faults, err)
 		}
 	}
-	if (o.CertFile == "") != (o.KeyFile == "") {
-		faults = append(faults, errors.New("certificate file without key file, or the other way round: name both"))
+	for _, pair := range o.Files {
+		if pair.Cert == "" || pair.Key == "" {
+			faults = append(faults, errors.New("certificate file without key file, or the other way round: name both"))
+		}
 	}
 	sources := 0
-	for _, given := range []bool{o.CertFile != "" || o.KeyFile != "", o.GetCertificate != nil, o.SelfSigned != ""} {
+	for _, given := range []bool{len(o.Files) > 0, o.GetCertificate != nil, o.SelfSigned != ""} {
 		if given {
 			sources++
 		}
@@ -87,10 +92,18 @@ func (o *Options) Check() error {
 	return errors.Join(faults...)
 }
 
-func checkName(name string) error {
-	if name == "" {
+func checkNames(names []string) error {
+	if len(names) == 0 {
 		return errors.New("no name: give the host name that the certificate is for")
 	}
+	var faults []error
+	for _, name := range names {
+		faults = append(faults, checkName(name))
+	}
+	return errors.Join(faults...)
+}
+
+func checkName(name string) error {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return fmt.Errorf("name %q is an address: give a host name", name)
 	}

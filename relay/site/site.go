@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,10 +24,10 @@ const (
 	idleTimeout       = 5 * time.Minute
 )
 
-// Site is a web site: a certificate, TLS, HTTP/1.1 and HTTP/2, and a folder or
+// Site is a web site: its names, certificates, TLS, HTTP/1.1 and HTTP/2, and a folder or
 // an upstream. It owns the connections that it is given and accepts none.
 type Site struct {
-	name      string
+	names     map[string]bool // lower case
 	claims    []Claim
 	challenge func(http.ResponseWriter, *http.Request) bool
 	content   content
@@ -68,12 +69,15 @@ func New(o Options) (*Site, error) {
 		return nil, fmt.Errorf("site: %w", err)
 	}
 	s := &Site{
-		name:      o.Name,
+		names:     make(map[string]bool, len(o.Names)),
 		claims:    o.Claims,
 		challenge: o.Challenge,
 		source:    source,
 		tls:       newTLSConfig(source.get),
 		taken:     make(map[*taken]struct{}),
+	}
+	for _, name := range o.Names {
+		s.names[strings.ToLower(name)] = true
 	}
 	if o.Upstream != nil {
 		s.content = newProxy(upstreamAddress(o.Upstream))
@@ -170,6 +174,6 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Certificate returns the certificate in use, for links that carry its pin. It
-// is nil when Options.GetCertificate chooses.
+// Certificate returns the certificate in use for the first name, for links that
+// carry its pin. It is nil when Options.GetCertificate chooses.
 func (s *Site) Certificate() *tls.Certificate { return s.source.current() }

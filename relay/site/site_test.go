@@ -32,6 +32,29 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// A site of several names is one site, whichever of them the handshake was for.
+func TestServeNames(t *testing.T) {
+	s := newSite(t, Options{Names: []string{siteName, otherName}})
+	for _, sni := range []string{siteName, otherName, "CDN.example.NET"} {
+		for host, want := range map[string]string{siteName: "page\n", otherName: "page\n", "CDN.example.NET:443": "page\n", "example.net": ""} {
+			c := tls.Client(visit(t, s.Serve), &tls.Config{ServerName: sni, InsecureSkipVerify: true})
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n"); err != nil {
+				t.Fatalf("%s: got %v, want nil", sni, err)
+			}
+			b, _ := io.ReadAll(c)
+			if _, body, _ := strings.Cut(string(b), "\r\n\r\n"); body != want || !strings.HasPrefix(string(b), "HTTP/1.1 200 ") {
+				t.Errorf("%s on a connection for %s: got %q, want 200 and %q", host, sni, b, want)
+			}
+			if err := c.ConnectionState().PeerCertificates[0].VerifyHostname(sni); err != nil {
+				t.Errorf("certificate: got %v, want one for %s", err, sni)
+			}
+		}
+	}
+	if err := tls.Client(visit(t, s.Serve), &tls.Config{ServerName: "example.net"}).Handshake(); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("another name: got %v, want the alert internal_error", err)
+	}
+}
+
 func TestServePlain(t *testing.T) {
 	challenge := func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/.well-known/acme-challenge/token" {
@@ -244,19 +267,20 @@ func TestCheck(t *testing.T) {
 		o    Options
 		want []string // in the error; none: no error
 	}{
-		{"folder", Options{Name: "a.example", Folder: "x"}, nil},
-		{"upstream", Options{Name: "a.example", Upstream: up("http://127.0.0.1:8080")}, nil},
-		{"upstream with slash", Options{Name: "a.example", Upstream: up("http://127.0.0.1:8080/")}, nil},
+		{"folder", Options{Names: []string{"a.example"}, Folder: "x"}, nil},
+		{"upstream", Options{Names: []string{"a.example"}, Upstream: up("http://127.0.0.1:8080")}, nil},
+		{"upstream with slash", Options{Names: []string{"a.example"}, Upstream: up("http://127.0.0.1:8080/")}, nil},
 		{"nothing", Options{}, []string{"no name", "neither folder nor upstream"}},
-		{"both", Options{Name: "a", Folder: "x", Upstream: up("http://x")}, []string{"one of them"}},
-		{"https", Options{Name: "a", Upstream: up("https://x")}, []string{"want http://host:port"}},
-		{"path", Options{Name: "a", Upstream: up("http://u:secret@x/y")}, []string{"xxxxx"}},
-		{"address", Options{Name: "192.0.2.1", Folder: "x"}, []string{"is an address"}},
-		{"port", Options{Name: "a.example:443", Folder: "x"}, []string{"not a host name"}},
-		{"umlaut", Options{Name: "ä.example", Folder: "x"}, []string{"ASCII"}},
-		{"dot", Options{Name: "a.example.", Folder: "x"}, []string{"label is empty"}},
-		{"key alone", Options{Name: "a", Folder: "x", KeyFile: "k"}, []string{"name both"}},
-		{"two sources", Options{Name: "a", Folder: "x", CertFile: "c", KeyFile: "k", SelfSigned: "s"}, []string{"more than one source"}},
+		{"both", Options{Names: []string{"a"}, Folder: "x", Upstream: up("http://x")}, []string{"one of them"}},
+		{"https", Options{Names: []string{"a"}, Upstream: up("https://x")}, []string{"want http://host:port"}},
+		{"path", Options{Names: []string{"a"}, Upstream: up("http://u:secret@x/y")}, []string{"xxxxx"}},
+		{"address", Options{Names: []string{"192.0.2.1"}, Folder: "x"}, []string{"is an address"}},
+		{"second name", Options{Names: []string{"a.example", "b..example"}, Folder: "x"}, []string{"b..example"}},
+		{"port", Options{Names: []string{"a.example:443"}, Folder: "x"}, []string{"not a host name"}},
+		{"umlaut", Options{Names: []string{"ä.example"}, Folder: "x"}, []string{"ASCII"}},
+		{"dot", Options{Names: []string{"a.example."}, Folder: "x"}, []string{"label is empty"}},
+		{"key alone", Options{Names: []string{"a"}, Folder: "x", Files: []CertificateFiles{{Key: "k"}}}, []string{"name both"}},
+		{"two sources", Options{Names: []string{"a"}, Folder: "x", Files: []CertificateFiles{{"c", "k"}}, SelfSigned: "s"}, []string{"more than one source"}},
 	} {
 		err := test.o.Check()
 		if (err != nil) != (len(test.want) > 0) {

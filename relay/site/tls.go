@@ -3,8 +3,6 @@ package site
 import (
 	"crypto/tls"
 	"errors"
-	"net"
-	"strings"
 )
 
 // newTLSConfig is how Caddy v2.11.3 configures crypto/tls: versions, curves,
@@ -47,52 +45,4 @@ var errNoCertificate = errors.New("no certificate for this server name")
 // does as if.
 func isChallenge(hello *tls.ClientHelloInfo) bool {
 	return hello.ServerName != "" && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeProtocol
-}
-
-// choose returns whether the certificate with the given names is for hello.
-// site is the name of the site, whose handshakes always get it.
-func choose(hello *tls.ClientHelloInfo, site string, names map[string]bool) bool {
-	if isChallenge(hello) {
-		return false // that nobody has asked for
-	}
-	if strings.EqualFold(hostOnly(hello.ServerName), site) {
-		return true
-	}
-	name := strings.ToLower(strings.TrimSpace(hello.ServerName))
-	if name == "" {
-		return hello.Conn != nil && names[localAddress(hello.Conn)]
-	}
-	if names[name] {
-		return true
-	}
-	labels := strings.Split(name, ".")
-	for i := range labels {
-		labels[i] = "*"
-		if names[strings.Join(labels, ".")] {
-			return true
-		}
-	}
-	return false
-}
-
-// hostOnly takes the port off a name that should not have one, and the brackets
-// off an IPv6 address.
-func hostOnly(name string) string {
-	if host, _, err := net.SplitHostPort(name); err == nil {
-		return host
-	}
-	if len(name) > 1 && name[0] == '[' && name[len(name)-1] == ']' {
-		return name[1 : len(name)-1]
-	}
-	return name
-}
-
-// localAddress is the address that the client connected to, without a zone.
-func localAddress(c net.Conn) string {
-	host, _, err := net.SplitHostPort(c.LocalAddr().String())
-	if err != nil {
-		return ""
-	}
-	host, _, _ = strings.Cut(host, "%")
-	return host
 }

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"crypto/x509"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -45,15 +46,62 @@ func TestALPN(t *testing.T) {
 	}
 }
 
-// TestHTTP: http-01 on the plain port, where the site's own port is not what the
+// TestNames: a certificate for each name, by tls-alpn-01. A name that is added by a
+// reload gets one too, and nothing else is asked for. One that fails does not hold
+// up the others.
+func TestNames(t *testing.T) {
+	r := newRelay(t, false)
+	a := pebble(t, r.secure, 1, quarter)
+	a.start()
+	const cdn, static, bad = "cdn.example.org", "static.example.net", "bad.example.net"
+	r.others = []string{bad, cdn}
+	a.nowhere(bad)
+	r.configure(a.table(""))
+	r.start()
+	first, second := r.certificate(60*time.Second, nil), r.certificateFor(cdn, 60*time.Second, nil)
+	for _, c := range []*x509.Certificate{first, second} {
+		if len(c.DNSNames) != 1 {
+			t.Errorf("names of a certificate: got %v, want one", c.DNSNames)
+		}
+	}
+	r.awaits("no certificate: the site's handshakes fail\" name="+bad, 1)
+	if _, err := r.handshakeFor(bad); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("the name that fails: got %v, want the alert internal_error", err)
+	}
+	r.others = []string{static, cdn}
+	r.configure(a.table(""))
+	r.reload()
+	if got, err := r.handshakeFor(cdn); err != nil || !got.Equal(second) {
+		t.Errorf("right after the reload: got another certificate or %v, want the same", err)
+	}
+	r.certificateFor(static, 60*time.Second, nil)
+	if got, err := r.handshake(); err != nil || !got.Equal(first) {
+		t.Errorf("after the reload: got another certificate or %v, want the same", err)
+	}
+	if n := a.said.count("POST /order-plz"); n != 4 {
+		t.Errorf("orders: got %d, want one for each name", n)
+	}
+	r.kill()
+	a.kill()
+	r.start()
+	for _, name := range []string{name, cdn, static} {
+		if c, err := r.handshakeFor(name); err != nil || c.VerifyHostname(name) != nil {
+			t.Errorf("a start without the authority: got %v, %v, want the certificate of %s", c, err, name)
+		}
+	}
+}
+
+// TestHTTP: http-01 on the plain port, for two names, where the site's own port is not what the
 // authority reaches; and the second authority is asked where the first is gone.
 func TestHTTP(t *testing.T) {
 	r := newRelay(t, true)
 	a := pebble(t, 1, r.plain, quarter)
 	a.start()
+	r.others = []string{"cdn.example.org"}
 	r.configure(a.table("", 1))
 	r.start()
 	r.certificate(60*time.Second, nil)
+	r.certificateFor("cdn.example.org", 60*time.Second, nil)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Get("http://" + at(r.plain) + "/.well-known/acme-challenge/x")
 	if err != nil {
@@ -86,6 +134,7 @@ exec curl -fsS -d "{\"host\":\"$2.\",\"value\":\"$3\"}" http://` + at(a.records)
 		t.Fatal(err)
 	}
 	// Its first run fails; a reload has it tried again.
+	r.others = []string{"cdn.example.org"}
 	r.configure(a.table("wildcard = true\ndns_hook = \"" + hook + "\""))
 	r.start()
 	r.awaits("DNS hook present: exit status 1: no such key", 1)
@@ -94,6 +143,9 @@ exec curl -fsS -d "{\"host\":\"$2.\",\"value\":\"$3\"}" http://` + at(a.records)
 	c := r.certificate(60*time.Second, nil)
 	if want := []string{"*.example.org"}; !slices.Equal(c.DNSNames, want) {
 		t.Errorf("names of the certificate: got %v, want %v", c.DNSNames, want)
+	}
+	if other, err := r.handshakeFor("cdn.example.org"); err != nil || !other.Equal(c) {
+		t.Errorf("the other name: got another certificate or %v, want the same", err)
 	}
 	b, err := os.ReadFile(log)
 	got, want := strings.Fields(string(b)), strings.Fields("3 present _acme-challenge.example.org 0 3 cleanup _acme-challenge.example.org 0")

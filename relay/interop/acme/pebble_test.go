@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,17 @@ func (a *authority) start() {
 	}
 	a.program = launch(a.t, a.env, pebbleBin, "-config", a.config, "-dnsserver", at(a.dns))
 	a.listening(a.port)
+}
+
+// nowhere has the DNS lead a name to an address where nobody listens.
+func (a *authority) nowhere(name string) {
+	a.t.Helper()
+	body := fmt.Sprintf(`{"host": "%s.", "addresses": ["127.0.0.9"]}`, name)
+	resp, err := http.Post("http://"+at(a.records)+"/add-a", "application/json", strings.NewReader(body))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		a.t.Fatalf("add-a: got %v, %v, want 200", resp, err)
+	}
+	_ = resp.Body.Close()
 }
 
 // table is what the relay is told about the authority, which may not be the

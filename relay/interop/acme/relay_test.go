@@ -22,6 +22,7 @@ type relay struct {
 	secure, plain int // plain is 0 for none
 	dir           string
 	config        string
+	others        []string // names beside name
 }
 
 // newRelay prepares a relay; withPlain gives it a port for http-01.
@@ -51,11 +52,19 @@ func (r *relay) configure(tables string) {
 		plain = fmt.Sprintf("http = %q\n", at(r.plain))
 	}
 	text := fmt.Sprintf("state = %q\n[[listen]]\naddress = %q\ninbounds = [\"mtproto\"]\n[mtproto]\nsecrets = [\"ee\"]\nnames = [\"cdn.example.net\"]\n"+
-		"[cover]\nname = %q\nsite = %q\ncertificate = \"acme\"\n%s%s",
-		filepath.Join(r.dir, "state"), at(r.secure), name, filepath.Join(r.dir, "site"), plain, tables)
+		"[cover]\nname = %q\nnames = [%s]\nsite = %q\ncertificate = \"acme\"\n%s%s",
+		filepath.Join(r.dir, "state"), at(r.secure), name, quoted(r.others), filepath.Join(r.dir, "site"), plain, tables)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+func quoted(names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "%q, ", name)
+	}
+	return b.String()
 }
 
 // start starts the relay, with what it must keep to itself in its environment.
@@ -74,7 +83,9 @@ func (r *relay) reload() {
 }
 
 // handshake returns the site's certificate, or why there was none.
-func (r *relay) handshake() (*x509.Certificate, error) {
+func (r *relay) handshake() (*x509.Certificate, error) { return r.handshakeFor(name) }
+
+func (r *relay) handshakeFor(name string) (*x509.Certificate, error) {
 	c, err := tls.Dial("tcp", at(r.secure), &tls.Config{ServerName: name, InsecureSkipVerify: true})
 	if err != nil {
 		return nil, err
@@ -86,9 +97,14 @@ func (r *relay) handshake() (*x509.Certificate, error) {
 // certificate waits for a certificate of Pebble's, another one than before.
 func (r *relay) certificate(limit time.Duration, before *x509.Certificate) *x509.Certificate {
 	r.t.Helper()
+	return r.certificateFor(name, limit, before)
+}
+
+func (r *relay) certificateFor(name string, limit time.Duration, before *x509.Certificate) *x509.Certificate {
+	r.t.Helper()
 	var got *x509.Certificate
 	within(r.t, limit, func() bool {
-		c, err := r.handshake()
+		c, err := r.handshakeFor(name)
 		if err == nil && strings.Contains(c.Issuer.CommonName, "Pebble") && (before == nil || !c.Equal(before)) {
 			got = c
 		}

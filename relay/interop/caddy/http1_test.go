@@ -59,6 +59,9 @@ func targets() []request {
 	return []request{
 		one("host with port", lines("GET / HTTP/1.1", h+":443", "Connection: close")),
 		one("host in capitals", lines("GET / HTTP/1.1", "Host: WWW.Example.ORG", "Connection: close")),
+		one("second name", lines("GET /dir HTTP/1.1", "Host: "+second, "Connection: close")),
+		one("third name", lines("GET /dir?a HTTP/1.1", "Host: "+third+":443", "Connection: close")), one("third name in capitals", lines("GET / HTTP/1.1", "Host: Static.EXAMPLE.net", "Connection: close")),
+		one("absolute, second name", lines("GET https://"+second+"/file.txt HTTP/1.1", h, "Connection: close")),
 		one("host with dot", lines("GET / HTTP/1.1", h+".", "Connection: close")),
 		one("other host", lines("GET / HTTP/1.1", "Host: example.com", "Connection: close")),
 		one("other host, file", lines("GET /missing HTTP/1.1", "Host: example.com", "Connection: close")),

@@ -50,7 +50,7 @@ func conversations() []conversation {
 			all = append(all, start(method+" "+path, func(s *stream) { s.ask(1, method, name, path) }))
 		}
 	}
-	for _, host := range []string{"example.com", "", name + ":443", "WWW.EXAMPLE.ORG", "a b", "u@" + name, "127.0.0.1"} {
+	for _, host := range []string{"example.com", "", second, third, third + ":80", name + ":443", "WWW.EXAMPLE.ORG", "a b", "u@" + name, "127.0.0.1"} {
 		all = append(all, start("host "+host, func(s *stream) { s.ask(1, "GET", host, "/file.txt") }))
 	}
 	for _, h := range [][]string{

@@ -25,8 +25,11 @@ import (
 	"relay/transport"
 )
 
+// The site has three names: two with one certificate, and one with another.
 const (
 	name      = "www.example.org"
+	second    = "cdn.example.org"
+	third     = "static.example.net"
 	proxyName = "proxy.example.org"
 )
 
@@ -68,8 +71,12 @@ func run(m *testing.M, dir string) (int, error) {
 	if err := makeFolder(folder); err != nil {
 		return 0, err
 	}
-	if err := makeCertificate(dir); err != nil {
-		return 0, err
+	for file, names := range map[string][]string{
+		"": {name, second, proxyName, "*.wild.example.org"}, "2": {third, "a-longer-name." + third, "*.wild.example.org", "*.wild.example.net"},
+	} {
+		if err := makeCertificate(dir, file, names); err != nil {
+			return 0, err
+		}
 	}
 	up, err := listen()
 	if err != nil {
@@ -135,13 +142,13 @@ func makeFolder(root string) error {
 
 // makeCertificate makes an RSA certificate: its signatures all have one length,
 // and so have the records that they are in.
-func makeCertificate(dir string) error {
+func makeCertificate(dir, suffix string, names []string) error {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return err
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{name, proxyName, "*.wild.example.org"},
+		SerialNumber: big.NewInt(int64(1 + len(suffix))), DNSNames: names,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
@@ -154,10 +161,10 @@ func makeCertificate(dir string) error {
 	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	roots.AppendCertsFromPEM(cert)
-	if err := os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "cert"+suffix+".pem"), cert, 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600)
+	return os.WriteFile(filepath.Join(dir, "key"+suffix+".pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600)
 }
 
 // startCaddy builds Caddy, unless CADDY_BIN names one, and starts it.
@@ -196,8 +203,13 @@ func startCaddy(dir, upstream string) (stop func(), err error) {
 		protocols h1 h2
 	}
 }
-www.example.org {
+www.example.org, cdn.example.org {
 	tls %[1]s/cert.pem %[1]s/key.pem
+	root * %[1]s/site
+	file_server
+}
+static.example.net {
+	tls %[1]s/cert2.pem %[1]s/key2.pem
 	root * %[1]s/site
 	file_server
 }
@@ -241,16 +253,16 @@ func launch(bin, config, home string) (stop func(), err error) {
 
 // startOurs starts sites whose connections are peeked at, n bytes of them.
 func startOurs(dir, upstream string, n int) (peer, func(), error) {
-	www, err := site.New(site.Options{
-		Name: name, Folder: filepath.Join(dir, "site"),
-		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
-	})
+	files := []site.CertificateFiles{
+		{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")},
+		{Cert: filepath.Join(dir, "cert2.pem"), Key: filepath.Join(dir, "key2.pem")},
+	}
+	www, err := site.New(site.Options{Names: []string{name, second, third}, Folder: filepath.Join(dir, "site"), Files: files})
 	if err != nil {
 		return peer{}, nil, err
 	}
 	proxy, err := site.New(site.Options{
-		Name: proxyName, Upstream: &url.URL{Scheme: "http", Host: upstream},
-		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+		Names: []string{proxyName}, Upstream: &url.URL{Scheme: "http", Host: upstream}, Files: files,
 	})
 	if err != nil {
 		return peer{}, nil, err

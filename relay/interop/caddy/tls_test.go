@@ -107,7 +107,7 @@ func hellos() []hello {
 		all = append(all, hello{"curve " + c.String(), &tls.Config{CurvePreferences: []tls.CurveID{c}}},
 			hello{"curve P-521, then " + c.String(), &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP521, c}}})
 	}
-	for _, n := range []string{"WWW.EXAMPLE.ORG", "example.org", "x.www.example.org", "a.wild.example.org", "a.b.wild.example.org", "wild.example.org", "localhost", "", "127.0.0.1", "xn--nxasmq6b.example.org", "a..b", "*.wild.example.org", " www.example.org", strings.Repeat("a.", 120) + "org"} {
+	for _, n := range []string{"WWW.EXAMPLE.ORG", second, third, "Static.Example.NET", "a.wild.example.net", "x." + third, "example.org", "x.www.example.org", "a.wild.example.org", "a.b.wild.example.org", "wild.example.org", "localhost", "", "127.0.0.1", "xn--nxasmq6b.example.org", "a..b", "*.wild.example.org", " www.example.org", strings.Repeat("a.", 120) + "org"} {
 		all = append(all, hello{"name " + n, &tls.Config{ServerName: n}}, hello{"name, no curve, " + n, &tls.Config{ServerName: n, CurvePreferences: []tls.CurveID{tls.CurveP521}}},
 			hello{"name, TLS 1.2, " + n, &tls.Config{ServerName: n, MaxVersion: tls.VersionTLS12}}, hello{"name, bad alpn, " + n, &tls.Config{ServerName: n, NextProtos: []string{"foo"}}})
 	}

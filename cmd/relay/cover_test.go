@@ -1,0 +1,89 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"relay/relay/config"
+)
+
+// certificate writes a certificate for names.
+func certificate(t *testing.T, names ...string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "cert.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// What a prober finds out about names, of the cover and of ee secrets, is said
+// before he does.
+func TestNameFindings(t *testing.T) {
+	one, two := certificate(t, "www.example.org", "*.cdn.example.org"), certificate(t, "static.example.net")
+	files := func(certs ...string) string {
+		var list []string
+		for _, c := range certs {
+			list = append(list, fmt.Sprintf("{ cert = %q, key = '/k' }", c))
+		}
+		return "certificate = [" + strings.Join(list, ", ") + "]"
+	}
+	const (
+		site     = "name = 'www.example.org'\nsite = '/s'\n"
+		mtproto  = "[mtproto]\nnames = ['www.example.org', 'a.cdn.example.org']\n"
+		unserved = "the site does not answer to a.cdn.example.org, which ee secrets carry: a prober who asks for it is refused where users are not; add it to names below [cover], or forward to a server that has it"
+	)
+	for _, tt := range []struct {
+		name, cover, more string
+		want              []string
+	}{
+		{"one name", site + files(one), "", nil},
+		{"ee names that the site lacks", site + files(one), mtproto, []string{unserved}},
+		{"ee names that it has", site + "names = ['A.cdn.example.org']\n" + files(one), mtproto, nil},
+		{"ee names of a server elsewhere", "forward = '127.0.0.1:8443'\n", mtproto, nil},
+		{"self-signed", site + "names = ['a.cdn.example.org']\ncertificate = 'self-signed'", mtproto, nil},
+		{"two certificates", site + "names = ['static.example.net']\n" + files(one, two), "", nil},
+		{
+			"a name without a certificate", site + "names = ['static.example.net', 'b.a.cdn.example.org']\n" + files(one), "",
+			[]string{"no certificate of the cover is for static.example.net: the relay does not start", "no certificate of the cover is for b.a.cdn.example.org"},
+		},
+		{"no such file", site + files(one, "/nowhere/cert.pem"), "", []string{"/nowhere/cert.pem: no such file"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tabs := tables()
+			src := "[[listen]]\naddress = '127.0.0.1:443'\ninbounds = ['mtproto']\n[cover]\n" + tt.cover + "\n" + tt.more
+			cfg, faults := config.Parse("r", []byte(src), inboundNames(), tabs)
+			if faults != nil {
+				t.Fatalf("got %v, want no fault", faults)
+			}
+			got := append(coverFindings(cfg), partFindings(cfg, tabs)...)
+			if len(got) != len(tt.want) {
+				t.Fatalf("got %q, want %q", got, tt.want)
+			}
+			for i, want := range tt.want {
+				if !strings.Contains(string(got[i]), want) {
+					t.Errorf("got %q, want %q", got[i], want)
+				}
+			}
+		})
+	}
+}
