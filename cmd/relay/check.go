@@ -10,16 +10,19 @@ import (
 )
 
 type checkCmd struct {
-	File string `arg:"" help:"Configuration file." type:"path"`
+	File  string `arg:"" help:"Configuration file." type:"path"`
+	Cover bool   `help:"Also connect to the cover and ask the DNS for its names."`
 }
 
 // Help is shown below the usage.
 func (*checkCmd) Help() string {
 	return `Every fault is reported at once, each with its line. Nothing is changed, and nothing
-opened but the certificates of the cover.
+opened but the certificates of the cover. With --cover the cover is visited as well:
+warnings tell if it is far away, lacks what browsers expect of TLS, or has a name that
+leads elsewhere.
 
 Example:
-  relay check /etc/relay/relay.toml`
+  relay check --cover /etc/relay/relay.toml`
 }
 
 // Run checks a file.
@@ -31,6 +34,13 @@ func (c *checkCmd) Run(s streams) error {
 	}
 	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
 		fmt.Fprintf(s.out, "warning: %s\n", f)
+	}
+	if c.Cover {
+		lookAtCover(cfg, func(ok bool, format string, args ...any) {
+			if !ok {
+				fmt.Fprintf(s.out, "warning: "+format+"\n", args...)
+			}
+		})
 	}
 	fmt.Fprintf(s.out, "%s is valid.\n", c.File)
 	return nil
