@@ -8,6 +8,7 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,6 +139,17 @@ type dataCentre struct {
 
 func startDC(t *testing.T, obfuscated bool) *dataCentre {
 	t.Helper()
+	return startNumberedDC(t, 2, func(l net.Listener) transport.Listener {
+		if obfuscated {
+			l = transport.ObfuscatedListener(l)
+		}
+		return transport.Listen(l)
+	})
+}
+
+// startNumberedDC starts the data centre of a number, with a protocol above TCP.
+func startNumberedDC(t *testing.T, number int, above func(net.Listener) transport.Listener) *dataCentre {
+	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +160,7 @@ func startDC(t *testing.T, obfuscated bool) *dataCentre {
 	}
 	at := l.Addr().(*net.TCPAddr)
 	dc := &dataCentre{list: dcs.List{Options: []tg.DCOption{
-		{ID: 2, IPAddress: "127.0.0.1", Port: at.Port, Static: true},
+		{ID: number, IPAddress: "127.0.0.1", Port: at.Port, Static: true},
 	}}}
 
 	d := tgtest.NewDispatcher()
@@ -156,16 +168,13 @@ func startDC(t *testing.T, obfuscated bool) *dataCentre {
 	file.NewService(file.Config{HashPartSize: 1024}).Register(d)
 	d.Vector(tg.UsersGetUsersRequestTypeID, &tg.User{ID: 10, AccessHash: 10, Username: "alice"})
 	// The server's read limit of 30 s is no part of what is tested.
-	server := tgtest.NewServer(tgtest.NewPrivateKey(key), tgtest.UnpackInvoke(d), tgtest.ServerOptions{DC: 2, ReadTimeout: 2 * time.Minute})
+	server := tgtest.NewServer(tgtest.NewPrivateKey(key), tgtest.UnpackInvoke(d), tgtest.ServerOptions{DC: number, ReadTimeout: 2 * time.Minute})
 	dc.key = server.Key()
 
-	var counted net.Listener = &countingListener{Listener: l, n: &dc.accepted}
-	if obfuscated {
-		counted = transport.ObfuscatedListener(counted)
-	}
+	counted := above(&countingListener{Listener: l, n: &dc.accepted})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, transport.ListenCodec(nil, counted)) }()
+	go func() { done <- server.Serve(ctx, counted) }()
 	t.Cleanup(func() {
 		cancel()
 		select {
@@ -175,6 +184,12 @@ func startDC(t *testing.T, obfuscated bool) *dataCentre {
 		}
 	})
 	return dc
+}
+
+// addr is where the data centre listens.
+func (dc *dataCentre) addr() string {
+	at := dc.list.Options[0]
+	return net.JoinHostPort(at.IPAddress, strconv.Itoa(at.Port))
 }
 
 // countingListener counts what it accepts.

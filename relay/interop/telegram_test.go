@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,11 +28,16 @@ const telegramNames = `names = ["www.example.org", "cdn.example.org"]`
 // everybody else.
 func publicPort(t *testing.T, dc *dataCentre, state string) *relay {
 	t.Helper()
+	return publicPortTo(t, fmt.Sprintf(`dcs = { "2" = [%q] }`, dc.addr()), state)
+}
+
+// publicPortTo is a publicPort with the given lines in the table [mtproto].
+func publicPortTo(t *testing.T, lines, state string) *relay {
+	t.Helper()
 	site := t.TempDir()
 	if err := os.WriteFile(filepath.Join(site, "index.html"), []byte(greeting), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	at := net.JoinHostPort(dc.list.Options[0].IPAddress, strconv.Itoa(dc.list.Options[0].Port))
 	file := filepath.Join(t.TempDir(), "relay.toml")
 	text := fmt.Sprintf(`state = %q
 [[listen]]
@@ -46,10 +50,10 @@ certificate = "self-signed"
 [mtproto]
 secrets = ["ee", "dd", "simple"]
 %s
-dcs = { "2" = [%q] }
+%s
 [egress]
 allow = ["127.0.0.0/8"]
-`, state, site, telegramNames, at)
+`, state, site, telegramNames, lines)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
