@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gotd/td/exchange"
+	"github.com/gotd/td/mt"
 	"github.com/gotd/td/session"
 	"github.com/gotd/td/telegram"
 	"github.com/gotd/td/telegram/dcs"
@@ -166,6 +167,7 @@ func startNumberedDC(t *testing.T, number int, above func(net.Listener) transpor
 	d := tgtest.NewDispatcher()
 	config.NewService(&tg.Config{DCOptions: dc.list.Options}, &tg.CDNConfig{}).Register(d)
 	file.NewService(file.Config{HashPartSize: 1024}).Register(d)
+	d.HandleFunc(mt.MsgsAckTypeID, func(*tgtest.Server, *tgtest.Request) error { return nil })
 	d.Vector(tg.UsersGetUsersRequestTypeID, &tg.User{ID: 10, AccessHash: 10, Username: "alice"})
 	// The server's read limit of 30 s is no part of what is tested.
 	server := tgtest.NewServer(tgtest.NewPrivateKey(key), tgtest.UnpackInvoke(d), tgtest.ServerOptions{DC: number, ReadTimeout: 2 * time.Minute})
