@@ -55,15 +55,10 @@ func TestChromium(t *testing.T) {
 
 	dns := startDNS(t)
 	r := serve(t, t.TempDir(), true, dns, "")
-	res := runProgram(t, 90*time.Second, nil, "chromium",
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--disable-dev-shm-usage",
-		"--user-data-dir="+filepath.Join(t.TempDir(), "profile"),
+	res := chromium(t, "http://"+knownName+":"+port+"/",
 		"--proxy-server=socks5://"+r.proxy("socks5").Host,
 		"--proxy-bypass-list=<-loopback>",
-		"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-		"--dump-dom", "http://"+knownName+":"+port+"/")
+		"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
 	var total int64
 	for i := range parts {
 		total += partSize(i)
@@ -77,4 +72,16 @@ func TestChromium(t *testing.T) {
 		t.Errorf("names the relay asked for: got %q, want %q among them", names, knownName)
 	}
 	t.Logf("names the browser asked the relay for: %q", names)
+}
+
+// chromium prints the document at url as it is after the load event.
+func chromium(t *testing.T, url string, more ...string) programResult {
+	t.Helper()
+	args := []string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--disable-dev-shm-usage",
+		"--user-data-dir=" + filepath.Join(t.TempDir(), "profile"),
+	}
+	return runProgram(t, 90*time.Second, nil, "chromium", append(append(args, more...), "--dump-dom", url)...)
 }

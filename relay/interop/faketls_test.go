@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -132,7 +131,7 @@ func TestFakeTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dc := startDC(t, false)
-			sink := &toDC{at: net.JoinHostPort(dc.list.Options[0].IPAddress, strconv.Itoa(dc.list.Options[0].Port))}
+			sink := &toDC{at: dc.addr()}
 			_, _ = rand.Read(sink.key[:])
 			addr := fakeTLS(t, sink, cover)
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gotd/td/exchange"
+	"github.com/gotd/td/mt"
 	"github.com/gotd/td/session"
 	"github.com/gotd/td/telegram"
 	"github.com/gotd/td/telegram/dcs"
@@ -144,6 +145,17 @@ func (d *dataCentre) addr() string {
 
 func startDC(t *testing.T, obfuscated bool) *dataCentre {
 	t.Helper()
+	return startNumberedDC(t, 2, func(l net.Listener) transport.Listener {
+		if obfuscated {
+			l = transport.ObfuscatedListener(l)
+		}
+		return transport.Listen(l)
+	})
+}
+
+// startNumberedDC starts the data centre of a number, with a protocol above TCP.
+func startNumberedDC(t *testing.T, number int, above func(net.Listener) transport.Listener) *dataCentre {
+	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -154,24 +166,22 @@ func startDC(t *testing.T, obfuscated bool) *dataCentre {
 	}
 	at := l.Addr().(*net.TCPAddr)
 	dc := &dataCentre{list: dcs.List{Options: []tg.DCOption{
-		{ID: 2, IPAddress: "127.0.0.1", Port: at.Port, Static: true},
+		{ID: number, IPAddress: "127.0.0.1", Port: at.Port, Static: true},
 	}}}
 
 	d := tgtest.NewDispatcher()
 	config.NewService(&tg.Config{DCOptions: dc.list.Options}, &tg.CDNConfig{}).Register(d)
 	file.NewService(file.Config{HashPartSize: 1024}).Register(d)
+	d.HandleFunc(mt.MsgsAckTypeID, func(*tgtest.Server, *tgtest.Request) error { return nil })
 	d.Vector(tg.UsersGetUsersRequestTypeID, &tg.User{ID: 10, AccessHash: 10, Username: "alice"})
 	// The server's read limit of 30 s is no part of what is tested.
-	server := tgtest.NewServer(tgtest.NewPrivateKey(key), tgtest.UnpackInvoke(d), tgtest.ServerOptions{DC: 2, ReadTimeout: 2 * time.Minute})
+	server := tgtest.NewServer(tgtest.NewPrivateKey(key), tgtest.UnpackInvoke(d), tgtest.ServerOptions{DC: number, ReadTimeout: 2 * time.Minute})
 	dc.key = server.Key()
 
-	var counted net.Listener = &countingListener{Listener: l, n: &dc.accepted}
-	if obfuscated {
-		counted = transport.ObfuscatedListener(counted)
-	}
+	counted := above(&countingListener{Listener: l, n: &dc.accepted})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, transport.ListenCodec(nil, counted)) }()
+	go func() { done <- server.Serve(ctx, counted) }()
 	t.Cleanup(func() {
 		cancel()
 		select {

@@ -85,17 +85,17 @@ func messageEach(t *testing.T, conns []*net.TCPConn) {
 	})
 }
 
-// each calls f with the index of each connection, a few at a time, and ends the
-// test with the first error.
-func each(t *testing.T, conns []*net.TCPConn, f func(i int) error) {
+// each calls f with each index, a few at a time, and ends the test with the first
+// error.
+func each[T any](t *testing.T, all []T, f func(i int) error) {
 	t.Helper()
 	var wg sync.WaitGroup
 	errs := make(chan error, manyWorkers)
 	for w := range manyWorkers {
 		wg.Go(func() {
-			for i := w; i < len(conns); i += manyWorkers {
+			for i := w; i < len(all); i += manyWorkers {
 				if err := f(i); err != nil {
-					errs <- fmt.Errorf("connection %d of %d: %w", i, len(conns), err)
+					errs <- fmt.Errorf("%d of %d: %w", i, len(all), err)
 					return
 				}
 			}

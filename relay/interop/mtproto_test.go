@@ -9,7 +9,6 @@ import (
 	mrand "math/rand/v2"
 	"net/netip"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -122,10 +121,9 @@ func startMTProxy(t *testing.T, dc *dataCentre, kind mtproto.Kind, reencrypt boo
 		t.Fatal(err)
 	}
 	key = [mtproto.SecretSize]byte(alice.Key.Credential(users.Realm(), mtproto.Label, 0, mtproto.SecretSize))
-	at := dc.list.Options[0]
 	options := mtproto.Options{
 		Secrets: []string{string(kind)}, Reencrypt: reencrypt,
-		DCs: map[string][]string{"2": {at.IPAddress + ":" + strconv.Itoa(at.Port)}},
+		DCs: map[string][]string{"2": {dc.addr()}},
 	}
 	options.Check(func(key, problem, _ string) { t.Fatalf("%s: got %s, want no fault", key, problem) })
 	egress, err := policy.New(policy.Options{

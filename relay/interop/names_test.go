@@ -77,6 +77,7 @@ certificate = [%s]
 [mtproto]
 names = [%s]
 dcs = { "2" = [%q] }
+probe = "0"
 [egress]
 allow = ["127.0.0.0/8"]
 `, s.state, strings.Join(list, ", "), s.dir, strings.Join(pairs, ", "), strings.Join(list, ", "), at)

@@ -81,6 +81,7 @@ func (c cover) nginx(t *testing.T) string {
 events { worker_connections 2048; }
 http {
 	access_log off;
+	types { text/html html; text/css css; image/gif gif; }
 	client_body_temp_path %[1]s/1; proxy_temp_path %[1]s/2; fastcgi_temp_path %[1]s/3; uwsgi_temp_path %[1]s/4; scgi_temp_path %[1]s/5;
 	server {
 		listen %[2]s ssl http2; server_name %[3]s; root %[4]s;
