@@ -20,7 +20,7 @@ BUILDVCS  := $(shell git rev-parse --quiet --verify HEAD >/dev/null 2>&1 && echo
 
 # The steps of "make test" run one after the other, in the order written.
 .NOTPARALLEL:
-.PHONY: help build test test-deps test-go lint cross fuzz interop bench-check size deploy-check bench microbench soak clean
+.PHONY: help build test test-deps test-go lint cross fuzz interop bench-check size deploy-check bench microbench soak soak-probe clean
 
 help: ## list the targets
 	@echo 'Targets:'
@@ -119,6 +119,16 @@ soak: ## long run under load, up to 20 minutes; not part of test
 	@echo '== soak: TestSoak'
 	@$(GO) test -tags soak -list '^TestSoak' ./relay/ | grep -q '^TestSoak' || { echo 'soak: found no TestSoak in ./relay/'; exit 1; }
 	$(GO) test -count=1 -v -run TestSoak -tags soak -timeout 20m ./relay/
+
+# The slow probes wait for what servers do after minutes. Nothing but loopback is
+# there: Caddy's modules are fetched before, the relay is built before.
+soak-probe: build ## slow probes of a censor: nginx and Caddy, with and without a relay; up to 14 minutes, as root
+	@echo '== soak-probe: TestSlow'
+	@[ "$$(id -u)" = 0 ] || { echo 'soak-probe: needs root, for a network of its own'; exit 1; }
+	cd relay/interop/caddy/testdata/caddy && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o /dev/null .
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && trap 'exit 130' INT TERM || exit 1; \
+	cd relay/interop && $(GO) test -tags soak -c -o "$$tmp/soak.test" . && \
+	RELAY_BIN=../../$(BIN) unshare -n sh -c 'ip link set lo up && exec "$$0" -test.v -test.run ^TestSlow -test.timeout 15m' "$$tmp/soak.test"
 
 clean: ## remove what build made
 	@echo '== clean'
