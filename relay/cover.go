@@ -33,8 +33,8 @@ type Cover struct {
 const (
 	// strangersClock is how long after accept a stranger's bytes have to reach
 	// the cover, though nobody knows yet whose they are: its time-outs run from
-	// there.
-	strangersClock = 200 * time.Millisecond
+	// there. A user's hello comes right behind the handshake of TCP.
+	strangersClock = 20 * time.Millisecond
 	// strangerIdle ends strangers whose cover does not end them.
 	strangerIdle = 2 * time.Hour
 )
@@ -253,6 +253,10 @@ func (v *visit) toCover() error {
 		}
 	}
 	v.p.Discard(v.fed)
+	if err := v.gather(); err != nil {
+		_ = transport.Abort(far)
+		return err
+	}
 	if err := errors.Join(v.p.SetDeadline(time.Time{}), far.SetDeadline(time.Time{})); err != nil {
 		_ = far.Close()
 		return err
@@ -262,6 +266,20 @@ func (v *visit) toCover() error {
 	c.srv.handOver(c)
 	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle}, nil, c.strangerEnded)
 	c.cut.arm(func(error) { flow.Cut(transport.OverLimit) })
+	return nil
+}
+
+// gather reads what has come in the meantime, so that the cover has it all when it
+// closes: with something unread it resets.
+func (v *visit) gather() error {
+	for splice.HasInput(v.p) && len(v.p.Unread()) < transport.MaxPeek {
+		if _, err := v.p.Peek(len(v.p.Unread()) + 1); err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil // the core will read it again
+			}
+			return err
+		}
+	}
 	return nil
 }
 

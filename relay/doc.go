@@ -45,7 +45,7 @@
 // A connection that no candidate claims goes to the cover with every byte that
 // was read, joined by the core, which passes on how each side ends: byte for
 // byte it is the cover that answers. In time as well: junk goes there at once,
-// since only a client hello that may go on is waited for, and 200 ms after accept
+// since only a client hello that may go on is waited for, and 20 ms after accept
 // the cover is dialled and shown every byte while the route goes on looking. If
 // it says anything first, the visitor is a stranger, whatever follows; if the
 // hello turns out to be ours, its connection is dropped. Such dials are bounded.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"strings"
 	"sync"
@@ -22,8 +23,9 @@ type probeFlags struct {
 	Name      string        `help:"With --probe: the server name to ask for." placeholder:"SERVERNAME"`
 	Runs      int           `help:"With --probe: how often to run each probe (default: 5)." placeholder:"N"`
 	Quick     bool          `help:"With --probe: leave out the probes that wait until the server ends the connection."`
+	Recorded  string        `help:"With --probe: a file with a ClientHello that a user has sent, to be replayed." placeholder:"FILE"`
 	Only      string        `help:"With --probe: run only the probes whose name or family contains this." placeholder:"WORD"`
-	Deadline  time.Duration `help:"With --probe: how long to wait for the server to end the connection (default: 80s)." placeholder:"DURATION"`
+	Deadline  time.Duration `help:"With --probe: how long to wait for the server to end the connection (default: 80s; Caddy keeps idle ones for 5m)." placeholder:"DURATION"`
 	List      bool          `help:"List the probes and send nothing."`
 	jsonFlag
 }
@@ -47,7 +49,7 @@ func (f *probeFlags) asked() (bool, error) {
 	case f.Probe != "" && f.Reference == "":
 		return false, usagef("--probe needs --reference: a server to compare with")
 	case f.Probe == "" && (*f != probeFlags{}):
-		return false, usagef("--reference, --name, --runs, --quick, --only, --deadline and --json go with --probe")
+		return false, usagef("--reference, --name, --runs, --quick, --recorded, --only, --deadline and --json go with --probe")
 	}
 	return f.Probe != "", nil
 }
@@ -68,6 +70,12 @@ func (f *probeFlags) run(s streams) error {
 	if err := o.Check(); err != nil {
 		return usageError{err}
 	}
+	if f.Recorded != "" {
+		var err error
+		if o.Recorded, err = readRecorded(f.Recorded); err != nil {
+			return err
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if isTerminal(s.err) {
@@ -81,7 +89,7 @@ func (f *probeFlags) run(s streams) error {
 	case err != nil:
 		return err
 	case r.Probes == 0:
-		return usagef("--only %q: no probe has this in its name or family; see --list", f.Only)
+		return usagef("--only %q: no probe has this in its name or family, or it needs --recorded; see --list", f.Only)
 	}
 	if f.JSON {
 		enc := json.NewEncoder(s.out)
@@ -96,6 +104,19 @@ func (f *probeFlags) run(s streams) error {
 		return fmt.Errorf("probes that differ: %d", r.Differing)
 	}
 	return nil
+}
+
+// readRecorded reads one record: what follows it would be the user's own bytes.
+func readRecorded(name string) ([]byte, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	const header, handshake = 5, 22
+	if len(b) < header || b[0] != handshake || len(b) != header+int(b[3])<<8+int(b[4]) {
+		return nil, fmt.Errorf("%s: want one TLS record that holds a ClientHello, as it was sent", name)
+	}
+	return b, nil
 }
 
 func (f *probeFlags) list(s streams) error {

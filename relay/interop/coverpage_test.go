@@ -42,8 +42,7 @@ func TestChromiumCover(t *testing.T) {
 		{"forward", fmt.Sprintf("forward = %q", c.nginx(t))},
 	} {
 		t.Run(cover.name, func(t *testing.T) {
-			r := covered(t, cover.config)
-			at := r.proxy("mtproto").Host
+			at, _ := covered(t, cover.config)
 			res := chromium(t, "https://"+coverName+"/",
 				"--no-proxy-server",
 				"--host-resolver-rules=MAP "+coverName+":443 "+at+", MAP * ~NOTFOUND",

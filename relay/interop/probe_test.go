@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -134,18 +135,33 @@ type probeReport struct {
 	Differing int     `json:"differing"`
 	Seconds   float64 `json:"seconds"`
 	Results   []struct {
-		Probe   string `json:"probe"`
-		Verdict string `json:"verdict"`
-		Why     string `json:"why"`
+		Probe     string    `json:"probe"`
+		Verdict   string    `json:"verdict"`
+		Why       string    `json:"why"`
+		Reference probeSide `json:"reference"`
+		Target    probeSide `json:"target"`
 	} `json:"results"`
 }
 
+// probeSide is what one of the two servers did.
+type probeSide struct {
+	Outcomes []struct {
+		Text string `json:"text"`
+	} `json:"outcomes"`
+	End float64 `json:"end_ms"`
+}
+
+// battery is the probes that take a moment each.
 func battery(t *testing.T, target, reference, runs string, more ...string) probeReport {
 	t.Helper()
-	args := append([]string{
-		"doctor", "--probe", target, "--reference", reference, "--name", coverName, "--quick", "--runs", runs, "--json",
-	}, more...)
-	res := runProgram(t, 5*time.Minute, nil, relayBin, args...)
+	return doctor(t, 5*time.Minute, target, reference, append([]string{"--quick", "--runs", runs}, more...)...)
+}
+
+// doctor probes target and reference, within limit.
+func doctor(t *testing.T, limit time.Duration, target, reference string, more ...string) probeReport {
+	t.Helper()
+	args := append([]string{"doctor", "--probe", target, "--reference", reference, "--name", coverName, "--json"}, more...)
+	res := runProgram(t, limit, nil, relayBin, args...)
 	var r probeReport
 	if err := json.Unmarshal([]byte(res.stdout), &r); err != nil {
 		t.Fatalf("relay doctor: got %q and %q, want JSON: %v", res.stdout, res.stderr, err)
@@ -167,9 +183,14 @@ func TestProbeSame(t *testing.T) {
 	if r.Differing != 0 || r.Probes < 150 {
 		t.Errorf("nginx against nginx: got %d of %d probes that differ, want 0 of at least 150", r.Differing, r.Probes)
 	}
+	page := map[string]string{"web-get": "200 OK", "inside-12-get": "200 OK", "h2-get": "DATA"}
 	for _, res := range r.Results {
 		if res.Verdict == "differs" {
 			t.Logf("%s: %s", res.Probe, res.Why)
+		}
+		// Two servers that both refuse our handshakes are alike, too.
+		if got := res.Reference.Outcomes[0].Text; !strings.Contains(got, page[res.Probe]) {
+			t.Errorf("%s: got %q, want the page", res.Probe, got)
 		}
 	}
 }

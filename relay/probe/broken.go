@@ -1,11 +1,19 @@
 package probe
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // brokenProbes are records that are wrong in themselves.
 func brokenProbes() []Probe {
-	header := func(typ byte, version uint16, n int) []byte { return recordHeader(typ, version, n) }
-	list := []Probe{
+	return slices.Concat(lengthProbes(), oddRecordProbes(), brokenHellos())
+}
+
+// lengthProbes are records of lengths that are wrong or of nothing that follows.
+func lengthProbes() []Probe {
+	header := recordHeader
+	return []Probe{
 		once("record-0", "a handshake record of length 0", header(recHandshake, 0x0301, 0)),
 		once("record-0-many", "50 handshake records of length 0", repeat(50, header(recHandshake, 0x0301, 0))),
 		once("record-data-0", "an application data record of length 0", header(recData, 0x0303, 0)),
@@ -16,6 +24,12 @@ func brokenProbes() []Probe {
 		once("record-20000", "a record of 20000 bytes", plainRecord(recHandshake, 0x0301, noise(20000))),
 		once("header-only", "a record header and nothing else", header(recHandshake, 0x0301, 512)),
 		once("header-hello", "the headers of a record and of a ClientHello", header(recHandshake, 0x0301, 512), []byte{1, 0, 1, 252}),
+	}
+}
+
+// oddRecordProbes are records that cannot come first.
+func oddRecordProbes() []Probe {
+	return []Probe{
 		once("alert-close", "close_notify", alert(1, 0)),
 		once("alert-warning", "an alert 1,90", alert(1, 90)),
 		once("alert-fatal", "an alert 2,40", alert(2, 40)),
@@ -44,6 +58,10 @@ func brokenProbes() []Probe {
 		once("sslv2-hello-10", "a ClientHello of SSL 2.0 that offers TLS 1.0", sslv2(0x0301)),
 		once("sslv2-hello-12", "a ClientHello of SSL 2.0 that offers TLS 1.2", sslv2(0x0303)),
 	}
+}
+
+// brokenHellos are good hellos in records that are not, or behind some.
+func brokenHellos() (list []Probe) {
 	for _, v := range []uint16{0x0000, 0x0200, 0x0299, 0x0400, 0x1603, 0x7f1c, 0xfeff, 0xffff} {
 		list = append(list, Probe{Name: "record-version-" + hex16(v), Sends: "a ClientHello in a record of version 0x" + hex16(v), run: func(c *conn) {
 			c.send(c.hello(func(h *hello) { h.record = v }).records())
@@ -65,7 +83,7 @@ func brokenProbes() []Probe {
 		Probe{Name: "alert-hello", Sends: "a warning in front of a ClientHello", run: func(c *conn) { c.send(alert(1, 90), c.hello().records()) }},
 		Probe{Name: "ccs-hello", Sends: "a ChangeCipherSpec in front of a ClientHello", run: func(c *conn) { c.send(ccs(1), c.hello().records()) }},
 		Probe{Name: "empty-hello", Sends: "an empty record in front of a ClientHello", run: func(c *conn) {
-			c.send(header(recHandshake, 0x0301, 0), c.hello().records())
+			c.send(recordHeader(recHandshake, 0x0301, 0), c.hello().records())
 		}})
 }
 
@@ -84,12 +102,14 @@ func sslv2(version uint16) []byte {
 	return append([]byte{0x80, byte(len(body))}, body...)
 }
 
-// halfProbes stop in the middle of a handshake, or go on wrongly.
-func halfProbes() (list []Probe) {
-	rows := []struct {
-		name, sends string
-		run         func(c *conn)
-	}{
+// halfRow is what follows half of a handshake.
+type halfRow struct {
+	name, sends string
+	run         func(c *conn)
+}
+
+func halfRows() []halfRow {
+	return []halfRow{
 		{"fin", "FIN", func(c *conn) { c.finish() }},
 		{"rst", "RST", func(c *conn) { c.abort() }},
 		{"close", "close_notify", func(c *conn) { c.send(alert(1, 0)) }},
@@ -109,12 +129,16 @@ func halfProbes() (list []Probe) {
 		{"http", "GET / in the clear", func(c *conn) { c.send([]byte("GET / HTTP/1.1\r\n\r\n")) }},
 		{"empty-data", "5 records of length 0", func(c *conn) { c.send(repeat(5, recordHeader(recData, 0x0303, 0))) }},
 	}
+}
+
+// halfProbes stop in the middle of a handshake, or go on wrongly.
+func halfProbes() (list []Probe) {
 	hellos := []struct {
 		name, word string
 		changes    []change
 	}{{"13", "TLS 1.3", nil}, {"12", "TLS 1.2", []change{old(0x0303)}}}
 	for _, h := range hellos {
-		for _, r := range rows {
+		for _, r := range halfRows() {
 			list = append(list, Probe{Name: "half-" + h.name + "-" + r.name, Sends: "a ClientHello; after the answer (" + h.word + ") " + r.sends, run: func(c *conn) {
 				c.send(c.hello(h.changes...).records())
 				c.answer(0)

@@ -30,6 +30,7 @@ const (
 type settings struct {
 	name     string        // server name of good hellos, may be empty
 	host     string        // for Host headers
+	recorded []byte        // a user's hello
 	only12   bool          // the reference does not complete a handshake of TLS 1.3
 	blind    bool          // nor one of TLS 1.2
 	settle   time.Duration // of silence, after which a quick probe looks no longer
@@ -46,6 +47,7 @@ type conn struct {
 	ctx   context.Context
 	tls   *session // when the probe completed a handshake
 	h2    bool     // what is inside is HTTP/2
+	deaf  bool     // there was a time when we did not read
 
 	mu      sync.Mutex
 	got     []byte
@@ -53,17 +55,22 @@ type conn struct {
 	last    time.Duration // of the last one
 	end     string        // empty while the connection is open
 	endAt   time.Duration
-	after   string // what became of bytes sent after the server's end
-	ours    bool   // we ended the connection
-	halved  bool   // we ended our half
-	reset   bool   // a write was told of a reset, so no read will be
+	after   string        // what became of bytes sent after the server's end
+	ours    bool          // we ended the connection
+	halved  bool          // we ended our half
+	reset   bool          // a write was told of a reset, so no read will be
+	missed  int           // bytes that came after we had stopped reading
+	held    chan struct{} // closed once we read again; nil while we do
 	changed chan struct{}
 }
 
 // open connects. A server that cannot be reached is an outcome, not an error.
-func open(ctx context.Context, address string, s settings) *conn {
+func open(ctx context.Context, address string, s settings, p Probe) *conn {
 	c := &conn{settings: s, ctx: ctx, changed: make(chan struct{})}
 	d := net.Dialer{Timeout: connectFor, KeepAlive: -1}
+	if p.narrow {
+		d.Control = narrow
+	}
 	began := time.Now()
 	nc, err := d.DialContext(ctx, "tcp", address)
 	c.start = time.Now()
@@ -82,6 +89,7 @@ func open(ctx context.Context, address string, s settings) *conn {
 func (c *conn) read() {
 	buf := make([]byte, 32<<10)
 	for {
+		c.listen()
 		n, err := c.tcp.Read(buf)
 		at := time.Since(c.start)
 		c.mu.Lock()
@@ -94,7 +102,11 @@ func (c *conn) read() {
 				c.first = at
 			}
 			c.last = at
-			c.got = append(c.got, buf[:n]...)
+			if c.deaf {
+				c.missed += n
+			} else {
+				c.got = append(c.got, buf[:n]...)
+			}
 		}
 		switch {
 		case c.ours:
@@ -116,6 +128,33 @@ func (c *conn) read() {
 		if over {
 			return
 		}
+	}
+}
+
+// listen waits while we do not read.
+func (c *conn) listen() {
+	c.mu.Lock()
+	held := c.held
+	c.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+}
+
+// deafen stops reading, after what the read under way may bring.
+func (c *conn) deafen() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf, c.held = true, make(chan struct{})
+}
+
+// hear reads again.
+func (c *conn) hear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held != nil {
+		close(c.held)
+		c.held = nil
 	}
 }
 
@@ -271,6 +310,7 @@ func (c *conn) observe(slow bool) {
 		return
 	}
 	defer c.tcp.Close()
+	c.hear()
 	limit := time.NewTimer(c.deadline - time.Since(c.start))
 	defer limit.Stop()
 	for {

@@ -24,6 +24,7 @@ type fake struct {
 	ccsLimit int           // 0 is 33
 	keep     bool          // takes bytes after its end
 	constant bool          // its random is no random
+	patience time.Duration // with a connection; 0 is 20 s
 }
 
 // start serves until the test ends.
@@ -52,7 +53,11 @@ func (f fake) start(t *testing.T) string {
 
 func (f fake) serve(c *net.TCPConn) {
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	patience := f.patience
+	if patience == 0 {
+		patience = 20 * time.Second
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
 	head := make([]byte, 1)
 	if _, err := io.ReadFull(c, head); err != nil {
 		return

@@ -2,12 +2,38 @@ package probe
 
 import (
 	"fmt"
-	"time"
+	"slices"
 )
 
 // insideProbes are what only a client that has completed a handshake can do
 // wrong, below HTTP.
-func insideProbes() (list []Probe) {
+func insideProbes() []Probe {
+	list := []Probe{
+		talk("inside-nothing", "a handshake and silence: which records follow it", func(*conn) {}),
+		talk("inside-hello", "a handshake; a ClientHello under protection", func(c *conn) {
+			c.send(c.tls.seal(recHandshake, c.hello().message()))
+		}),
+		talk("inside-fin", "a handshake and FIN", func(c *conn) { c.finish() }),
+		talk("inside-rst", "a handshake and RST", func(c *conn) { c.pause(longPause); c.abort() }),
+		talk("inside-close-fin", "a handshake; close_notify and FIN", func(c *conn) {
+			c.send(c.tls.seal(recAlert, []byte{1, 0}))
+			c.finish()
+		}),
+		talk("inside-padded", "a handshake; GET / with 4 kB of padding", func(c *conn) {
+			b := append(c.request(getRoot), recData)
+			c.send(c.tls.seal(0, append(b, make([]byte, 4095)...)))
+		}),
+	}
+	for _, ask := range []byte{0, 1} {
+		for _, n := range []int{1, 10, 40} {
+			list = append(list, updates(n, ask))
+		}
+	}
+	return slices.Concat(list, sealedProbes(), clearProbes(), halfFinishedProbes(), insideOld())
+}
+
+// sealedProbes are records under protection.
+func sealedProbes() []Probe {
 	sealed := func(name, sends string, typ byte, n int, b []byte) Probe {
 		return talk("inside-"+name, "a handshake; "+sends, func(c *conn) {
 			var out []byte
@@ -17,12 +43,8 @@ func insideProbes() (list []Probe) {
 			c.send(out)
 		})
 	}
-	clear := func(name, sends string, b []byte) Probe {
-		return talk("inside-"+name, "a handshake; "+sends, func(c *conn) { c.send(b) })
-	}
 	keyUpdate := func(ask byte) []byte { return message1(msgKeyUpdate, []byte{ask}) }
-	list = []Probe{
-		talk("inside-nothing", "a handshake and silence: which records follow it", func(*conn) {}),
+	return []Probe{
 		sealed("close", "close_notify", recAlert, 1, []byte{1, 0}),
 		sealed("alert", "a fatal alert", recAlert, 1, []byte{2, 80}),
 		sealed("cancelled", "the alert user_canceled", recAlert, 1, []byte{1, 90}),
@@ -44,6 +66,15 @@ func insideProbes() (list []Probe) {
 		sealed("empty-33", "33 empty records of data", recData, 33, nil),
 		sealed("empty-100", "100 empty records of data", recData, 100, nil),
 		sealed("long", "a record of 16385 bytes", recData, 1, make([]byte, 16385)),
+	}
+}
+
+// clearProbes are records in the clear where there should be none.
+func clearProbes() []Probe {
+	clear := func(name, sends string, b []byte) Probe {
+		return talk("inside-"+name, "a handshake; "+sends, func(c *conn) { c.send(b) })
+	}
+	return []Probe{
 		clear("ccs-1", "a ChangeCipherSpec in the clear", ccs(1)),
 		clear("ccs-40", "40 ChangeCipherSpecs in the clear", ccs(40)),
 		clear("alert-clear", "close_notify in the clear", alert(1, 0)),
@@ -54,19 +85,12 @@ func insideProbes() (list []Probe) {
 		clear("zero", "a record of length 0", recordHeader(recData, 0x0303, 0)),
 		clear("header", "the header of a record", recordHeader(recData, 0x0303, 300)),
 		clear("version", "a record of version 0x0301", plainRecord(recData, 0x0301, noise(80))),
-		talk("inside-hello", "a handshake; a ClientHello under protection", func(c *conn) {
-			c.send(c.tls.seal(recHandshake, c.hello().message()))
-		}),
-		talk("inside-fin", "a handshake and FIN", func(c *conn) { c.finish() }),
-		talk("inside-rst", "a handshake and RST", func(c *conn) { c.pause(longPause); c.abort() }),
-		talk("inside-close-fin", "a handshake; close_notify and FIN", func(c *conn) {
-			c.send(c.tls.seal(recAlert, []byte{1, 0}))
-			c.finish()
-		}),
-		talk("inside-padded", "a handshake; GET / with 4 kB of padding", func(c *conn) {
-			b := append(c.request(getRoot), recData)
-			c.send(c.tls.seal(0, append(b, make([]byte, 4095)...)))
-		}),
+	}
+}
+
+// halfFinishedProbes end a handshake with something else.
+func halfFinishedProbes() []Probe {
+	return []Probe{
 		halfFinished("inside-bad-finished", "a wrong Finished under protection", func(s *session) []byte {
 			return s.seal(recHandshake, message1(msgFinished, noise(s.hash().Size())))
 		}),
@@ -80,12 +104,6 @@ func insideProbes() (list []Probe) {
 			return s.seal(recHandshake, message1(msgCertificate, []byte{0, 0, 0, 0}))
 		}),
 	}
-	for _, ask := range []byte{0, 1} {
-		for _, n := range []int{1, 10, 40} {
-			list = append(list, updates(n, ask))
-		}
-	}
-	return append(list, insideOld()...)
 }
 
 // halfFinished is a handshake whose last message is something else.
@@ -145,75 +163,6 @@ func insideOld() []Probe {
 				out = append(out, c.tls.seal(recData, nil)...)
 			}
 			c.send(out)
-		}),
-	}
-}
-
-// slowProbes wait until the server ends the connection, or for the deadline.
-func slowProbes() []Probe {
-	wait := func(name, sends string, run func(c *conn)) Probe {
-		return Probe{Name: "wait-" + name, Sends: sends + ", then silence until the end", Slow: true, run: run}
-	}
-	drip := func(name, sends string, b func(c *conn) []byte) Probe {
-		return Probe{Name: "drip-" + name, Sends: sends + ", a byte a second", Slow: true, run: func(c *conn) {
-			c.pace(b(c), 1, time.Second)
-		}}
-	}
-	return []Probe{
-		wait("nothing", "nothing", func(*conn) {}),
-		wait("junk-1", "1 random byte", func(c *conn) { c.send(noise(1)) }),
-		wait("junk-5", "5 random bytes", func(c *conn) { c.send(noise(5)) }),
-		wait("junk-64", "64 random bytes", func(c *conn) { c.send(noise(64)) }),
-		wait("junk-1000", "1000 random bytes", func(c *conn) { c.send(noise(1000)) }),
-		wait("hello-1", "1 byte of a ClientHello", func(c *conn) { c.send(c.hello().records()[:1]) }),
-		wait("hello-5", "5 bytes of a ClientHello", func(c *conn) { c.send(c.hello().records()[:5]) }),
-		wait("hello-6", "6 bytes of a ClientHello", func(c *conn) { c.send(c.hello().records()[:6]) }),
-		wait("hello-64", "64 bytes of a ClientHello", func(c *conn) { c.send(c.hello().records()[:64]) }),
-		wait("hello-most", "a ClientHello less its last byte", func(c *conn) {
-			b := c.hello().records()
-			c.send(b[:len(b)-1])
-		}),
-		wait("hello", "a ClientHello", func(c *conn) { c.send(c.hello().records()) }),
-		wait("hello-12", "a ClientHello of TLS 1.2", func(c *conn) { c.send(c.hello(old(0x0303)).records()) }),
-		wait("telegram", "Telegram's disguise, digest wrong", func(c *conn) { c.send(c.hello(grease, padTo(517)).records()) }),
-		wait("hello-late", "nothing for 3 s, a ClientHello", func(c *conn) {
-			c.pause(3 * time.Second)
-			c.send(c.hello().records())
-		}),
-		wait("plain", "GET / in the clear without an end", func(c *conn) { c.send([]byte("GET / HTTP/1.1\r\nHost: " + c.host + "\r\n")) }),
-		wait("g", "the letter G", func(c *conn) { c.send([]byte("G")) }),
-		wait("fin", "FIN", func(c *conn) { c.finish() }),
-		wait("handshake", "a handshake for HTTP/1.1", func(c *conn) { c.secure("http/1.1") }),
-		wait("handshake-h2", "a handshake for HTTP/2", func(c *conn) { c.secure("h2") }),
-		wait("h2-opening", "a handshake for HTTP/2, preface and SETTINGS", func(c *conn) {
-			if c.secure("h2") && c.quiet() {
-				c.begin()
-			}
-		}),
-		wait("h2-get", "a handshake for HTTP/2, GET /", func(c *conn) {
-			if c.secure("h2") && c.quiet() && c.begin() {
-				c.say(c.get(1, "/"))
-			}
-		}),
-		wait("get", "a handshake, GET /", func(c *conn) {
-			if c.secure("http/1.1") {
-				c.say(c.request(getRoot))
-			}
-		}),
-		wait("get-half", "a handshake, half of GET /", func(c *conn) {
-			if c.secure("http/1.1") {
-				c.say([]byte("GET / HTTP/1.1\r\n"))
-			}
-		}),
-		wait("post-half", "a handshake, POST / with half of its body", func(c *conn) {
-			if c.secure("http/1.1") {
-				c.say(c.request("POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 50\r\n\r\nhello"))
-			}
-		}),
-		drip("hello", "a ClientHello", func(c *conn) []byte { return c.hello().records() }),
-		drip("junk", "random bytes", func(*conn) []byte { return noise(200) }),
-		drip("plain", "GET / in the clear", func(c *conn) []byte {
-			return []byte("GET / HTTP/1.1\r\nHost: " + c.host + "\r\nX: " + string(repeat(100, []byte{'x'})))
 		}),
 	}
 }

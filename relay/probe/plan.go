@@ -14,7 +14,9 @@ type Probe struct {
 	Sends  string `json:"sends"`  // what it sends, in a line
 	Slow   bool   `json:"slow"`   // it waits until the server ends the connection
 
-	run func(*conn)
+	narrow  bool // little fits between the server and us
+	replays bool // it needs Options.Recorded
+	run     func(*conn)
 }
 
 // Probes lists the battery, in the order in which it is run.
@@ -35,6 +37,8 @@ func Probes() []Probe {
 		{"http/1.1", h1Probes()},
 		{"http/2", h2Probes()},
 		{"inside tls", insideProbes()},
+		{"tcp", tcpProbes()},
+		{"replay", replayProbes()},
 	}
 	var all []Probe
 	for _, f := range families {

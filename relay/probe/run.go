@@ -31,6 +31,9 @@ type Options struct {
 	// Parallel is how many quick probes are run at the same time; 0 is 24. More
 	// are faster, and blur the times.
 	Parallel int
+	// Recorded is a ClientHello that a user of the target has sent, for the probes
+	// that replay one; they are left out without.
+	Recorded []byte
 	// Choose leaves out the probes that it says no to; nil takes all.
 	Choose func(Probe) bool
 	// Progress is told how many of how many runs are done. It may be called
@@ -39,7 +42,7 @@ type Options struct {
 }
 
 const (
-	slowParallel = 512                   // slow probes, which cost a socket and a goroutine
+	slowParallel = 1024                  // slow probes, which cost a socket and a goroutine
 	slowStagger  = 10 * time.Millisecond // between their starts
 )
 
@@ -100,7 +103,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	began := time.Now()
 	b := &battery{Options: o.withDefaults()}
-	b.settings = settings{name: b.Name, host: b.Name, settle: b.Settle, deadline: b.Deadline}
+	b.settings = settings{name: b.Name, host: b.Name, recorded: b.Recorded, settle: b.Settle, deadline: b.Deadline}
 	if b.host == "" {
 		b.host, _, _ = net.SplitHostPort(b.Reference)
 	}
@@ -109,7 +112,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	var trials []*trial
 	for _, p := range Probes() {
-		if p.Slow && b.Quick || b.Choose != nil && !b.Choose(p) {
+		if p.Slow && b.Quick || p.replays && len(b.Recorded) == 0 || b.Choose != nil && !b.Choose(p) {
 			continue
 		}
 		trials = append(trials, &trial{Probe: p})
@@ -183,7 +186,7 @@ func (b *battery) look(ctx context.Context) error {
 
 // certificate completes a handshake with the reference.
 func (b *battery) certificate(ctx context.Context) (*x509.Certificate, error) {
-	c := open(ctx, b.Reference, b.settings)
+	c := open(ctx, b.Reference, b.settings, Probe{})
 	if c.tcp == nil || !c.secure("http/1.1") {
 		c.close()
 		return nil, errNoSession
@@ -262,7 +265,7 @@ func (t *trial) note(s *side, tr trace) {
 
 // run is one probe against one server.
 func (b *battery) run(ctx context.Context, p Probe, address string) trace {
-	c := open(ctx, address, b.settings)
+	c := open(ctx, address, b.settings, p)
 	if c.tcp != nil {
 		p.run(c)
 	}

@@ -124,6 +124,52 @@ func TestNoDifference(t *testing.T) {
 	})
 }
 
+// TestPatience tells servers apart by when they give up, and by nothing else.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	a, b, c := fake{patience: time.Second}, fake{patience: time.Second}, fake{patience: 2 * time.Second}
+	names := []string{"wait-nothing", "wait-hello-64", "wait-g"} // in the battery's order
+	for _, tt := range []struct {
+		name   string
+		target string
+		want   []string
+	}{{"alike", b.start(t), nil}, {"more patient", c.start(t), names}} {
+		r, err := Run(context.Background(), Options{
+			Reference: a.start(t), Target: tt.target, Runs: 4, Deadline: 3 * time.Second,
+			Choose: func(p Probe) bool { return slices.Contains(names, p.Name) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := differing(r); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q that differ, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestRecorded replays what it was given, and nothing if it was not.
+func TestRecorded(t *testing.T) {
+	t.Parallel()
+	up := fake{}.start(t)
+	for _, hello := range [][]byte{nil, newHello("", chrome).records()} {
+		r, err := Run(context.Background(), Options{
+			Reference: up, Target: up, Runs: 1, Quick: true, Settle: 50 * time.Millisecond, Recorded: hello,
+			Choose: func(p Probe) bool { return p.Family == "replay" && p.Name != "replay-bytewise" }, // which takes long
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (r.Probes > 0) != (hello != nil) {
+			t.Errorf("with a hello of %d bytes: got %d probes", len(hello), r.Probes)
+		}
+		for _, res := range r.Results {
+			if got := res.Target.text(); res.Probe == "replay-hello" && !strings.Contains(got, "ServerHello") {
+				t.Errorf("%s: got %s, want the answer to a hello", res.Probe, got)
+			}
+		}
+	}
+}
+
 func TestRunRefused(t *testing.T) {
 	up := fake{}.start(t)
 	for _, o := range []Options{

@@ -1,12 +1,18 @@
 package probe
 
-import (
-	"slices"
-)
+import "slices"
 
 // shapeRows are hellos whose form is wrong.
 func shapeRows() []helloRow {
-	rows := []helloRow{
+	rows := slices.Concat(extensionRows(), messageRows(), sessionRows())
+	for i := range rows {
+		rows[i].name = dashed(rows[i].name)
+	}
+	return rows
+}
+
+func extensionRows() []helloRow {
+	return []helloRow{
 		{"grease", "GREASE in every list", []change{grease}},
 		{"pad-512", "padded to 512 bytes", []change{padTo(512)}},
 		{"pad-517", "padded to 517 bytes", []change{padTo(517)}},
@@ -39,6 +45,11 @@ func shapeRows() []helloRow {
 		{"master-full", "extended_master_secret with content", []change{with(extMaster, []byte{1})}},
 		{"status-odd", "status_request of a type nobody has", []change{with(extStatus, []byte{9, 0, 0})}},
 		{"early-data", "early_data without a key", []change{also(extEarly, nil)}},
+	}
+}
+
+func messageRows() []helloRow {
+	return []helloRow{
 		{"no-compression", "no compression methods", []change{func(h *hello) { h.compress = nil }}},
 		{"deflate", "compression methods deflate and null", []change{func(h *hello) { h.compress = []byte{1, 0} }}},
 		{"deflate-only", "compression method deflate only", []change{func(h *hello) { h.compress = []byte{1} }}},
@@ -61,18 +72,17 @@ func shapeRows() []helloRow {
 		{"as-99", "the same with type 99", []change{mangled(func(b []byte) []byte { b[0] = 99; return b })}},
 		{"suites-odd", "cipher suites of odd length", []change{mangled(func(b []byte) []byte { b[msgHeaderLen+2+32+1+32+1]--; return b })}},
 	}
+}
+
+func sessionRows() (rows []helloRow) {
 	for _, n := range []int{0, 1, 16, 31, 32} {
 		rows = append(rows, helloRow{"session-" + plural(n, "byte"), "a session id of " + plural(n, "byte"),
 			[]change{func(h *hello) { h.session = noise(n) }}})
 	}
-	rows = append(rows,
+	return append(rows,
 		helloRow{"session-33 bytes", "a session id of 33 bytes", []change{func(h *hello) { h.session = noise(33) }}},
 		helloRow{"session-255 bytes", "a session id of 255 bytes", []change{func(h *hello) { h.session = noise(255) }}},
 		helloRow{"session-12", "a session id of 32 bytes, TLS 1.2", []change{old(0x0303), func(h *hello) { h.session = noise(32) }}})
-	for i := range rows {
-		rows[i].name = dashed(rows[i].name)
-	}
-	return rows
 }
 
 // bumpExts changes the length of extensions by d.

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,7 +19,10 @@ const (
 func dashed(s string) string { return strings.ReplaceAll(s, " ", "-") }
 
 // splitProbes send one good hello in pieces.
-func splitProbes() (list []Probe) {
+func splitProbes() []Probe { return append(recordsProbes(), pauseProbes()...) }
+
+// recordsProbes send it in several records.
+func recordsProbes() (list []Probe) {
 	add := func(name, sends string, run func(*conn)) {
 		list = append(list, Probe{Name: name, Sends: sends, run: run})
 	}
@@ -55,6 +59,14 @@ func splitProbes() (list []Probe) {
 		m := c.hello().message()
 		c.send(plainRecord(recHandshake, 0x0301, m[:60]), plainRecord(recHandshake, 0x0301, nil), plainRecord(recHandshake, 0x0301, m[60:]))
 	})
+	return list
+}
+
+// pauseProbes send one record with pauses in it.
+func pauseProbes() (list []Probe) {
+	add := func(name, sends string, run func(*conn)) {
+		list = append(list, Probe{Name: name, Sends: sends, run: run})
+	}
 	for _, n := range []int{1, 2, 3, 5, 6, 9, 10, 11, 43, 44, 63, 64, 65, 100, 200} {
 		add(fmt.Sprintf("pause-at-%d", n), fmt.Sprintf("%s of a ClientHello, 150 ms, the rest", plural(n, "byte")), func(c *conn) {
 			b := c.hello().records()
@@ -86,8 +98,13 @@ func splitProbes() (list []Probe) {
 	return list
 }
 
-// aroundProbes send something after, before or in place of half of a good hello.
-func aroundProbes() (list []Probe) {
+// aroundProbes send something after a good hello, or in place of half of it.
+func aroundProbes() []Probe {
+	return slices.Concat(afterHellos(), afterHelloEnds(), halfHellos())
+}
+
+// afterHellos send records behind a hello.
+func afterHellos() (list []Probe) {
 	add := func(name, sends string, run func(*conn)) {
 		list = append(list, Probe{Name: name, Sends: sends, run: run})
 	}
@@ -135,6 +152,14 @@ func aroundProbes() (list []Probe) {
 		}
 		c.send(b)
 	})
+	return list
+}
+
+// afterHelloEnds end after a hello, or leave TLS.
+func afterHelloEnds() (list []Probe) {
+	add := func(name, sends string, run func(*conn)) {
+		list = append(list, Probe{Name: name, Sends: sends, run: run})
+	}
 	add("hello-fin", "a ClientHello and FIN", func(c *conn) {
 		c.send(c.hello().records())
 		c.finish()
@@ -151,6 +176,14 @@ func aroundProbes() (list []Probe) {
 	add("hello-http", "a ClientHello and GET / in the clear", func(c *conn) {
 		c.send(c.hello().records(), []byte("GET / HTTP/1.1\r\nHost: "+c.host+"\r\n\r\n"))
 	})
+	return list
+}
+
+// halfHellos end in the middle of one, or go on with something else.
+func halfHellos() (list []Probe) {
+	add := func(name, sends string, run func(*conn)) {
+		list = append(list, Probe{Name: name, Sends: sends, run: run})
+	}
 	for _, n := range []int{1, 3, 4, 5, 6, 9, 11, 43, 76, 100, 200} {
 		add(fmt.Sprintf("half-hello-%d-fin", n), plural(n, "byte")+" of a ClientHello and FIN", func(c *conn) {
 			c.send(c.hello().records()[:n])

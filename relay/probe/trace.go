@@ -65,6 +65,8 @@ const (
 	slackECDSA = 4
 	// slackDate: HTTP/2 packs the digits of a date into five or six bits each.
 	slackDate = 4
+	// slackKernel, in MB: how much of an answer that nobody reads kernels keep.
+	slackKernel = 1
 )
 
 // record is a TLS record of the answer.
@@ -131,7 +133,10 @@ func traceOf(c *conn, slack int) trace {
 		t.parts = append(t.parts, p)
 	}
 	t.parts = append(t.parts, contents(recs, c.h2)...)
-	if len(rest) > 0 {
+	switch {
+	case c.deaf: // the last record was in our hands when we stopped
+		t.parts = append(t.parts, part{what: "megabytes", size: c.missed >> 20, slack: slackKernel})
+	case len(rest) > 0:
 		t.parts = append(t.parts, part{what: "bytes", size: len(rest), slack: exactSize, data: maskDates(rest)})
 	}
 	return t

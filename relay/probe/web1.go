@@ -30,7 +30,7 @@ func (c *conn) complete12(changes ...change) bool {
 // What we can complete a handshake with.
 var (
 	known13 = []change{only13, suites(suiteAES128, suiteAES256)}
-	known12 = []change{old(0x0303), suites(0xc02f, 0xc02b), with(extGroups, list16(groupX25519)), without(extMaster)}
+	known12 = []change{old(0x0303), suites(0xc02f, 0xc02b), with(extGroups, list16(groupX25519, groupP256)), without(extMaster)}
 )
 
 // say protects application data and sends it, in records of at most 16 kB.
@@ -62,8 +62,11 @@ func (c *conn) request(text string) []byte {
 
 const getRoot = "GET / HTTP/1.1\r\nHost: HOST\r\n\r\n"
 
-// h1Rows are requests that are sent as one write after the handshake.
-func h1Rows() [][3]string {
+// h1Rows are requests that are sent as one write after the handshake: name, what
+// it sends in words, and the text.
+func h1Rows() [][3]string { return slices.Concat(getRows(), methodRows(), otherRows()) }
+
+func getRows() [][3]string {
 	many := strings.Builder{}
 	for i := range 150 {
 		fmt.Fprintf(&many, "X-Header-%d: value\r\n", i)
@@ -106,6 +109,11 @@ func h1Rows() [][3]string {
 		{"get-longer-uri", "GET of a URI of 40000 bytes", "GET /" + strings.Repeat("x", 40000) + " HTTP/1.1\r\nHost: HOST\r\n\r\n"},
 		{"get-long-header", "GET / with a header of 40000 bytes", "GET / HTTP/1.1\r\nHost: HOST\r\nX: " + strings.Repeat("x", 40000) + "\r\n\r\n"},
 		{"get-many-headers", "GET / with 150 headers", "GET / HTTP/1.1\r\nHost: HOST\r\n" + many.String() + "\r\n"},
+	}
+}
+
+func methodRows() [][3]string {
+	return [][3]string{
 		{"head", "HEAD /", "HEAD / HTTP/1.1\r\nHost: HOST\r\n\r\n"},
 		{"post", "POST / with a body", "POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 5\r\n\r\nhello"},
 		{"post-api", "POST /api/v1/session with a token", "POST /api/v1/session HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer aaaa\r\nContent-Length: 5\r\n\r\nhello"},
@@ -128,6 +136,12 @@ func h1Rows() [][3]string {
 		{"propfind", "PROPFIND /", "PROPFIND / HTTP/1.1\r\nHost: HOST\r\n\r\n"},
 		{"brew", "a method nobody has", "BREW / HTTP/1.1\r\nHost: HOST\r\n\r\n"},
 		{"lower", "get / in lower case", "get / HTTP/1.1\r\nHost: HOST\r\n\r\n"},
+	}
+}
+
+// otherRows ask for something else than HTTP/1.1, or do not ask.
+func otherRows() [][3]string {
+	return [][3]string{
 		{"connect", "CONNECT", "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n"},
 		{"connect-password", "CONNECT with a proxy password", "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nProxy-Authorization: Basic YTpi\r\n\r\n"},
 		{"websocket", "GET / that asks for a WebSocket", "GET / HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"},
@@ -155,11 +169,7 @@ func h1Probes() (list []Probe) {
 			}
 		}),
 		talk("web-bytewise", "a handshake; GET / in records of a byte", func(c *conn) {
-			for _, b := range c.request(getRoot) {
-				if !c.say([]byte{b}) || !c.pause(shortPause) {
-					return
-				}
-			}
+			c.sayEach(c.request(getRoot), shortPause)
 		}),
 		talk("web-late", "a handshake; 400 ms; GET /", func(c *conn) {
 			c.pause(verdictPause)

@@ -21,6 +21,13 @@ func Park(near, far transport.Conn) bool {
 	return true
 }
 
+// HasInput reports whether there is something to read, or an end, on a connection
+// of a task. It asks the system; false where there is no reactor.
+func HasInput(c transport.Conn) bool {
+	s := onReactor(c)
+	return s != nil && pending(s.side().fd)
+}
+
 // Yield lets a task give way to everybody who is not behind others himself: if it
 // returns true, the task returns at once and begins anew when there is time. What
 // happens meanwhile on its connections waits. False: near is not on a reactor.

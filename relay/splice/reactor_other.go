@@ -41,6 +41,9 @@ func Park(_, _ transport.Conn) bool { return false }
 // Leave has no reactor to leave.
 func Leave(transport.Conn) bool { return false }
 
+// HasInput knows no tasks.
+func HasInput(transport.Conn) bool { return false }
+
 // Yield has nobody to give way to.
 func Yield(transport.Conn) bool { return false }
 
