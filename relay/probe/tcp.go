@@ -52,11 +52,6 @@ func urgentProbes() []Probe {
 			c.pause(verdictPause)
 			c.send(b[100:])
 		}},
-		{Name: "tcp-urgent-junk", Sends: "64 random bytes with an urgent one in the middle", run: func(c *conn) {
-			c.send(noise(32))
-			c.urge()
-			c.send(noise(32))
-		}},
 		{Name: "tcp-urgent-plain", Sends: "GET / in the clear with an urgent byte in the middle", run: func(c *conn) {
 			c.send([]byte("GET / HT"))
 			c.urge()
