@@ -1,13 +1,15 @@
 package faketls
 
 import (
+	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha3"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/cloudflare/circl/dh/x25519"
-	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
+	"github.com/cloudflare/circl/pke/kyber/kyber768"
 
 	"relay/transport/hello"
 )
@@ -83,10 +85,28 @@ func (v *visit) answer(c Cover) ([]byte, error) {
 
 // keys are what a key share is made with and of.
 type keys struct {
-	theirs      mlkem768.PublicKey
-	ciphertext  [mlkem768.CiphertextSize]byte
-	shared      [mlkem768.SharedKeySize]byte // of no use to anybody
+	theirs      kyber768.PublicKey
+	ciphertext  [mlkem.CiphertextSize768]byte
+	shared      [mlkem.SharedKeySize]byte // of no use to anybody
 	own, public x25519.Key
+}
+
+// encapsulate is ML-KEM.Encaps of FIPS 203 (Algorithms 17 and 20), for a key as it
+// came. circl's own makes 7 kB of garbage in it.
+func (k *keys) encapsulate(theirs []byte) error {
+	if err := k.theirs.UnpackMLKEM(theirs); err != nil {
+		return err
+	}
+	var seed [64]byte // the message, and the hash of the key
+	if _, err := rand.Read(seed[:32]); err != nil {
+		return err
+	}
+	hash := sha3.Sum256(theirs)
+	copy(seed[32:], hash[:])
+	both := sha3.Sum512(seed[:]) // the shared key, and what encrypting draws from
+	k.theirs.EncryptTo(k.ciphertext[:], seed[:32], both[32:])
+	copy(k.shared[:], both[:32])
+	return nil
 }
 
 // appendShare appends the extension with a key of ours. Both kinds are what a
@@ -100,10 +120,9 @@ func (k *keys) appendShare(b []byte, group uint16, h *hello.Hello) ([]byte, erro
 	var ciphertext []byte
 	if group == hello.GroupX25519MLKEM768 {
 		// A server that answers a key that is none is not a server.
-		if err := k.theirs.Unpack(h.KeyShare(group)[:mlkem768.PublicKeySize]); err != nil {
+		if err := k.encapsulate(h.KeyShare(group)[:mlkem.EncapsulationKeySize768]); err != nil {
 			group = hello.GroupX25519
 		} else {
-			k.theirs.EncapsulateTo(k.ciphertext[:], k.shared[:], nil)
 			ciphertext = k.ciphertext[:]
 		}
 	}
