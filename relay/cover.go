@@ -97,6 +97,7 @@ func (v *visit) more(n int) error {
 		return errStranger // reading from the cover tells the rest
 	}
 	if splice.Park(v.p, v.far) {
+		v.p.Shrink()
 		return errParked
 	}
 	if err := v.wait(); err != nil {
@@ -108,6 +109,7 @@ func (v *visit) more(n int) error {
 // peek waits for n unread bytes, with a stack or without.
 func (v *visit) peek(n int) error {
 	if splice.Park(v.p, nil) {
+		v.p.Shrink()
 		return errParked
 	}
 	_, err := v.p.Peek(n)

@@ -9,9 +9,9 @@ import (
 // MaxPeek bounds what Peeked keeps of a connection whose owner is not known yet.
 const MaxPeek = 16 << 10
 
-// peekSize is the first buffer of a Peeked: every messenger's SOCKS5 opening
-// and most HTTP ones fit, and a flood of half openings stays cheap.
-const peekSize = 1 << 10
+// peekSize is the first buffer of a Peeked: every messenger's SOCKS5 opening, most
+// HTTP ones and a browser's TLS hello fit.
+const peekSize = 2 << 10
 
 var peekBuffers = sync.Pool{New: func() any { b := make([]byte, peekSize); return &b }}
 
@@ -57,6 +57,17 @@ func (p *Peeked) Discard(n int) {
 	if p.r == p.w {
 		p.release()
 	}
+}
+
+// Shrink keeps what is unread in no more room than that takes: for whoever waits
+// for the rest of an opening, which may never come.
+func (p *Peeked) Shrink() {
+	if p.pooled == nil || p.r == p.w {
+		return
+	}
+	own := append(make([]byte, 0, p.w-p.r), p.Unread()...)
+	p.release()
+	p.buf, p.w = own, len(own)
 }
 
 // Read takes unread bytes first. Once they are gone it reads from the
@@ -143,7 +154,7 @@ func (p *Peeked) grow(n int) {
 		p.r = 0
 		return
 	}
-	size := len(p.buf)
+	size := max(len(p.buf), peekSize)
 	for size < n {
 		size *= 2
 	}

@@ -32,6 +32,9 @@ func TestPeekOneByteAtATime(t *testing.T) {
 			if err != nil || !bytes.Equal(got, want[:n]) {
 				t.Fatalf("Peek(%d): got %d bytes, %v, want the first %d and nil", n, len(got), err, n)
 			}
+			if n%3 == 0 {
+				p.Shrink()
+			}
 		}
 		if _, err := p.Peek(transport.MaxPeek + 1); !errors.Is(err, transport.ErrTooLong) {
 			t.Errorf("Peek beyond the limit: got %v, want ErrTooLong", err)
@@ -55,6 +58,9 @@ func TestPeekedKeepsOrder(t *testing.T) {
 			go func() { _, _ = a.Write(want); _ = a.CloseWrite() }()
 			p, got := transport.NewPeeked(b), []byte(nil)
 			for n := 1; ; n = n*5%9973 + 1 {
+				if n%2 == 0 {
+					p.Shrink()
+				}
 				b, err := p.Peek(n)
 				if m := min(n/2, len(b)); m > 0 {
 					got = append(got, b[:m]...)
