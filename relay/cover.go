@@ -76,11 +76,19 @@ func (v *visit) more(n int) error {
 		if err := v.p.SetReadDeadline(v.conn.began.Add(min(strangersClock, v.conn.set.limits.Handshake))); err != nil {
 			return err
 		}
-		if err := v.peek(n); !isTimeout(err) {
+		err := v.peek(n)
+		if err == errParked {
 			return err
 		}
-		if err := v.p.SetReadDeadline(limit); err != nil {
+		// Also for whoever said enough: a user's round trip may be longer.
+		if e := v.p.SetReadDeadline(limit); e != nil {
+			return e
+		}
+		if !isTimeout(err) {
 			return err
+		}
+		if splice.HasInput(v.p) {
+			return v.peek(n) // it is we who are late
 		}
 		v.late = true
 		if splice.Yield(v.p) {
@@ -88,6 +96,9 @@ func (v *visit) more(n int) error {
 		}
 	}
 	if !v.early {
+		if splice.HasInput(v.p) {
+			return v.peek(n)
+		}
 		v.dialEarly()
 	}
 	if v.far == nil {

@@ -211,6 +211,21 @@ func TestStreetLateHello(t *testing.T) {
 	s.passes(end, c, "answer")
 }
 
+// A user's round trip may be longer than the cover's clock.
+func TestStreetSlowUser(t *testing.T) {
+	s := newStreet(t, nil)
+	target, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	c := s.dial()
+	_, _ = io.WriteString(c, record(helloSecret))
+	time.Sleep(5 * strangersClock)
+	_, _ = io.WriteString(c, "go - "+target.Addr().String()+"\n")
+	s.has(c, "ok\n")
+}
+
 func TestStreetCoverAnswersFirst(t *testing.T) {
 	s := newStreet(t, nil)
 	c := s.dial()

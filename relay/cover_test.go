@@ -199,6 +199,17 @@ func TestStrangersClock(t *testing.T) {
 	}
 }
 
+// A user's round trip may be longer than the cover's clock.
+func TestSlowUser(t *testing.T) {
+	coverRig(t, nil, func(r *rig, cover net.Listener) {
+		c := r.dial()
+		defer c.Close()
+		_, _ = io.WriteString(c, record(helloSecret))
+		time.Sleep(5 * time.Second)
+		r.say(c, "go - "+targetAddr+"\n", "ok\n")
+	})
+}
+
 // A hello that comes late is still ours, and the cover is not answered for.
 func TestLateHello(t *testing.T) {
 	coverRig(t, nil, func(r *rig, cover net.Listener) {
