@@ -20,8 +20,8 @@ const (
 	// laterTurn is how many of those who give way have their turn at once when
 	// nobody else wants anything. Otherwise it is one.
 	laterTurn = 8
-	// mostBusy is how many rounds of turns follow each other without a look at
-	// the runtime's poller, where accepting and dialling wait.
+	// mostBusy is how many rounds of turns follow each other before other
+	// goroutines have their chance.
 	mostBusy = 8
 )
 
@@ -31,7 +31,9 @@ const (
 type reactor struct {
 	core *Core
 	epfd int
-	file *os.File        // epfd, in the runtime's poller
+	door int             // another epoll, in which epfd is the only one; see knock_linux.go
+	deaf bool            // door does not hear of epfd
+	file *os.File        // door, in the runtime's poller
 	raw  syscall.RawConn // of file
 	done chan struct{}   // closed when the goroutine has ended
 
@@ -98,17 +100,16 @@ func newReactor(c *Core) (*reactor, error) {
 		_ = unix.Close(epfd)
 		return nil, err
 	}
-	r := &reactor{core: c, epfd: epfd, bell: bell, done: make(chan struct{}), asleep: true, epoch: c.epoch, pipe: noPipe, unsent: systemUnsent()}
+	r := &reactor{core: c, epfd: epfd, door: -1, bell: bell, done: make(chan struct{}), asleep: true, epoch: c.epoch, pipe: noPipe, unsent: systemUnsent()}
 	// What a codec makes of a read can be more: a record that began before.
 	r.in, r.a, r.b = make([]byte, largeRead), make([]byte, 0, largeRead*3/2), make([]byte, 0, largeRead*3/2)
 	r.wheel.tick = int64(c.tick)
-	// Non-blocking is what makes os.File put a descriptor into the poller.
-	err = unix.SetNonblock(epfd, true)
+	err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1})
 	if err == nil {
-		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1})
+		err = r.hang()
 	}
 	if err == nil {
-		r.file = os.NewFile(uintptr(epfd), "epoll")
+		r.file = os.NewFile(uintptr(r.door), "epoll")
 		// Fails where the runtime could not take it in.
 		err = r.file.SetReadDeadline(time.Time{})
 	}
@@ -131,9 +132,10 @@ func (r *reactor) dispose() {
 	r.mu.Unlock()
 	if r.file != nil {
 		_ = r.file.Close()
-	} else {
-		_ = unix.Close(r.epfd)
+	} else if r.door >= 0 {
+		_ = unix.Close(r.door)
 	}
+	_ = unix.Close(r.epfd)
 	r.pipe.close()
 	for _, co := range r.idle {
 		co.stop()
@@ -176,6 +178,9 @@ func (r *reactor) turns(uintptr) bool {
 		}
 		r.now = int64(time.Since(r.epoch))
 		r.wake()
+		if r.share.pressed && n > 0 {
+			r.hear(false)
+		}
 		if r.heed() {
 			return true
 		}
@@ -192,10 +197,13 @@ func (r *reactor) turns(uintptr) bool {
 		if len(r.queue) > 0 || r.more {
 			r.more = false
 			r.goOn()
-			if r.busy++; r.busy < mostBusy {
-				continue
+			// Sleeping for it would leave this thread, and where other programs
+			// want the processors, another one is long in coming.
+			if r.busy++; r.busy == mostBusy {
+				r.busy = 0
+				runtime.Gosched()
 			}
-			r.ring() // wakes us as soon as the others have had their chance
+			continue
 		}
 		if n < batch && r.sleep() {
 			return false
@@ -206,6 +214,10 @@ func (r *reactor) turns(uintptr) bool {
 // sleep prepares for waiting; false says that there is word already.
 func (r *reactor) sleep() bool {
 	r.busy = 0
+	if r.deaf {
+		r.hear(true)
+		return false // what came before that nobody will tell
+	}
 	if r.due != r.armed {
 		r.armed = r.due
 		var at time.Time

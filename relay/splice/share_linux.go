@@ -28,6 +28,8 @@ const (
 	// which they must have had a processor. If it is less, other programs want
 	// the processors as well, and another reactor would only get in the way.
 	fed = 85
+	// pressed is the share at which a reactor that is awake does not hear events.
+	pressed = 40
 	// givePart is the part of its pairs that a reactor gives away in a window.
 	givePart = 16
 )
@@ -54,6 +56,8 @@ type share struct {
 	cpu   int64    // what the process had used when it began, in nanoseconds
 	to    *reactor // who is given pairs in this window, and takes what is new
 	give  int      // how many pairs
+
+	pressed bool // awake so much that nobody needs to wake it
 }
 
 // wake counts the sleep that has ended, if there was one, and judges.
@@ -70,6 +74,7 @@ func (r *reactor) wake() {
 	cpu := processTime()
 	r.load.percent.Store(int32(100 - 100*s.slept/past))
 	r.load.at.Store(r.now)
+	s.pressed = r.load.of(r.now) >= pressed
 	s.to, s.give = r.judge(100 * (cpu - s.cpu) / past)
 	s.began, s.slept, s.cpu = r.now, 0, cpu
 }
