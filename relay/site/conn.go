@@ -48,6 +48,16 @@ func take(c transport.Conn, began time.Time) *taken {
 	return t
 }
 
+// keepAlive sets the probes that package net sets for Caddy, after 15 s and every
+// 15 s: the listener's may be others, and whoever waits that long sees them.
+func (t *taken) keepAlive() {
+	if c, ok := t.Conn.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
+		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	}
+}
+
 // Read returns unread bytes together with what has arrived behind them: where
 // the reads of a TLS server end decides what is left in the kernel when it gives
 // up, and so whether the peer sees a FIN or a RST.

@@ -132,6 +132,7 @@ func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*take
 		_ = t.Close()
 		return
 	}
+	t.keepAlive()
 	s.mu.Lock()
 	s.taken[t] = struct{}{}
 	s.mu.Unlock()
