@@ -156,6 +156,31 @@ func TestStreetStranger(t *testing.T) {
 	}
 }
 
+// What came in two pieces reaches the cover in two, so that it reads as it would
+// have without us.
+func TestStreetPieces(t *testing.T) {
+	s := newStreet(t, nil)
+	who := record("who")
+	var n int
+	for range 50 { // a cover that is late reads both at once
+		c := s.dial()
+		_, _ = io.WriteString(c, who[:60])
+		read := make(chan int)
+		go func() {
+			far := s.accept()
+			n, _ := far.Read(make([]byte, 1000))
+			s.has(far, (who + "behind it")[n:])
+			read <- n
+		}()
+		time.Sleep(20 * time.Millisecond) // it is in the relay by then
+		_, _ = io.WriteString(c, who[60:]+"behind it")
+		if n = <-read; n == 60 {
+			return
+		}
+	}
+	t.Errorf("the cover's first read: got %d bytes, want the 60 that came first", n)
+}
+
 func TestStreetReset(t *testing.T) {
 	for _, early := range []string{"\x16", "junk"} {
 		s := newStreet(t, nil)
