@@ -60,12 +60,13 @@ type visit struct {
 	cover *Cover
 	rest  []Candidate // who has not said No; the first one wants to see more
 
-	lost  bool           // nobody's: the cover's
-	late  bool           // the cover's clock has struck
-	early bool           // the cover has been dialled, or that was not allowed
-	far   transport.Conn // to the cover; nil: not dialled, or dropped
-	fed   int            // how much of what is unread the cover has
-	watch *watch         // of far, where there is no reactor
+	lost    bool           // nobody's: the cover's
+	late    bool           // the cover's clock has struck
+	clocked bool           // it is the visitor's deadline
+	early   bool           // the cover has been dialled, or that was not allowed
+	far     transport.Conn // to the cover; nil: not dialled, or dropped
+	fed     int            // how much of what is unread the cover has
+	watch   *watch         // of far, where there is no reactor
 }
 
 // more waits for n unread bytes. The cover's clock starts with the stranger's:
@@ -74,15 +75,15 @@ func (v *visit) more(n int) error {
 	if v.cover == nil || v.cover.Site != nil {
 		return v.peek(n)
 	}
-	limit := v.conn.began.Add(v.conn.set.limits.Handshake)
 	if !v.late {
 		if err := v.p.SetReadDeadline(v.conn.began.Add(min(strangersClock, v.conn.set.limits.Handshake))); err != nil {
 			return err
 		}
+		v.clocked = true
 		if err := v.peek(n); !isTimeout(err) {
 			return err
 		}
-		if err := v.p.SetReadDeadline(limit); err != nil {
+		if err := v.unclock(); err != nil {
 			return err
 		}
 		v.late = true
@@ -106,6 +107,15 @@ func (v *visit) more(n int) error {
 		return err
 	}
 	return v.peek(n)
+}
+
+// unclock gives the visitor the time of an opening, in place of the cover's.
+func (v *visit) unclock() error {
+	if !v.clocked {
+		return nil
+	}
+	v.clocked = false
+	return v.p.SetReadDeadline(v.conn.began.Add(v.conn.set.limits.Handshake))
 }
 
 // peek waits for n unread bytes, with a stack or without.

@@ -235,6 +235,35 @@ func TestStreetLateHello(t *testing.T) {
 	s.passes(end, c, "answer")
 }
 
+// The cover's clock is not a user's: who is far away sends the rest after it.
+func TestStreetSlowUser(t *testing.T) {
+	target, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	for name, split := range map[string]int{"at once": 0, "in pieces": 50} {
+		t.Run(name, func(t *testing.T) {
+			s := newStreet(t, nil)
+			c := s.dial()
+			hello := record(helloSecret)
+			_, _ = io.WriteString(c, hello[:split])
+			time.Sleep(20 * time.Millisecond)
+			_, _ = io.WriteString(c, hello[split:])
+			time.Sleep(400 * time.Millisecond)
+			_, _ = io.WriteString(c, "go - "+target.Addr().String()+"\n")
+			s.has(c, "ok\n")
+			far, err := target.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = far.Close()
+			s.ends(c)
+			_ = c.Close()
+		})
+	}
+}
+
 func TestStreetCoverAnswersFirst(t *testing.T) {
 	s := newStreet(t, nil)
 	c := s.dial()

@@ -150,7 +150,10 @@ func (v *visit) ask(prefix []byte) error {
 func (v *visit) claimed(by Candidate) error {
 	c := v.conn
 	c.inbound = by.Name()
-	var err error
+	err := v.unclock() // what follows may take a user more than one round trip
+	if err != nil {
+		return err
+	}
 	switch by := by.(type) {
 	case *Carrier:
 		err = by.Serve(c.srv.ctx, v.p, &inside{v, by.Inside})
