@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -48,6 +49,24 @@ func lookAtCover(cfg *config.Config, say func(ok bool, format string, args ...an
 		}
 	}
 	say(true, "the cover's name %s resolves to this relay", c.Name)
+}
+
+// lookAtSite looks for the files without which a start or a reload fails.
+func lookAtSite(cfg *config.Config, say func(ok bool, format string, args ...any)) {
+	if dir := cfg.Cover.Site; dir != "" {
+		if _, err := os.ReadDir(dir); err != nil {
+			say(false, "the site's folder cannot be read: %v", err)
+		} else {
+			say(true, "the site's folder is %s", dir)
+		}
+	}
+	if c := cfg.Cover.Certificate; c.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+			say(false, "the site's certificate %s with key %s cannot be used: %v", c.Cert, c.Key, err)
+		} else {
+			say(true, "the site's certificate is %s", c.Cert)
+		}
+	}
 }
 
 // publicIPs are the addresses of the listeners that show the cover.
