@@ -102,7 +102,8 @@ func (t *taken) Close() error {
 	err := net.ErrClosed
 	t.once.Do(func() {
 		t.mu.Lock()
-		left := len(t.unread) > 0
+		// Pieces of which nothing was read would have come to a closed socket.
+		left := len(t.unread) > 0 && t.pieces[0] > 0
 		t.unread = nil
 		t.mu.Unlock()
 		if left {

@@ -154,6 +154,25 @@ func TestTakenRead(t *testing.T) {
 	}
 }
 
+// TestTakenCloseBetween closes when one of two pieces has been read: the other one
+// had not come yet when a server that reads at once would have closed.
+func TestTakenCloseBetween(t *testing.T) {
+	near, far := tcp(t)
+	p := transport.NewPeeked(far)
+	for _, piece := range []string{"one", "two"} {
+		_, _ = io.WriteString(near, piece)
+		_, _ = p.Peek(len(p.Unread()) + 1)
+	}
+	c := take(p, time.Now())
+	if n, err := c.Read(make([]byte, 10)); n != 3 || err != nil {
+		t.Errorf("read: got %d bytes, %v, want the first piece", n, err)
+	}
+	_ = c.Close()
+	if _, err := io.ReadAll(near); err != nil {
+		t.Errorf("peer: got %v, want an end", err)
+	}
+}
+
 func TestTakenClose(t *testing.T) {
 	for _, test := range []struct {
 		name string
