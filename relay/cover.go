@@ -35,6 +35,9 @@ const (
 	// the cover, though nobody knows yet whose they are: its time-outs run from
 	// there. A user's hello comes right behind the handshake of TCP.
 	strangersClock = 20 * time.Millisecond
+	// pieceTime is what the cover gets to read the beginning of a hello before it
+	// is sent the rest.
+	pieceTime = time.Millisecond
 	// strangerIdle ends strangers whose cover does not end them.
 	strangerIdle = 2 * time.Hour
 )
@@ -176,6 +179,23 @@ func (v *visit) feed() error {
 	return err
 }
 
+// feedPieces shows a cover that has not seen anything what came before the last
+// piece. Whoever reads ahead takes the rest in other reads than if all were there
+// at once, and leaves other bytes in its socket when it gives up: with OpenSSL a
+// reset becomes an end.
+func (v *visit) feedPieces(far transport.Conn) {
+	pieces := v.p.Reads()
+	n := len(v.p.Unread()) - pieces[len(pieces)-1]
+	if n == 0 || v.p.SetDeadline(time.Now().Add(pieceTime)) != nil {
+		return
+	}
+	// An error is for reading from the cover to tell.
+	v.fed, _ = far.Write(v.p.Unread()[:n])
+	if _, ok, _ := splice.WaitEither(v.p, far); !ok {
+		time.Sleep(pieceTime)
+	}
+}
+
 // wait waits for the visitor, or for the cover: that is errStranger.
 func (v *visit) wait() error {
 	nearFirst, ok, err := splice.WaitEither(v.p, v.far)
@@ -264,6 +284,7 @@ func (v *visit) toCover() error {
 		if far, err = v.dial(); err != nil {
 			return coverError{err}
 		}
+		v.feedPieces(far)
 	}
 	v.p.Discard(v.fed)
 	if err := v.gather(); err != nil {

@@ -157,6 +157,31 @@ func TestStreetStranger(t *testing.T) {
 	}
 }
 
+// What came in two pieces reaches the cover in two, so that it reads as it would
+// have without us.
+func TestStreetPieces(t *testing.T) {
+	s := newStreet(t, nil)
+	who := record("who")
+	var n int
+	for range 50 { // a cover that is late reads both at once
+		c := s.dial()
+		_, _ = io.WriteString(c, who[:60])
+		read := make(chan int)
+		go func() {
+			far := s.accept()
+			n, _ := far.Read(make([]byte, 1000))
+			s.has(far, (who + "behind it")[n:])
+			read <- n
+		}()
+		time.Sleep(20 * time.Millisecond) // it is in the relay by then
+		_, _ = io.WriteString(c, who[60:]+"behind it")
+		if n = <-read; n == 60 {
+			return
+		}
+	}
+	t.Errorf("the cover's first read: got %d bytes, want the 60 that came first", n)
+}
+
 func TestStreetReset(t *testing.T) {
 	for _, early := range []string{"\x16", "junk"} {
 		s := newStreet(t, nil)
@@ -213,17 +238,31 @@ func TestStreetLateHello(t *testing.T) {
 
 // A user's round trip may be longer than the cover's clock.
 func TestStreetSlowUser(t *testing.T) {
-	s := newStreet(t, nil)
 	target, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer target.Close()
-	c := s.dial()
-	_, _ = io.WriteString(c, record(helloSecret))
-	time.Sleep(5 * strangersClock)
-	_, _ = io.WriteString(c, "go - "+target.Addr().String()+"\n")
-	s.has(c, "ok\n")
+	for name, split := range map[string]int{"at once": 0, "in pieces": 50} {
+		t.Run(name, func(t *testing.T) {
+			s := newStreet(t, nil)
+			c := s.dial()
+			hello := record(helloSecret)
+			_, _ = io.WriteString(c, hello[:split])
+			time.Sleep(strangersClock / 2)
+			_, _ = io.WriteString(c, hello[split:])
+			time.Sleep(10 * strangersClock)
+			_, _ = io.WriteString(c, "go - "+target.Addr().String()+"\n")
+			s.has(c, "ok\n")
+			far, err := target.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = far.Close()
+			s.ends(c)
+			_ = c.Close()
+		})
+	}
 }
 
 func TestStreetCoverAnswersFirst(t *testing.T) {

@@ -23,7 +23,14 @@ type Peeked struct {
 	pooled *[]byte
 	r, w   int
 	ready  *Ready
+
+	taken int     // bytes that are not unread any more
+	ends  []int32 // of reads that others followed, from the beginning of the stream
+	full  bool    // the last read may have left bytes behind
 }
+
+// mostReads is how many reads a Peeked tells apart.
+const mostReads = 32
 
 // NewPeeked wraps c.
 func NewPeeked(c Conn) *Peeked { return &Peeked{Conn: c} }
@@ -51,9 +58,25 @@ func (p *Peeked) Peek(n int) ([]byte, error) {
 	return p.Unread(), nil
 }
 
+// Reads returns in which pieces the unread bytes have come: how many there were
+// to read each time, and in the last piece whatever came after those. Some servers
+// do other things with the same bytes when they come in other pieces.
+func (p *Peeked) Reads() (sizes []int) {
+	at := p.taken
+	for _, end := range p.ends {
+		if size := int(end) - at; size > 0 {
+			sizes = append(sizes, size)
+			at = int(end)
+		}
+	}
+	return append(sizes, p.taken+p.w-p.r-at)
+}
+
 // Discard takes n unread bytes.
 func (p *Peeked) Discard(n int) {
-	p.r += min(n, p.w-p.r)
+	n = min(n, p.w-p.r)
+	p.r += n
+	p.taken += n
 	if p.r == p.w {
 		p.release()
 	}
@@ -123,8 +146,9 @@ func (p *Peeked) fill(n int) error {
 		p.grow(n)
 	}
 	m, err := p.Conn.Read(p.buf[p.w:])
-	p.w += m
 	if m > 0 {
+		p.note(m == len(p.buf)-p.w)
+		p.w += m
 		return nil
 	}
 	if err == nil {
@@ -144,7 +168,22 @@ func (p *Peeked) first() error {
 		return err
 	}
 	p.pooled, p.buf, p.r, p.w = b, *b, 0, n
+	p.full = n == len(*b)
 	return nil
+}
+
+// note remembers where the read before this one ended, which has filled its room
+// or not.
+func (p *Peeked) note(full bool) {
+	end := int32(p.taken + p.w - p.r)
+	switch {
+	case p.full || p.w == p.r:
+	case len(p.ends) == mostReads-1:
+		p.ends[mostReads-2] = end
+	default:
+		p.ends = append(p.ends, end)
+	}
+	p.full = full
 }
 
 func (p *Peeked) grow(n int) {

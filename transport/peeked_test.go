@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,6 +44,43 @@ func TestPeekOneByteAtATime(t *testing.T) {
 			t.Errorf("Unread after the limit: got %d bytes, want all %d", len(got), len(want))
 		}
 	})
+}
+
+func TestPeekedReads(t *testing.T) {
+	a, b := relaytest.Pipe()
+	p := transport.NewPeeked(b)
+	total := 0
+	say := func(n int) {
+		go func() { _, _ = a.Write(make([]byte, n)) }()
+		total += n
+		if _, err := p.Peek(total); err != nil {
+			t.Fatalf("Peek(%d): got %v, want nil", total, err)
+		}
+	}
+	want := func(sizes ...int) {
+		t.Helper()
+		if got := p.Reads(); !slices.Equal(got, sizes) {
+			t.Errorf("Reads: got %v, want %v", got, sizes)
+		}
+	}
+	want(0)
+	say(10)
+	want(10)
+	say(5)
+	say(1)
+	want(10, 5, 1)
+	p.Discard(12)
+	total -= 12
+	want(3, 1)
+	say(1500) // more than the buffer, in one piece
+	want(3, 1, 1500)
+	for range 100 {
+		say(1)
+	}
+	got := p.Reads()
+	if last := got[len(got)-1]; len(got) > 32 || last != 1 {
+		t.Errorf("Reads after 100 more: got %d, the last of %d, want at most 32, the last of 1", len(got), last)
+	}
 }
 
 // Whatever mixture of Peek, Discard and Read takes the bytes, they come out

@@ -64,6 +64,7 @@ func (c *doctorCmd) Run(s streams) error {
 	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
 	}
+	lookAtSite(cfg, say)
 	if c.Cover {
 		lookAtCover(cfg, say)
 	}

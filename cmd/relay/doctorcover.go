@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -54,6 +55,24 @@ func lookUp(cfg *config.Config, name string, say func(ok bool, format string, ar
 		}
 	}
 	say(true, "the cover's name %s resolves to this relay", name)
+}
+
+// lookAtSite looks for the files without which a start or a reload fails.
+func lookAtSite(cfg *config.Config, say func(ok bool, format string, args ...any)) {
+	if dir := cfg.Cover.Site; dir != "" {
+		if _, err := os.ReadDir(dir); err != nil {
+			say(false, "the site's folder cannot be read: %v", err)
+		} else {
+			say(true, "the site's folder is %s", dir)
+		}
+	}
+	for _, f := range cfg.Cover.Certificate.Files {
+		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
+			say(false, "the site's certificate %s with key %s cannot be used: %v", f.Cert, f.Key, err)
+		} else {
+			say(true, "the site's certificate is %s", f.Cert)
+		}
+	}
 }
 
 // publicIPs are the addresses of the listeners that show the cover.

@@ -19,6 +19,7 @@ type taken struct {
 	unreadLeft atomic.Bool
 	mu         sync.Mutex
 	unread     []byte // peeked at, and not read
+	pieces     []int  // in which it came; see Read
 
 	readShifted, writeShifted atomic.Bool
 
@@ -39,8 +40,10 @@ func take(c transport.Conn, began time.Time) *taken {
 		if !ok {
 			break
 		}
+		pieces := p.Reads()
 		below, _, unread := p.Detach()
 		t.unread = append(unread, t.unread...)
+		t.pieces = append(pieces, t.pieces...)
 		c = below
 	}
 	t.unreadLeft.Store(len(t.unread) > 0)
@@ -48,16 +51,27 @@ func take(c transport.Conn, began time.Time) *taken {
 	return t
 }
 
-// Read returns unread bytes together with what has arrived behind them: where
-// the reads of a TLS server end decides what is left in the kernel when it gives
-// up, and so whether the peer sees a FIN or a RST.
+// keepAlive sets the probes that package net sets for Caddy, after 15 s and every
+// 15 s: the listener's may be others, and whoever waits that long sees them.
+func (t *taken) keepAlive() {
+	if c, ok := t.Conn.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
+		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	}
+}
+
+// Read returns unread bytes in the pieces in which they came, the last one together
+// with what has arrived behind it: where the reads of a TLS server end decides what
+// is left in the kernel when it gives up, and so whether the peer sees a FIN or a RST.
 func (t *taken) Read(b []byte) (int, error) {
 	if !t.unreadLeft.Load() {
 		return t.Conn.Read(b)
 	}
 	t.mu.Lock()
-	n := copy(b, t.unread)
+	n := copy(b, t.unread[:t.piece()])
 	t.unread = t.unread[n:]
+	t.pieces[0] -= n
 	last := len(t.unread) == 0
 	if last {
 		t.unread = nil
@@ -73,6 +87,14 @@ func (t *taken) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// piece is how long the next piece is of what is unread; under mu.
+func (t *taken) piece() int {
+	for len(t.pieces) > 1 && t.pieces[0] == 0 {
+		t.pieces = t.pieces[1:]
+	}
+	return min(t.pieces[0], len(t.unread)) // less once it is closed
+}
+
 // Close closes the connection. Unread bytes, had nobody peeked at them, would be
 // in the kernel, which answers the close of such a socket with a reset; they
 // count as if they were.
@@ -80,7 +102,8 @@ func (t *taken) Close() error {
 	err := net.ErrClosed
 	t.once.Do(func() {
 		t.mu.Lock()
-		left := len(t.unread) > 0
+		// Pieces of which nothing was read would have come to a closed socket.
+		left := len(t.unread) > 0 && t.pieces[0] > 0
 		t.unread = nil
 		t.mu.Unlock()
 		if left {

@@ -72,6 +72,56 @@ func TestPeeked(t *testing.T) {
 	}
 }
 
+// TestPieces says hello and more to the site, in pieces: it ends as it does when
+// nobody has peeked.
+func TestPieces(t *testing.T) {
+	relaytest.LeakCheck(t)
+	s := newSite(t, Options{})
+	hello := "\x16\x03\x01\x02\x01" + strings.Repeat("x", 513) // answered with an alert
+	wire := hello + strings.Repeat("y", 500)
+	resets := 0
+	for _, first := range []int{1, 4, 5, 6, 300, 516, len(wire)} {
+		unpeeked := false
+		for _, peek := range []bool{false, true} {
+			near, far := tcp(t)
+			p := transport.NewPeeked(far)
+			if !peek {
+				go s.Serve(p, time.Now())
+			}
+			for piece := range strings.SplitSeq(wire[:first]+" "+wire[first:], " ") {
+				if piece == "" {
+					continue
+				}
+				if _, err := io.WriteString(near, piece); err != nil {
+					t.Fatal(err)
+				}
+				if peek {
+					_, _ = p.Peek(len(p.Unread()) + 1)
+				} else {
+					time.Sleep(20 * time.Millisecond) // it is read by then
+				}
+			}
+			if peek {
+				_, _ = p.Peek(len(hello))
+				s.Serve(p, time.Now())
+			}
+			_, err := io.ReadAll(near)
+			reset := errors.Is(err, syscall.ECONNRESET)
+			if !peek {
+				unpeeked = reset
+			} else if reset != unpeeked {
+				t.Errorf("%d bytes first: got a reset: %v, want %v", first, reset, unpeeked)
+			}
+		}
+		if unpeeked {
+			resets++
+		}
+	}
+	if resets == 0 || resets == 7 {
+		t.Errorf("pieces that end in a reset: got %d of 7, want some", resets)
+	}
+}
+
 func TestTakenRead(t *testing.T) {
 	near, far := tcp(t)
 	if _, err := io.WriteString(near, "hello"); err != nil {
@@ -101,6 +151,25 @@ func TestTakenRead(t *testing.T) {
 	_ = near.CloseWrite()
 	if n, err := c.Read(buf); n != 0 || err != io.EOF {
 		t.Errorf("end: got %d, %v, want EOF", n, err)
+	}
+}
+
+// TestTakenCloseBetween closes when one of two pieces has been read: the other one
+// had not come yet when a server that reads at once would have closed.
+func TestTakenCloseBetween(t *testing.T) {
+	near, far := tcp(t)
+	p := transport.NewPeeked(far)
+	for _, piece := range []string{"one", "two"} {
+		_, _ = io.WriteString(near, piece)
+		_, _ = p.Peek(len(p.Unread()) + 1)
+	}
+	c := take(p, time.Now())
+	if n, err := c.Read(make([]byte, 10)); n != 3 || err != nil {
+		t.Errorf("read: got %d bytes, %v, want the first piece", n, err)
+	}
+	_ = c.Close()
+	if _, err := io.ReadAll(near); err != nil {
+		t.Errorf("peer: got %v, want an end", err)
 	}
 }
 

@@ -95,8 +95,9 @@
 //     elsewhere is another.
 //   - The same machine answers sooner: by 0.2 ms for a handshake, by 0.15 ms for a
 //     small file (medians, on a machine where those take 2.0 and 0.35 ms).
-//   - TCP options and keep-alives are the listener's. Caddy sets those of package
-//     net: keep-alive after 15 s, every 15 s.
+//   - TCP options are the listener's. Keep-alives are Caddy's, those of package net,
+//     once the site has a connection: not for what a carrier or an inbound has
+//     claimed, since such probes would wake a sleeping phone.
 //   - Caddy hides its Caddyfile if that lies in the folder. There is none here.
 //   - Windows: Caddy refuses paths with colons and short names; os.Root has
 //     rules of its own.

@@ -127,7 +127,11 @@ func (s *Site) Serve(c transport.Conn, began time.Time) {
 // ServePlain is Serve for a connection to port 80: requests are redirected to
 // https, unless Options.Challenge answers. Nobody's claim is asked.
 func (s *Site) ServePlain(c transport.Conn, began time.Time) {
-	s.serve(s.plain, c, began, func(t *taken) net.Conn { return t })
+	s.serve(s.plain, c, began, func(t *taken) net.Conn {
+		// net/http reads a byte ahead of its answer: of a piece, that had not come.
+		t.pieces = []int{len(t.unread)}
+		return t
+	})
 }
 
 func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*taken) net.Conn) {
@@ -136,6 +140,7 @@ func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*take
 		_ = t.Close()
 		return
 	}
+	t.keepAlive()
 	s.mu.Lock()
 	s.taken[t] = struct{}{}
 	s.mu.Unlock()

@@ -149,6 +149,14 @@ func (s *Socket) SetLinger(sec int) error {
 	return setLinger(s.side().fd, &l)
 }
 
+// SetKeepAliveConfig is that of net.TCPConn, for a socket that has left.
+func (s *Socket) SetKeepAliveConfig(c net.KeepAliveConfig) error {
+	if s.off != nil {
+		return s.off.SetKeepAliveConfig(c)
+	}
+	return errors.ErrUnsupported
+}
+
 // SetDeadline implements net.Conn. On a reactor reads and writes have the same
 // deadline, and it comes as late as any other time-out of the core.
 func (s *Socket) SetDeadline(at time.Time) error {

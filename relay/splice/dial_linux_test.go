@@ -40,9 +40,21 @@ func dialled(t *testing.T, to netip.AddrPort, timeout time.Duration, before func
 
 func TestTaskDialFails(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
-		ln, _ := net.Listen("tcp4", "127.0.0.1:0")
-		to := ln.Addr().(*net.TCPAddr).AddrPort()
-		_ = ln.Close()
+		// Bound, so that the door cannot be given the same port, and not listening.
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatalf("socket: got %v, want nil", err)
+		}
+		defer unix.Close(fd)
+		host := netip.MustParseAddr("127.0.0.1")
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: host.As4()}); err != nil {
+			t.Fatalf("bind: got %v, want nil", err)
+		}
+		name, err := unix.Getsockname(fd)
+		if err != nil {
+			t.Fatalf("getsockname: got %v, want nil", err)
+		}
+		to := netip.AddrPortFrom(host, uint16(name.(*unix.SockaddrInet4).Port))
 		if err := dialled(t, to, time.Minute, nil); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("Dial: got %v, want ECONNREFUSED", err)
 		}

@@ -68,11 +68,41 @@ func (r *reactor) wayOver(p *pair) {
 		r.schedule(p) // under the fin timeout now
 		return
 	}
-	s := p.status
-	if s == "" {
-		s = transport.OK
+	if p.status == "" {
+		p.status = transport.OK
 	}
-	r.end(p, s, false)
+	r.end(p, p.status, p.refusedLate())
+}
+
+// refusedLate reports whether the peer of one side wrote after the end of the
+// other, which it knew of: without us a reset would have been the answer, and it
+// has got everything that it could lose by one.
+func (p *pair) refusedLate() bool {
+	switch p.status {
+	case transport.ClientGone:
+		return endTaken(p.sides[1].fd)
+	case transport.TargetGone:
+		return endTaken(p.sides[0].fd)
+	}
+	return false
+}
+
+// refusedLate is the same on the portable path.
+func (f *pumped) refusedLate(left transport.Status) (late bool) {
+	var c syscall.Conn
+	switch left {
+	case transport.ClientGone:
+		c, _ = f.far.(syscall.Conn)
+	case transport.TargetGone:
+		c, _ = f.near.(syscall.Conn)
+	}
+	if c == nil {
+		return false
+	}
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { late = endTaken(int32(fd)) })
+	}
+	return late
 }
 
 // end closes both connections and accounts for the pair.

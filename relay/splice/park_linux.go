@@ -64,6 +64,7 @@ func (t *task) rest() {
 		return
 	}
 	if t.run = t.serve; t.behind {
+		t.due(0) // a deadline gets nobody ahead of others
 		t.r.later.push(t)
 		return
 	}

@@ -1,6 +1,7 @@
 package splice_test
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -22,6 +23,7 @@ import (
 type parker struct {
 	serve func(c transport.Conn, before int) (over bool)
 	limit time.Duration
+	tick  time.Duration // 0: taskTick
 	tasks sync.WaitGroup
 }
 
@@ -45,7 +47,7 @@ func (p *parker) Failed(error) time.Duration { return time.Millisecond }
 // parked listens, with one reactor, and returns how to dial.
 func parked(t *testing.T, p *parker) (dial func() net.Conn) {
 	t.Helper()
-	core := splice.New(taskTick)
+	core := splice.New(cmp.Or(p.tick, taskTick))
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("listen: got %v, want nil", err)
@@ -257,6 +259,61 @@ func TestYieldStarvesNobody(t *testing.T) {
 		t.Error("nobody who gives way had a turn beside 200 messages")
 	}
 	c.Close()
+}
+
+// TestYieldOutlastsDeadline has many tasks give way, and their deadlines come while
+// they do: that gets nobody ahead of those who give way to no one.
+func TestYieldOutlastsDeadline(t *testing.T) {
+	const limit = 20 * taskTick
+	for name, tick := range map[string]time.Duration{"in the wheel": taskTick, "in the alarms": limit} {
+		t.Run(name, func(t *testing.T) { testYieldOutlastsDeadline(t, limit, tick) })
+	}
+}
+
+func testYieldOutlastsDeadline(t *testing.T, limit, tick time.Duration) {
+	const yielders = 400
+	var served atomic.Int32
+	dial := parked(t, &parker{limit: limit, tick: tick, serve: func(c transport.Conn, before int) bool {
+		if before > 0 {
+			time.Sleep(2 * time.Millisecond) // a long turn: all of them outlast the limit
+			served.Add(1)
+			return true
+		}
+		var b [1]byte
+		if _, err := c.Read(b[:]); err != nil {
+			return true
+		}
+		if b[0] == 'y' {
+			return !splice.Yield(c)
+		}
+		_ = c.SetDeadline(time.Time{})
+		_ = echo(c)
+		return true
+	}})
+	c := dial()
+	_, _ = c.Write([]byte("e"))
+	var all []net.Conn
+	for range yielders {
+		all = append(all, dial())
+	}
+	for _, y := range all {
+		_, _ = y.Write([]byte("y"))
+	}
+	most := int32(0)
+	for last := int32(0); last < yielders*3/4; {
+		var b [1]byte
+		if _, err := c.Write(b[:]); err != nil {
+			t.Fatalf("write: got %v, want nil", err)
+		}
+		if _, err := io.ReadFull(c, b[:]); err != nil {
+			t.Fatalf("read: got %v, want an echo", err)
+		}
+		now := served.Load()
+		last, most = now, max(most, now-last)
+	}
+	if most > yielders/3 {
+		t.Errorf("between two messages: got %d of those who give way served, want a few", most)
+	}
 }
 
 // TestYieldInterrupted interrupts tasks that give way, which then leave their

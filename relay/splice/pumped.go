@@ -92,10 +92,11 @@ func (f *pumped) pumpDone() {
 	f.mu.Lock()
 	s := f.left
 	f.mu.Unlock()
+	late := f.refusedLate(s)
 	if s == "" {
 		s = transport.OK
 	}
-	f.end(s, false)
+	f.end(s, late)
 	// Whoever ended the flow may still be about to close.
 	_ = f.near.Close()
 	_ = f.far.Close()

@@ -302,8 +302,8 @@ func (r *reactor) expire() {
 		case e.p.ended:
 		case e.d == opening:
 			// Maybe it is not waiting for this any more; then it waits again.
-			if e.p.task != nil {
-				e.p.task.goOn()
+			if t := e.p.task; t != nil && !t.behind {
+				t.goOn()
 			}
 		default:
 			e.p.ways[e.d].paused--

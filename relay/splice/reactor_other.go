@@ -22,6 +22,9 @@ func (*reactor) cutAll(transport.Status) {}
 func (*reactor) close()                  {}
 func (*reactor) trimSoon()               {}
 
+// refusedLate cannot be known.
+func (*pumped) refusedLate(transport.Status) bool { return false }
+
 func (c *Core) react(*[2]end, Limits, Account, func(End)) Flow { return nil }
 
 // Serve has no reactor to offer.

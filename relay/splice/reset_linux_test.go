@@ -3,11 +3,14 @@ package splice_test
 import (
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"relay/relay/splice"
 	"relay/transport"
@@ -102,6 +105,79 @@ func TestAnswerIsWhole(t *testing.T) {
 		}
 		j.want(t, transport.TargetGone, -1, 1000)
 	})
+}
+
+// Whoever writes after the end of a peer that has closed gets a reset from it, and
+// at once: a prober counts how many writes it takes.
+func TestResetAfterTheEnd(t *testing.T) {
+	onSockets(t, func(t *testing.T, h *harness) {
+		if h.name == "tcp-portable" {
+			t.Skip("a goroutine that does not read is not told of resets")
+		}
+		for name, client := range map[string]bool{"target": false, "client": true} {
+			j := h.join(splice.Limits{}, nil)
+			ends, writes := j.server, j.client
+			if client {
+				ends, writes = writes, ends
+			}
+			resetAfterTheEnd(t, name, ends, writes)
+			j.close()
+			<-j.end
+		}
+	})
+}
+
+// A socket of the Unix family has no resets, but says that nobody is there.
+func TestResetAfterTheEndOfUnix(t *testing.T) {
+	near, client := tcpPair(t)
+	far, server := unixPair(t)
+	end := make(chan splice.End, 1)
+	c := splice.New(0)
+	c.Join(near, far, splice.Limits{}, nil, func(e splice.End) { end <- e })
+	resetAfterTheEnd(t, "target", server, client)
+	closeBoth(client, server)
+	<-end
+	c.Drain(t.Context())
+}
+
+func resetAfterTheEnd(t *testing.T, name string, ends, writes transport.Conn) {
+	t.Helper()
+	_ = send(ends, 2, 1000)
+	_ = ends.Close()
+	if n, err := receive(writes, 2); n != 1000 || err != nil {
+		t.Errorf("before the end of the %s: got %d bytes, %v, want 1000, nil", name, n, err)
+	}
+	_ = send(writes, 1, 10)
+	for range 2000 {
+		gone := false
+		onDescriptor(t, writes, func(fd int) error {
+			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			gone = err == nil && info.State == unix.BPF_TCP_CLOSE
+			return err
+		})
+		if gone {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("10 bytes after the end of the %s: got no reset, want one", name)
+}
+
+// unixPair returns two ends of a connection of the Unix family.
+func unixPair(t *testing.T) (a, b *net.UnixConn) {
+	t.Helper()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: t.TempDir() + "/socket"})
+	if err != nil {
+		t.Fatalf("listen: got %v, want nil", err)
+	}
+	defer ln.Close()
+	if a, err = net.DialUnix("unix", nil, ln.Addr().(*net.UnixAddr)); err != nil {
+		t.Fatalf("dial: got %v, want nil", err)
+	}
+	if b, err = ln.AcceptUnix(); err != nil {
+		t.Fatalf("accept: got %v, want nil", err)
+	}
+	return a, b
 }
 
 // onSockets is onEveryPath without those that are not plain sockets.

@@ -143,19 +143,29 @@ func processTime() int64 {
 
 // peerEnded reports whether the peer of a socket has ended its direction in order.
 func peerEnded(fd int32) bool {
+	switch socketState(fd) {
+	case unix.BPF_TCP_CLOSE_WAIT, unix.BPF_TCP_LAST_ACK, unix.BPF_TCP_CLOSING:
+		return true
+	}
+	return false
+}
+
+// endTaken reports whether the peer of a TCP socket has acknowledged our end, and
+// not sent its own.
+func endTaken(fd int32) bool { return socketState(fd) == unix.BPF_TCP_FIN_WAIT2 }
+
+// socketState is where a TCP connection is in its life (RFC 9293, Section 3.3.2);
+// 0: unknown.
+func socketState(fd int32) byte {
 	// The first byte of struct tcp_info is the state.
 	var info [4]byte
 	size := uint32(len(info))
 	_, _, e := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	if e != 0 {
-		return false
+		return 0
 	}
-	switch info[0] {
-	case unix.BPF_TCP_CLOSE_WAIT, unix.BPF_TCP_LAST_ACK, unix.BPF_TCP_CLOSING:
-		return true
-	}
-	return false
+	return info[0]
 }
 
 // closeSocket closes a descriptor, with a reset if asked for.
