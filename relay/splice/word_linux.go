@@ -45,14 +45,7 @@ func (r *reactor) tell(word func()) bool {
 	return true
 }
 
-// ring wakes the goroutine.
-func (r *reactor) ring() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ringLocked()
-}
-
-// ringLocked rings. The bell is edge-triggered and never read: every write is an
+// ringLocked wakes the goroutine. The bell is edge-triggered and never read: every write is an
 // edge, and 2^64 of them do not happen.
 func (r *reactor) ringLocked() {
 	if r.bell >= 0 {
