@@ -39,6 +39,9 @@
 //	          ▲         (joined, cut, drain)   (pauses,   (move_linux.go)     │
 //	          └─────────────────────────────    timeouts) ◄───────────────────┘
 //
+// In the runtime's poller a reactor is behind a door, which hears nothing while
+// a reactor that has a good deal to do is awake (knock_linux.go).
+//
 // An event carries the slot of its pair and a name that is never used twice:
 // what epoll fetched before a pair ended means nobody afterwards. Descriptors
 // cannot be mixed up, as nobody else closes them. Whoever joins holds the lock

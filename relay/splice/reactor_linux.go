@@ -152,8 +152,8 @@ func (r *reactor) trimSoon() { r.tell(func() { r.word.trim = true }) }
 
 func (r *reactor) cutAll(s transport.Status) { r.tell(func() { r.cut = s }) }
 
-// run is the goroutine. It sleeps in the runtime's poller, in which its own epoll
-// descriptor is one of many: blocking in epoll_wait would give the processor
+// run is the goroutine. It sleeps in the runtime's poller, in which its door is
+// one descriptor of many: blocking in epoll_wait would give the processor
 // away at every sleep and cost half as much again for a lone message.
 func (r *reactor) run() {
 	defer close(r.done)
