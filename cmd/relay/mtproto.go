@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -65,6 +65,7 @@ func mtprotoCandidates(e env, options any) ([]relay.Candidate, error) {
 	k := keptOf(e, o)
 	keys := secrets{e.users, mtproto.Label}
 	table := o.Table(k.health)
+	k.covers.recall(filepath.Join(e.cfg.State, coversFile), coverWord(e.cfg.Cover))
 	var out []relay.Candidate
 	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
 		s, err := faketls.NewServer(faketls.Options{
@@ -147,83 +148,6 @@ func (k *mtprotoKeep) observer(log *slog.Logger) func(faketls.Event) {
 			log.Warn("many hellos with unknown secrets: only the likeliest users are tried for each")
 		}
 	}
-}
-
-// covers are how the cover answers a client's hello, by server name.
-type covers struct {
-	mu    sync.Mutex
-	known map[string]faketls.Cover
-}
-
-func (c *covers) of(name string) faketls.Cover {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.known[name]
-}
-
-const (
-	coverProbeTime  = 20 * time.Second
-	coverProbeAgain = time.Hour
-	coverProbeSoon  = 30 * time.Second // after one that failed
-	// coverProbes is how many names are measured at once: each takes seconds, as a
-	// server's silence is waited for, and its users are answered with a size of
-	// our own until then.
-	coverProbes = 8
-)
-
-// measure learns how the cover answers for each name, now and from time to time.
-// It goes on with what it knew when the cover is down, and asks again soon.
-func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, log *slog.Logger) {
-	told := make([]bool, len(names))
-	for {
-		var all sync.WaitGroup
-		failed, slots := make([]bool, len(names)), make(chan struct{}, coverProbes)
-		for i, name := range names {
-			slots <- struct{}{}
-			all.Go(func() {
-				failed[i], told[i] = c.measureOne(ctx, dial, name, told[i], log)
-				<-slots
-			})
-		}
-		all.Wait()
-		wait := coverProbeAgain
-		if slices.Contains(failed, true) {
-			wait = coverProbeSoon
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
-}
-
-// measureOne measures one name, and says what is wrong unless that has been told.
-func (c *covers) measureOne(ctx context.Context, dial func(context.Context) (net.Conn, error), name string, told bool, log *slog.Logger) (failed, tell bool) {
-	limited, cancel := context.WithTimeout(ctx, coverProbeTime)
-	defer cancel()
-	found, err := faketls.Probe(limited, dial, name)
-	switch {
-	case ctx.Err() != nil:
-		return false, told
-	case err != nil && !told:
-		log.Warn("the cover's TLS handshake cannot be measured, so FakeTLS answers with a size of its own", "name", name, "error", err)
-	case err == nil && found.Retry && !told:
-		log.Warn("the cover asks clients for another key share (HelloRetryRequest), which FakeTLS cannot imitate: choose another cover", "name", name)
-	}
-	if err == nil {
-		c.learn(name, found)
-	}
-	return err != nil, err != nil || found.Retry
-}
-
-func (c *covers) learn(name string, found faketls.Cover) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil {
-		c.known = make(map[string]faketls.Cover)
-	}
-	c.known[name] = found
 }
 
 // mtprotoRun measures the cover and watches the data centres as long as a

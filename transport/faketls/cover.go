@@ -7,6 +7,11 @@ import (
 	"relay/transport/hello"
 )
 
+const (
+	mostSizes  = 256
+	mostFlight = 1 << 20 // longer ones are cut to maxFlight anyway
+)
+
 // Cover is how a real server answers a client's hello, as far as a Server can do
 // the same. [Probe] measures it. The zero Cover knows nothing: an X25519 key, the
 // first cipher suite that the client offers, and a size of our own.
@@ -33,6 +38,22 @@ type Cover struct {
 	// Retry says that the server answers with a HelloRetryRequest, which this
 	// disguise cannot imitate: it is no cover.
 	Retry bool
+}
+
+// Valid reports whether a Cover can be what [Probe] has returned, when it comes from
+// elsewhere.
+func (c *Cover) Valid() bool {
+	if len(c.Sizes) == 0 || len(c.Sizes) > mostSizes || len(c.SafariSizes) > mostSizes {
+		return false
+	}
+	for _, sizes := range [][]int{c.Sizes, c.SafariSizes} {
+		for _, n := range sizes {
+			if n <= recordHeader || n > mostFlight {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // suiteFor is the cipher suite that the cover would pick.
