@@ -287,7 +287,12 @@ func (v *visit) toCover() error {
 		v.feedPieces(far)
 	}
 	v.p.Discard(v.fed)
-	if err := v.gather(); err != nil {
+	// A deadline that has come must not keep anything of what is there.
+	err := c.allow()
+	if err == nil {
+		err = v.gather()
+	}
+	if err != nil {
 		_ = transport.Abort(far)
 		return err
 	}

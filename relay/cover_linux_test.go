@@ -299,6 +299,28 @@ func TestStreetMuchAtOnce(t *testing.T) {
 	})
 }
 
+// Who goes on while the cover reads his first piece is not cut off.
+func TestStreetMorePieces(t *testing.T) {
+	s := newStreet(t, nil)
+	for range 100 {
+		c := s.dial()
+		hello, rest := record("junk"), bytes.Repeat([]byte("more"), 200)
+		_, _ = io.WriteString(c, hello[:50])
+		time.Sleep(time.Millisecond)
+		_, _ = io.WriteString(c, hello[50:])
+		go func() {
+			for i := range rest {
+				_, _ = c.Write(rest[i : i+1])
+				time.Sleep(10 * time.Microsecond)
+			}
+		}()
+		far := s.accept()
+		s.has(far, hello+string(rest))
+		s.passes(far, c, "an answer")
+		_, _ = c.Close(), far.Close()
+	}
+}
+
 // The client that a balancer names is the one that the cover is told of.
 func TestStreetProxyProtocol(t *testing.T) {
 	client := netip.MustParseAddrPort("198.51.100.7:4000")
