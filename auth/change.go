@@ -68,6 +68,7 @@ func (u *Users) Add(rs ...*Record) error {
 			s.put(u.store.Realm(), r)
 		}
 	}
+	u.reindex(rs...)
 	return nil
 }
 
@@ -86,6 +87,7 @@ func (u *Users) Update(name string, f func(*Record) error) (*Record, error) {
 	if s := u.placed(); s != nil {
 		s.put(u.store.Realm(), r)
 	}
+	u.reindex(r)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.changed++
@@ -147,6 +149,9 @@ func (u *Users) Remove(name string) error {
 	u.changed++
 	if u.secrets != nil {
 		u.secrets.dropNamed(name)
+	}
+	for _, x := range u.indexes {
+		x.drop(name)
 	}
 	if a := u.live[name]; a != nil {
 		delete(u.live, name)

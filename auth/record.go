@@ -62,6 +62,7 @@ func (r *Record) Rotate(labels ...string) {
 	for _, l := range labels {
 		gens[l]++
 		delete(expl, l)
+		delete(expl, uuidOf(l))
 	}
 	r.Generations, r.Explicit = gens, expl
 }

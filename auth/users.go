@@ -55,6 +55,7 @@ type Users struct {
 	anon    *account
 	changed uint64   // counts the records that changed and the accounts that left live
 	secrets *secrets // nil: no label of that kind is in use
+	indexes []*index // never changed in place
 	saveErr error
 	closed  bool
 
