@@ -21,7 +21,9 @@ var layers = []layer{
 		"transport is the vocabulary that everything speaks; it knows users and no protocol"},
 	{"relay/transport/hello", []string{"relay/transport"},
 		"hello reads what every disguise in TLS is shown first; it knows none of them"},
-	{"relay/transport/*", []string{"relay/auth", "relay/transport", "relay/transport/hello"},
+	{"relay/transport/websocket", []string{"relay/transport"},
+		"frames of WebSockets are of use to disguises and to inbounds; they know neither"},
+	{"relay/transport/*", []string{"relay/auth", "relay/transport", "relay/transport/hello", "relay/transport/websocket"},
 		"a disguise stands alone: it must be usable, and testable, without the relay around it; parsing a ClientHello is shared, as two readers of one hello must not disagree"},
 	{"relay/relay/splice", []string{"relay/auth", "relay/transport"},
 		"splice lies below the flow: the flow hands pairs down and gets an end back"},
@@ -39,7 +41,7 @@ var layers = []layer{
 		"test support must not pull in the parts that it tests"},
 	{"relay/cmd/relay", []string{"relay/auth", "relay/transport", "relay/transport/*", "relay/relay", "relay/relay/*"},
 		"cmd/relay is on top and lists the parts; test support stays out of the program"},
-	{"relay/relay/*", []string{"relay/auth", "relay/transport", "relay/relay", "relay/relay/policy", "relay/relay/splice"},
+	{"relay/relay/*", []string{"relay/auth", "relay/transport", "relay/transport/websocket", "relay/relay", "relay/relay/policy", "relay/relay/splice"},
 		"an inbound lies above the flow and beside the others: it must be possible to remove it with its folder and one line of wire.go"},
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"relay/transport"
+	"relay/transport/websocket"
 )
 
 const (
@@ -132,7 +133,7 @@ func (w Way) handshake(far transport.Conn, roots *x509.CertPool) (transport.Conn
 		return nil, err
 	}
 	early, _ := br.Peek(br.Buffered())
-	return transport.NewCoded(&secured{Conn: t, far: far, early: early}, new(messages)), nil
+	return transport.NewCoded(&secured{Conn: t, far: far, early: early}, websocket.NewClient()), nil
 }
 
 // upgraded checks the server's answer. Nothing of its text goes into the error.

@@ -10,12 +10,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -306,4 +308,49 @@ func TestWayString(t *testing.T) {
 	if got := plain(three).String(); got != three || plain(three).Web() {
 		t.Errorf("an address: got %q, want %q", got, three)
 	}
+}
+
+// serverFrame is a frame as a server writes it, made anew from the RFC.
+func serverFrame(first byte, payload string) []byte {
+	b := []byte{first}
+	switch n := len(payload); {
+	case n <= 125:
+		b = append(b, byte(n))
+	case n <= 0xffff:
+		b = append(b, 126, byte(n>>8), byte(n))
+	default:
+		b = append(b, 127, 0, 0, 0, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	return append(b, payload...)
+}
+
+func joined(parts ...[]byte) []byte { return slices.Concat(parts...) }
+
+// readMasked reads a client's frame, by the RFC and by nothing in this package.
+func readMasked(r io.Reader) (first byte, payload string, err error) {
+	var head [2]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, "", err
+	}
+	if head[1] < 128 {
+		return 0, "", errors.New("not masked")
+	}
+	length := uint64(head[1] - 128)
+	if size := map[uint64]int{126: 2, 127: 8}[length]; size > 0 {
+		long := make([]byte, 8)
+		if _, err := io.ReadFull(r, long[8-size:]); err != nil {
+			return 0, "", err
+		}
+		length = binary.BigEndian.Uint64(long)
+	}
+	var mask [4]byte
+	if _, err := io.ReadFull(r, mask[:]); err != nil {
+		return 0, "", err
+	}
+	b := make([]byte, length)
+	_, err = io.ReadFull(r, b)
+	for i := range b {
+		b[i] ^= mask[i%4]
+	}
+	return head[0], string(b), err
 }
