@@ -15,8 +15,9 @@ import (
 type Cover struct {
 	// Site, if not nil, takes strangers over, closes them and returns when one
 	// is closed. What was peeked at is unread; began is when the connection was
-	// accepted, which is when a web server's clocks start.
-	Site func(c transport.Conn, began time.Time)
+	// accepted, which is when a web server's clocks start. It calls claimed when
+	// the stranger has turned out to be a user's carrier.
+	Site func(c transport.Conn, began time.Time, claimed func())
 	// Target and Dialer are where strangers are taken without a Site.
 	Target transport.Target
 	Dialer transport.Dialer
@@ -331,10 +332,25 @@ func (v *visit) toSite() error {
 	if err := v.p.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	v.cover.Site(v.p, c.began)
+	v.cover.Site(v.p, c.began, c.claimed)
+	if c.served {
+		c.ended(splice.End{Status: transport.OK}) // its streams have been counted
+		return nil
+	}
 	c.strangerEnded(splice.End{}) // what it moved, nobody counts
 	return nil
 }
+
+// claimed makes a stranger a user's carrier: he counts among strangers no more.
+func (c *conn) claimed() {
+	c.authenticated()
+	c.srv.strangers.Add(-1)
+	c.served, c.inbound = true, carrierName
+}
+
+// carrierName is what the log calls the inbound of a connection whose streams are
+// connections of their own in the flow.
+const carrierName = "carrier"
 
 // strangerEnded is the end of a connection that the cover had.
 func (c *conn) strangerEnded(e splice.End) {

@@ -420,7 +420,7 @@ func TestCarrierNamesTheUser(t *testing.T) {
 func TestSite(t *testing.T) {
 	var began time.Time
 	coverRig(t, func(_ *rig, c *relay.Cover) {
-		c.Site = func(c transport.Conn, at time.Time) {
+		c.Site = func(c transport.Conn, at time.Time, _ func()) {
 			began = at
 			_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
 			_ = c.Close()

@@ -48,6 +48,12 @@ func (c *conn) serve(r *route) (done bool) {
 	if err == nil || err == errParked {
 		return err == nil
 	}
+	c.refused(err)
+	return true
+}
+
+// refused ends a connection that did not get as far as the splice core.
+func (c *conn) refused(err error) {
 	switch {
 	case c.evicted.Load():
 		err = errEvicted
@@ -59,7 +65,6 @@ func (c *conn) serve(r *route) (done bool) {
 	c.authenticated()
 	c.ended(splice.End{Status: statusOf(err)})
 	c.srv.log.Debug("connection refused", "inbound", c.inbound, "error", err)
-	return true
 }
 
 // connect begins the user's session, dials the target and hands the pair over.

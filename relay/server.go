@@ -98,6 +98,7 @@ type Server struct {
 	strangers atomic.Int64 // with the cover
 	early     atomic.Int64 // connections to the cover that nobody may need
 	own       atomic.Pointer[[]netip.AddrPort]
+	current   atomic.Pointer[settings] // for what no listener has accepted
 	began     time.Time
 
 	mu        sync.Mutex
@@ -142,6 +143,7 @@ func (s *Server) Apply(set Settings) error {
 	s.sources.set(set.Limits.PerSource, set.Limits.Trusted)
 	s.bursts.set(set.Limits.Burst)
 	shared := &settings{dialer: set.Dialer, limits: set.Limits}
+	s.current.Store(shared)
 	old := s.listeners
 	s.listeners, s.order = make(map[string]*listener), nil
 	for _, want := range set.Listeners {

@@ -100,3 +100,48 @@ func (r *Ready) plain(pool *sync.Pool) (*[]byte, int, error) {
 	}
 	return nil, 0, err
 }
+
+// Gate is a Conn that can be told not to wait, for a layer above it that can take up
+// a read where it was.
+type Gate interface {
+	Conn
+	ReadWaiter
+	// NoWait makes Read return ErrNotYet where it would have to wait.
+	NoWait(on bool)
+}
+
+// ErrNotYet says that nothing has come yet. crypto/tls takes it for a time-out.
+var ErrNotYet error = notYet{}
+
+type notYet struct{}
+
+func (notYet) Error() string   { return "nothing has come yet" }
+func (notYet) Timeout() bool   { return true }
+func (notYet) Temporary() bool { return true }
+
+// TryRead reads from a socket without waiting, or returns ErrNotYet. It returns
+// errors.ErrUnsupported for what is no socket.
+func TryRead(c Conn, b []byte) (n int, err error) {
+	sc, ok := c.(syscall.Conn)
+	if !ok || tryRead == nil {
+		return 0, errors.ErrUnsupported
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	again := false
+	e := raw.Read(func(fd uintptr) bool {
+		n, again, err = tryRead(fd, b)
+		return true
+	})
+	switch {
+	case e != nil:
+		return 0, e
+	case again:
+		return 0, ErrNotYet
+	case err == nil && n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	return n, err
+}

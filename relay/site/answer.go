@@ -14,24 +14,51 @@ const maxMethod = 32
 // and without a slash behind it (RFC 8555, Section 8.3).
 const challengePath = "/.well-known/acme-challenge"
 
-// server is the value of the Server header. The map of a ResponseWriter gets
-// this slice itself.
-var server = []string{"Caddy"}
+// Server is the value of the Server header; claimants may want the same.
+const Server = "Caddy"
+
+// server is what the map of a ResponseWriter gets.
+var server = []string{Server}
 
 // answer is the handler of the TLS side.
 func (s *Site) answer(w http.ResponseWriter, r *http.Request) {
 	for _, claim := range s.claims {
 		if h, ok := claim(r); ok {
+			tell(r)
 			h.ServeHTTP(w, r)
 			return
 		}
 	}
+	s.answerAlone(w, r)
+}
+
+// answerAlone answers a request that nobody claims.
+func (s *Site) answerAlone(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodOptions && r.RequestURI == "*" {
 		options(w, r)
 		return
 	}
 	if status := s.route(w, r); status != 0 {
 		w.WriteHeader(status)
+	}
+}
+
+// origin is the handler of what comes without TLS by way of a CDN.
+func (s *Site) origin(w http.ResponseWriter, r *http.Request) {
+	for _, claim := range s.originClaims {
+		if h, ok := claim(r); ok {
+			tell(r)
+			h.ServeHTTP(w, r)
+			return
+		}
+	}
+	s.answerAlone(w, r)
+}
+
+// tell says that a request on a connection was claimed.
+func tell(r *http.Request) {
+	if t, ok := r.Context().Value(takenKey{}).(*taken); ok {
+		t.claim()
 	}
 }
 

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,10 @@ type taken struct {
 	transport.Conn               // below everything that was peeked at
 	lag            time.Duration // what had passed since it was accepted
 
+	noWait     bool // see transport.Gate
 	unreadLeft atomic.Bool
 	mu         sync.Mutex
+	claimed    func() // tells whose connection it is, once; nil: told, or nobody asks
 	unread     []byte // peeked at, and not read
 	pieces     []int  // in which it came; see Read
 
@@ -28,8 +31,8 @@ type taken struct {
 }
 
 // take owns c from now on.
-func take(c transport.Conn, began time.Time) *taken {
-	t := &taken{done: make(chan struct{})}
+func take(c transport.Conn, began time.Time, claimed func()) *taken {
+	t := &taken{done: make(chan struct{}), claimed: claimed}
 	if !began.IsZero() {
 		t.lag = max(0, time.Since(began))
 	}
@@ -66,7 +69,7 @@ func (t *taken) keepAlive() {
 // is left in the kernel when it gives up, and so whether the peer sees a FIN or a RST.
 func (t *taken) Read(b []byte) (int, error) {
 	if !t.unreadLeft.Load() {
-		return t.Conn.Read(b)
+		return t.read(b)
 	}
 	t.mu.Lock()
 	n := copy(b, t.unread[:t.piece()])
@@ -79,12 +82,51 @@ func (t *taken) Read(b []byte) (int, error) {
 	}
 	t.mu.Unlock()
 	if n == 0 {
-		return t.Conn.Read(b)
+		return t.read(b)
 	}
 	if last && n < len(b) {
 		n += readNow(t.Conn, b[n:])
 	}
 	return n, nil
+}
+
+func (t *taken) read(b []byte) (int, error) {
+	if t.noWait {
+		if n, err := transport.TryRead(t.Conn, b); err != errors.ErrUnsupported {
+			return n, err
+		}
+	}
+	return t.Conn.Read(b)
+}
+
+// NoWait implements transport.Gate.
+func (t *taken) NoWait(on bool) { t.noWait = on }
+
+// WaitRead implements transport.ReadWaiter.
+func (t *taken) WaitRead() error {
+	if t.unreadLeft.Load() {
+		return nil
+	}
+	return transport.WaitRead(t.Conn)
+}
+
+// Detach implements transport.Detachable: for who has made a connection without TLS
+// his own.
+func (t *taken) Detach() (transport.Conn, transport.Codec, []byte) {
+	t.mu.Lock()
+	unread := t.unread
+	t.unread, t.claimed = nil, nil
+	t.mu.Unlock()
+	t.once.Do(func() { close(t.done) })
+	return t.Conn, nil, unread
+}
+
+// SetLinger makes Close a reset if sec is 0, as that of a socket.
+func (t *taken) SetLinger(sec int) error {
+	if c, ok := t.Conn.(interface{ SetLinger(sec int) error }); ok {
+		return c.SetLinger(sec)
+	}
+	return nil
 }
 
 // piece is how long the next piece is of what is unread; under mu.
@@ -93,6 +135,16 @@ func (t *taken) piece() int {
 		t.pieces = t.pieces[1:]
 	}
 	return min(t.pieces[0], len(t.unread)) // less once it is closed
+}
+
+// claim says that a request on the connection was claimed.
+func (t *taken) claim() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.claimed != nil {
+		t.claimed()
+		t.claimed = nil
+	}
 }
 
 // Close closes the connection. Unread bytes, had nobody peeked at them, would be
@@ -104,7 +156,7 @@ func (t *taken) Close() error {
 		t.mu.Lock()
 		// Pieces of which nothing was read would have come to a closed socket.
 		left := len(t.unread) > 0 && t.pieces[0] > 0
-		t.unread = nil
+		t.unread, t.claimed = nil, nil
 		t.mu.Unlock()
 		if left {
 			err = transport.Abort(t.Conn)

@@ -50,6 +50,8 @@ type Options struct {
 
 	// Claims are asked about every request on TLS, in order.
 	Claims []Claim
+	// OriginClaims are asked about every request that ServeOrigin gets.
+	OriginClaims []Claim
 	// Challenge answers requests for /.well-known/acme-challenge/ on either
 	// port; false leaves the request to the site. It is the place for ACME.
 	Challenge func(http.ResponseWriter, *http.Request) bool

@@ -27,15 +27,16 @@ const (
 // Site is a web site: its names, certificates, TLS, HTTP/1.1 and HTTP/2, and a folder or
 // an upstream. It owns the connections that it is given and accepts none.
 type Site struct {
-	names     map[string]bool // lower case
-	claims    []Claim
-	challenge func(http.ResponseWriter, *http.Request) bool
-	content   content
-	source    certificates
-	tls       *tls.Config
+	names        map[string]bool // lower case
+	claims       []Claim
+	originClaims []Claim
+	challenge    func(http.ResponseWriter, *http.Request) bool
+	content      content
+	source       certificates
+	tls          *tls.Config
 
-	secure, plain door
-	loops         sync.WaitGroup // the accept loops of the two doors
+	secure, plain, bare door
+	loops               sync.WaitGroup // the accept loops of the doors
 
 	mu    sync.Mutex
 	taken map[*taken]struct{} // connections that have not been closed yet
@@ -69,12 +70,13 @@ func New(o Options) (*Site, error) {
 		return nil, fmt.Errorf("site: %w", err)
 	}
 	s := &Site{
-		names:     make(map[string]bool, len(o.Names)),
-		claims:    o.Claims,
-		challenge: o.Challenge,
-		source:    source,
-		tls:       newTLSConfig(source.get),
-		taken:     make(map[*taken]struct{}),
+		names:        make(map[string]bool, len(o.Names)),
+		claims:       o.Claims,
+		originClaims: o.OriginClaims,
+		challenge:    o.Challenge,
+		source:       source,
+		tls:          newTLSConfig(source.get),
+		taken:        make(map[*taken]struct{}),
 	}
 	for _, name := range o.Names {
 		s.names[strings.ToLower(name)] = true
@@ -86,10 +88,22 @@ func New(o Options) (*Site, error) {
 	}
 	s.secure = s.open(s.answer, true, log)
 	s.plain = s.open(s.redirect, false, log)
+	s.bare = s.open(s.origin, true, log)
 	return s, nil
 }
 
-// open starts one of the two servers. HTTP/2 comes from golang.org/x/net, not
+// takenKey finds the connection in the context of a request: http.Server has no
+// other way to tell.
+type takenKey struct{}
+
+func withTaken(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, takenKey{}, c)
+}
+
+// open starts one of the servers. HTTP/2 comes from golang.org/x/net, not
 // from net/http, as in Caddy: the two send different SETTINGS frames. HTTP/2
 // without TLS is on, again as in Caddy, whose port 80 speaks it to clients that
 // know it beforehand. all says that h sees OPTIONS *, too; see options.
@@ -101,6 +115,7 @@ func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 			ReadHeaderTimeout: readHeaderTimeout,
 			IdleTimeout:       idleTimeout,
 			Protocols:         new(http.Protocols),
+			ConnContext:       withTaken,
 
 			DisableGeneralOptionsHandler: all,
 
@@ -119,23 +134,30 @@ func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 // Serve takes over a connection that was accepted at began, of which any number
 // of bytes may have been peeked at, and serves the site on it, over TLS. It
 // returns when the connection has been closed. The time-outs count from began,
-// so that a stranger cannot see for how long others have looked at him.
-func (s *Site) Serve(c transport.Conn, began time.Time) {
-	s.serve(s.secure, c, began, func(t *taken) net.Conn { return tls.Server(t, s.tls) })
+// so that a stranger cannot see for how long others have looked at him. claimed, if
+// not nil, is called when somebody has claimed a request on the connection, once; it
+// must not block.
+func (s *Site) Serve(c transport.Conn, began time.Time, claimed func()) {
+	s.serve(s.secure, take(c, began, claimed), func(t *taken) net.Conn { return tls.Server(t, s.tls) })
+}
+
+// ServeOrigin is Serve for a connection without TLS, from a CDN or a proxy in front
+// of the relay: the same site, and Options.OriginClaims are asked.
+func (s *Site) ServeOrigin(c transport.Conn, began time.Time, claimed func()) {
+	s.serve(s.bare, take(c, began, claimed), func(t *taken) net.Conn { return t })
 }
 
 // ServePlain is Serve for a connection to port 80: requests are redirected to
 // https, unless Options.Challenge answers. Nobody's claim is asked.
 func (s *Site) ServePlain(c transport.Conn, began time.Time) {
-	s.serve(s.plain, c, began, func(t *taken) net.Conn {
+	s.serve(s.plain, take(c, began, nil), func(t *taken) net.Conn {
 		// net/http reads a byte ahead of its answer: of a piece, that had not come.
 		t.pieces = []int{len(t.unread)}
 		return t
 	})
 }
 
-func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*taken) net.Conn) {
-	t := take(c, began)
+func (s *Site) serve(d door, t *taken, layer func(*taken) net.Conn) {
 	if err := transport.MayWait(t.Conn); err != nil {
 		_ = t.Close()
 		return
@@ -160,8 +182,9 @@ func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*take
 // error is then returned. Connections that have left HTTP are closed last.
 func (s *Site) Shutdown(ctx context.Context) error {
 	var ends sync.WaitGroup
-	errs := make([]error, 2)
-	for i, d := range []door{s.secure, s.plain} {
+	doors := []door{s.secure, s.plain, s.bare}
+	errs := make([]error, len(doors))
+	for i, d := range doors {
 		ends.Go(func() {
 			if errs[i] = d.server.Shutdown(ctx); errs[i] != nil {
 				_ = d.server.Close()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"relay/relay/relaytest"
+	"relay/transport"
 )
 
 func TestServe(t *testing.T) {
@@ -76,7 +77,7 @@ func TestServePlain(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "},
 		{strings.Repeat("M", 33) + " / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 405 "},
 	} {
-		c := visit(t, s.ServePlain)
+		c := visit(t, func(c transport.Conn, began time.Time, _ func()) { s.ServePlain(c, began) })
 		_, _ = io.WriteString(c, test.request)
 		got, err := io.ReadAll(c)
 		if err != nil || !strings.Contains(string(got), test.want) {
@@ -110,7 +111,7 @@ func TestTimeouts(t *testing.T) {
 				if test.plain {
 					go s.ServePlain(far, began)
 				} else {
-					go s.Serve(far, began)
+					go s.Serve(far, began, nil)
 				}
 				var c io.ReadWriter = near
 				if !test.plain && test.say != "-" {
@@ -231,7 +232,7 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("Shutdown: got %v, want nil", err)
 		}
 		near, far := relaytest.Pipe()
-		s.Serve(far, time.Now())
+		s.Serve(far, time.Now(), nil)
 		if _, err := near.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("connection after Shutdown: got %v, want a reset", err)
 		}

@@ -1,0 +1,252 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"relay/auth"
+	"relay/transport"
+)
+
+// Label is the auth label of the secret paths.
+const Label = "web"
+
+// Options are what a Handler needs.
+type Options struct {
+	// Find returns the user whose secret path begins with a password.
+	Find func(password string) (auth.User, bool)
+	// Sink gets the streams.
+	Sink transport.Sink
+	// Server is the site's Server header, if it has one.
+	Server string
+}
+
+// Handler is the server half: it claims the requests of users, from a site.
+type Handler struct {
+	find     func(password string) (auth.User, bool)
+	sink     transport.Sink
+	server   []string
+	sessions *sessions
+}
+
+// New returns a Handler.
+func New(o Options) *Handler {
+	h := &Handler{find: o.Find, sink: o.Sink, sessions: newSessions()}
+	if o.Server != "" {
+		h.server = []string{o.Server}
+	}
+	return h
+}
+
+// Claim says whether a request is a user's, and returns what serves it. Everything
+// else is for the site to answer.
+func (h *Handler) Claim(r *http.Request) (http.Handler, bool) {
+	source, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return nil, false
+	}
+	return h.claim(r, source.Addr().Unmap().WithZone(""))
+}
+
+func (h *Handler) claim(r *http.Request, source netip.Addr) (http.Handler, bool) {
+	password, rest, ok := secretPath(r.URL.Path)
+	if !ok {
+		return nil, false
+	}
+	user, ok := h.find(password)
+	if !ok {
+		return nil, false
+	}
+	q, ok := parse(r, rest)
+	if !ok {
+		return nil, false
+	}
+	return &claimed{h, q, user, source}, true
+}
+
+// claimed is a request that is a user's.
+type claimed struct {
+	*Handler
+	request
+	user   auth.User
+	source netip.Addr
+}
+
+// ServeHTTP implements http.Handler.
+func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c.kind == socket {
+		c.socket(w, r)
+		return
+	}
+	c.header(w.Header(), r)
+	switch c.kind {
+	case preflight:
+		c.preflight(w.Header(), r)
+	case both:
+		ctl := newControl(w)
+		c.begin(w, ctl)
+		s := newStream(w, r, ctl, c.source)
+		s.own = newBody(r.Body, ctl)
+		s.in = s.own
+		c.run(s, r)
+	case down:
+		c.down(w, r)
+	case up:
+		c.up(w, r)
+	case piece:
+		c.piece(w, r)
+	}
+}
+
+// padding is as many letters as an answer may have; HPACK makes a byte of each.
+var padding = strings.Repeat("X", mostPadding)
+
+func draw() string { return padding[:leastPadding+rand.IntN(mostPadding-leastPadding+1)] }
+
+// header sets what every answer has: SPEC.md, Section 4.4.
+func (c *claimed) header(h http.Header, r *http.Request) {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		origin = "*"
+	}
+	h["Access-Control-Allow-Origin"] = []string{origin}
+	h["X-Padding"] = []string{draw()}
+	if c.server != nil {
+		h["Server"] = c.server
+	}
+}
+
+func (c *claimed) preflight(h http.Header, r *http.Request) {
+	for to, from := range map[string]string{
+		"Access-Control-Allow-Methods": "Access-Control-Request-Method",
+		"Access-Control-Allow-Headers": "Access-Control-Request-Headers",
+	} {
+		if v := r.Header.Get(from); v != "" {
+			h[to] = []string{v}
+		} else {
+			h[to] = []string{"*"}
+		}
+	}
+}
+
+// begin starts an answer that lasts: nothing on the way may collect it, and the
+// request goes on below it.
+func (c *claimed) begin(w http.ResponseWriter, ctl *control) {
+	_ = ctl.rc.EnableFullDuplex() // HTTP/2 is, and says that it cannot
+	h := w.Header()
+	h["X-Accel-Buffering"] = []string{"no"}
+	h["Cache-Control"] = []string{"no-store"}
+	if c.kind != up {
+		h["Content-Type"] = []string{"text/event-stream"}
+	}
+	w.WriteHeader(http.StatusOK)
+	_ = ctl.rc.Flush()
+}
+
+// run hands a stream to the sink and lives as long as the answer.
+func (c *claimed) run(s *stream, r *http.Request) {
+	stop := s.watch(r.Context())
+	defer stop()
+	_ = c.sink.Stream(r.Context(), c.user, s)
+	s.wait()
+}
+
+func (c *claimed) key() sessionKey { return sessionKey{c.user.ID, c.session} }
+
+// down answers with the downlink of a session.
+func (c *claimed) down(w http.ResponseWriter, r *http.Request) {
+	ses, err := c.sessions.downlink(c.key())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	ctl := newControl(w)
+	c.begin(w, ctl)
+	s := newStream(w, r, ctl, c.source)
+	s.in = ses.queue
+	s.done = func() { c.sessions.remove(ses) }
+	c.run(s, r)
+}
+
+// piece takes a numbered piece of a session's uplink.
+func (c *claimed) piece(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength > mostPiece {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	}
+	ses, err := c.sessions.uplink(c.key())
+	if err == nil {
+		err = ses.queue.bring(r.Context(), c.seq, r.Body)
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+const (
+	// An uplink in one request gets some padding as an answer now and then, so that
+	// nobody on the way takes it for dead.
+	leastPause, mostPause = 20 * time.Second, 80 * time.Second
+)
+
+// up takes all of a session's uplink.
+func (c *claimed) up(w http.ResponseWriter, r *http.Request) {
+	ses, err := c.sessions.uplink(c.key())
+	var b *body
+	if err == nil {
+		b = newBody(r.Body, newControl(w))
+		err = ses.queue.follow(b)
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	c.begin(w, b.ctl)
+	c.keep(w, r, b)
+	b.leave(errGone)
+	b.ctl.leave()
+}
+
+// keep answers an uplink until it has ended.
+func (c *claimed) keep(w http.ResponseWriter, r *http.Request, b *body) {
+	pads := r.Header.Get("Referer") != ""
+	for {
+		if pads {
+			if _, err := io.WriteString(w, draw()); err != nil {
+				return
+			}
+			if err := b.ctl.rc.Flush(); err != nil {
+				return
+			}
+		}
+		t := time.NewTimer(leastPause + rand.N(mostPause-leastPause))
+		select {
+		case <-b.over:
+			t.Stop()
+			return
+		case <-r.Context().Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// refuse answers a user whose request cannot be served.
+func refuse(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, errTwice):
+		status = http.StatusConflict
+	case errors.Is(err, errCrowded):
+		status = http.StatusServiceUnavailable
+	}
+	w.WriteHeader(status)
+}

@@ -1,0 +1,105 @@
+package web
+
+import (
+	"crypto/sha1" //nolint:gosec // RFC 6455, Section 4.2.2, has nothing else
+	"crypto/tls"
+	"encoding/base64"
+	"net/http"
+	"net/netip"
+
+	"relay/transport"
+	"relay/transport/websocket"
+)
+
+// webGUID is what the key of a handshake is hashed with (RFC 6455, Section 1.3).
+const webGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// socket opens a WebSocket, and hands the connection to the sink: the handler ends,
+// and with it what an HTTP server holds for a connection.
+func (c *claimed) socket(w http.ResponseWriter, r *http.Request) {
+	raw, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	below, ok := raw.(transport.Conn)
+	if t, secure := raw.(*tls.Conn); secure {
+		below, ok = newSecured(t), true
+	}
+	if !ok {
+		_ = raw.Close()
+		return
+	}
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + webGUID)) //nolint:gosec // see the import
+	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n"
+	if c.protocol != "" {
+		answer += "Sec-WebSocket-Protocol: " + c.protocol + "\r\n"
+	}
+	if _, err := below.Write([]byte(answer + "\r\n")); err != nil {
+		_ = transport.Abort(below)
+		return
+	}
+	if n := rw.Reader.Buffered(); n > 0 {
+		early, _ := rw.Reader.Peek(n)
+		below = &prefixed{Conn: below, unread: append([]byte(nil), early...)}
+	}
+	conn := transport.Conn(transport.NewCoded(below, websocket.NewServer()))
+	if len(c.early) > 0 {
+		conn = &prefixed{Conn: conn, unread: c.early}
+	}
+	_ = c.sink.Stream(r.Context(), c.user, &from{conn, c.source})
+}
+
+// prefixed is a connection of which some bytes have been read already.
+type prefixed struct {
+	transport.Conn
+	unread []byte
+}
+
+// Read implements net.Conn.
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.unread) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.unread)
+	if p.unread = p.unread[n:]; len(p.unread) == 0 {
+		p.unread = nil
+	}
+	return n, nil
+}
+
+// WaitRead implements transport.ReadWaiter.
+func (p *prefixed) WaitRead() error {
+	if len(p.unread) > 0 {
+		return nil
+	}
+	return transport.WaitRead(p.Conn)
+}
+
+// Detach implements transport.Detachable.
+func (p *prefixed) Detach() (transport.Conn, transport.Codec, []byte) {
+	unread := p.unread
+	p.unread = nil
+	return p.Conn, nil, unread
+}
+
+// Below returns the wrapped connection.
+func (p *prefixed) Below() transport.Conn { return p.Conn }
+
+// from is a connection that knows where it comes from, past proxies.
+type from struct {
+	transport.Conn
+	source netip.Addr
+}
+
+// Source is the client's address.
+func (f *from) Source() netip.Addr { return f.source }
+
+// Detach implements transport.Detachable.
+func (f *from) Detach() (transport.Conn, transport.Codec, []byte) { return f.Conn, nil, nil }
+
+// WaitRead implements transport.ReadWaiter.
+func (f *from) WaitRead() error { return transport.WaitRead(f.Conn) }
+
+// Below returns the wrapped connection.
+func (f *from) Below() transport.Conn { return f.Conn }
