@@ -39,6 +39,9 @@ type Samples struct {
 	Claims []string
 	// Secret, if not empty, is in the openings and must not be in errors.
 	Secret string
+	// Carrier is who the carrier has proved the client to be, for inbounds that
+	// are only found inside of one.
+	Carrier auth.User
 }
 
 // Opening is an opening that the inbound accepts.
@@ -48,6 +51,9 @@ type Opening struct {
 	Target string
 	User   string // who is proved by it; "" is anonymous
 	Reply  string // all that the client has been told when Accept has returned
+	// Ahead is what the client is told with the target's first bytes, in the
+	// same write, or when the target ends without any.
+	Ahead string
 	// Up is what the target gets ahead of the payload, if the inbound rewrites
 	// the opening.
 	Up string
@@ -84,7 +90,7 @@ func (o Opening) payload() string {
 func Inbound(t *testing.T, fresh func() Opener, s Samples) {
 	for _, o := range s.Openings {
 		t.Run(o.Name, func(t *testing.T) {
-			k := suite{fresh: fresh, secret: s.Secret, o: o}
+			k := suite{fresh: fresh, secret: s.Secret, carrier: s.Carrier, o: o}
 			t.Run("match", k.match)
 			t.Run("whole", k.whole)
 			if o.Bytes == "" {
@@ -93,6 +99,9 @@ func Inbound(t *testing.T, fresh func() Opener, s Samples) {
 			t.Run("bytewise", k.bytewise)
 			t.Run("split", k.split)
 			t.Run("half-close", k.halfClose)
+			if o.Ahead != "" {
+				t.Run("no answer", k.noAnswer)
+			}
 			t.Run("slow reader", k.slowReader)
 			t.Run("no reader", k.noReader)
 			t.Run("deadline", k.deadline)
@@ -107,9 +116,10 @@ func Inbound(t *testing.T, fresh func() Opener, s Samples) {
 
 // suite is the suite for one opening.
 type suite struct {
-	fresh  func() Opener
-	secret string
-	o      Opening
+	fresh   func() Opener
+	secret  string
+	carrier auth.User
+	o       Opening
 }
 
 // session is one connection that the inbound opens.
@@ -156,7 +166,7 @@ func (s *session) open() {
 	s.opened = make(chan struct{})
 	go func() {
 		defer close(s.opened)
-		s.req, s.err = s.in.Open(s.ctx, auth.User{}, s.p)
+		s.req, s.err = s.in.Open(s.ctx, s.carrier, s.p)
 	}()
 }
 
@@ -206,7 +216,10 @@ func (s *session) down(near transport.Conn) {
 		s.t.Errorf("write to the client: got %v, want nil", err)
 		return
 	}
-	s.reads(s.o.Reply + answerText)
+	s.reads(s.o.Reply + s.o.Ahead + answerText)
+	if got, want := s.raw.writes[len(s.raw.writes)-1], s.o.Ahead+answerText; s.o.Ahead != "" && got != want {
+		s.t.Errorf("last write: got %q, want %q", got, want)
+	}
 }
 
 // reads reads at the client and compares.

@@ -129,6 +129,23 @@ func (k suite) halfClose(t *testing.T) {
 	})
 }
 
+// noAnswer: a target that ends without a byte.
+func (k suite) noAnswer(t *testing.T) {
+	k.bubble(t, 0, func(s *session) {
+		s.say(k.o.Bytes)
+		s.open()
+		near := s.accepted()
+		if near == nil {
+			return
+		}
+		if err := near.CloseWrite(); err != nil {
+			t.Errorf("CloseWrite: got %v, want nil", err)
+		}
+		s.reads(k.o.Reply + k.o.Ahead)
+		s.ended(s.client)
+	})
+}
+
 // slowReader: the connection holds one byte each way, and both sides read one
 // byte at a time.
 func (k suite) slowReader(t *testing.T) {
@@ -142,7 +159,7 @@ func (k suite) slowReader(t *testing.T) {
 		heard := make(chan struct{})
 		go func() {
 			defer close(heard)
-			s.reads(k.o.Reply + answerText)
+			s.reads(k.o.Reply + k.o.Ahead + answerText)
 		}()
 		if near := s.accepted(); near != nil {
 			s.up(oneByte{near}, k.o.Up+k.o.payload())

@@ -1,0 +1,68 @@
+package vless
+
+import (
+	"io"
+	"testing"
+
+	"relay/relay/relaytest"
+	"relay/transport"
+)
+
+// noted notes what is written, write by write, and where from.
+type noted struct {
+	transport.Conn
+	writes []string
+	from   []*byte
+}
+
+func (n *noted) Write(b []byte) (int, error) {
+	n.writes = append(n.writes, string(b))
+	if len(b) > 0 {
+		n.from = append(n.from, &b[0])
+	}
+	return n.Conn.Write(b)
+}
+
+func (n *noted) Below() transport.Conn { return n.Conn }
+
+func TestReply(t *testing.T) {
+	client, server := relaytest.Pipe()
+	defer client.Close()
+	raw := &noted{Conn: server}
+	p := transport.NewPeeked(raw)
+	_, _ = io.WriteString(client, "early")
+	if _, err := p.Peek(5); err != nil {
+		t.Fatal(err)
+	}
+	r := newReply(p)
+	if err := r.WaitRead(); err != nil {
+		t.Errorf("WaitRead: got %v, want nil", err)
+	}
+	got := make([]byte, 8)
+	for _, want := range []string{"ear", "ly", "late"} {
+		if want == "late" {
+			_, _ = io.WriteString(client, want)
+		}
+		if n, err := r.Read(got[:len(want)]); string(got[:n]) != want || err != nil {
+			t.Errorf("Read: got %q, %v, want %q", got[:n], err, want)
+		}
+	}
+	first, second := []byte("first"), []byte("second")
+	for _, b := range [][]byte{first, second} {
+		if n, err := r.Write(b); n != len(b) || err != nil {
+			t.Errorf("Write of %q: got %d, %v, want all of it", b, n, err)
+		}
+	}
+	if want := []string{answer + "first", "second"}; !same(raw.writes, want...) || raw.from[1] != &second[0] {
+		t.Errorf("writes: got %q, want %q and the second without a copy", raw.writes, want)
+	}
+	if err := r.CloseWrite(); err != nil || len(raw.writes) != 2 {
+		t.Errorf("CloseWrite: got %v and writes %q, want none", err, raw.writes)
+	}
+	if err := transport.Abort(r); err != nil {
+		t.Errorf("Abort: got %v, want nil", err)
+	}
+	if _, err := client.Read(got); err == nil || err == io.EOF {
+		t.Errorf("the client's Read after Abort: got %v, want a reset", err)
+	}
+}

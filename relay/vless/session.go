@@ -1,0 +1,349 @@
+package vless
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"relay/transport"
+)
+
+const (
+	// queueSize is how much of a session waits for its target. 128 of them
+	// hold less than as many sockets would.
+	queueSize = 64 << 10
+	// queuePackets bounds what datagrams cost beside their bytes.
+	queuePackets = 256
+	// stallTime is how long a session whose target takes nothing may hold up the
+	// others of its stream, once its queue is full.
+	stallTime = 10 * time.Second
+)
+
+// queueBuffers holds *[]byte of queueSize.
+var queueBuffers = sync.Pool{New: func() any { b := make([]byte, queueSize); return &b }}
+
+// Reasons why the peer of a session is of no more use.
+var (
+	errBrokenOff = fmt.Errorf("vless: session: %w", io.ErrUnexpectedEOF)
+	errForgotten = errors.New("vless: session: the client has gone")
+	errStalled   = errors.New("vless: session: the target takes nothing")
+)
+
+// session is one request in a mux. What is not fixed is under m.mu.
+type session struct {
+	m       *mux
+	id      uint16
+	packets bool
+	peer    transport.Target
+
+	wake     sync.Cond // the queue has changed, or how the session stands
+	held     *[]byte   // the queue: held[r:w]
+	r, w     int
+	heads    []head // of datagrams in the queue, from first on
+	first    int
+	answered bool  // the request was
+	ended    bool  // nothing follows from the client
+	said     bool  // nothing follows for the client, which has been told
+	lost     error // the client has gone, or was told to
+	closed   bool
+	abrupt   bool // closing is an error
+	reads    deadline
+	writes   deadline
+}
+
+// head is a datagram in a queue.
+type head struct {
+	size int
+	peer transport.Target
+}
+
+func newSession(m *mux, f frame) *session {
+	s := &session{m: m, id: f.id, packets: f.network == networkUDP, peer: f.peer}
+	s.wake.L = &m.mu
+	return s
+}
+
+// put queues bytes of a stream and returns how many; what nobody wants any more
+// counts too. It waits for room, which holds up the whole stream, and gives the
+// session up when that takes too long.
+func (s *session) put(b []byte) int {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	var late deadline
+	defer late.stop()
+	for {
+		switch {
+		case s.closed, s.lost != nil, s.m.err != nil:
+			return len(b)
+		case s.w-s.r < queueSize:
+			return s.queue(b)
+		case late.passed():
+			s.giveUp(errStalled)
+			return len(b)
+		case late.at.IsZero():
+			late.set(time.Now().Add(stallTime), s.rouse)
+		}
+		s.wake.Wait()
+	}
+}
+
+// putPacket queues a datagram, or drops it.
+func (s *session) putPacket(b []byte, peer transport.Target) {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if s.closed || s.lost != nil || !peer.IsValid() || len(s.heads)-s.first == queuePackets || s.w-s.r+len(b) > queueSize {
+		return
+	}
+	if len(s.heads) == cap(s.heads) {
+		s.heads = slices.Delete(s.heads, 0, s.first)
+		s.first = 0
+	}
+	s.heads = append(s.heads, head{s.queue(b), peer})
+}
+
+// queue takes what there is room for; under mu.
+func (s *session) queue(b []byte) int {
+	if s.held == nil {
+		s.held = queueBuffers.Get().(*[]byte)
+	}
+	if s.w+len(b) > queueSize {
+		s.w = copy(*s.held, (*s.held)[s.r:s.w])
+		s.r = 0
+	}
+	n := copy((*s.held)[s.w:], b)
+	s.w += n
+	s.wake.Broadcast()
+	return n
+}
+
+// unqueue moves bytes from the queue to b; under mu.
+func (s *session) unqueue(b []byte) int {
+	n := copy(b, (*s.held)[s.r:s.w])
+	s.drop(n)
+	return n
+}
+
+// drop takes n bytes out of the queue; under mu.
+func (s *session) drop(n int) {
+	if s.r += n; s.r == s.w {
+		s.empty()
+	}
+	s.wake.Broadcast()
+}
+
+// empty gives the queue's memory back; under mu.
+func (s *session) empty() {
+	if s.held != nil {
+		queueBuffers.Put(s.held)
+	}
+	s.held, s.r, s.w = nil, 0, 0
+	s.heads, s.first = s.heads[:0], 0
+}
+
+// readable waits for something in the queue; under mu. What a client has said and
+// ended in order is delivered whatever becomes of its stream.
+func (s *session) readable() error {
+	for {
+		switch {
+		case s.closed:
+			return net.ErrClosed
+		case s.reads.passed():
+			return os.ErrDeadlineExceeded
+		case s.w > s.r && (s.ended || s.m.err == nil):
+			return nil
+		case s.ended:
+			return io.EOF
+		case s.lost != nil:
+			return s.lost
+		case s.m.err != nil:
+			return fmt.Errorf("vless: mux: %w", s.m.err)
+		}
+		s.wake.Wait()
+	}
+}
+
+// writable waits for room for up to n bytes of data; under mu.
+func (s *session) writable(n int) error {
+	for {
+		switch {
+		case s.closed, s.said:
+			return net.ErrClosed
+		case s.writes.passed():
+			return os.ErrDeadlineExceeded
+		case s.lost != nil:
+			return s.lost
+		case s.m.err != nil:
+			return fmt.Errorf("vless: mux: %w", s.m.err)
+		case s.m.fits(n):
+			return nil
+		}
+		s.m.room.Wait()
+	}
+}
+
+// WaitRead implements transport.ReadWaiter.
+func (s *session) WaitRead() error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	err := s.readable()
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// end is the end of what the client says; under mu.
+func (s *session) end() {
+	s.ended = true
+	s.wake.Broadcast()
+}
+
+// lose ends a session whose client has gone: no frame is said for it any more;
+// under mu.
+func (s *session) lose(why error) {
+	s.lost = why
+	s.remove()
+	s.wake.Broadcast()
+	s.m.room.Broadcast()
+}
+
+// giveUp ends a session and tells the client; under mu.
+func (s *session) giveUp(why error) {
+	if s.live() {
+		s.tell(frame{id: s.id, status: statusEnd, option: optionError})
+	}
+	s.empty()
+	s.lose(why)
+}
+
+// live reports whether frames may be said for s; under mu.
+func (s *session) live() bool { return s.m.err == nil && s.m.sessions[s.id] == s }
+
+func (s *session) remove() {
+	if s.m.sessions[s.id] != s {
+		return
+	}
+	delete(s.m.sessions, s.id)
+	s.m.rest()
+	s.m.left.Broadcast()
+}
+
+// tell says a frame that cannot wait; under mu. If that does not work out, the
+// stream has failed.
+func (s *session) tell(f frame) {
+	if err := s.m.say(f); err != nil {
+		s.m.broke(err)
+	}
+}
+
+// answer notes that the request was answered.
+func (s *session) answer() {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.answered = true
+}
+
+func (s *session) isAnswered() bool {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	return s.answered
+}
+
+// abort closes the session with an error.
+func (s *session) abort() {
+	_ = s.SetLinger(0)
+	_ = s.Close()
+}
+
+// SetLinger decides what Close tells the client, as with a TCP connection: 0 is an
+// error.
+func (s *session) SetLinger(sec int) error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.abrupt = sec == 0
+	return nil
+}
+
+// Close ends the session, and may be called at any time.
+func (s *session) Close() error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	s.closed = true
+	// Clients of XUDP end an association with their stream, and have gone then: a
+	// frame for nobody would be an error.
+	if s.live() && !s.said && !(s.packets && s.m.ended) {
+		f := frame{id: s.id, status: statusEnd}
+		if s.abrupt {
+			f.option = optionError
+		}
+		s.tell(f)
+	}
+	s.reads.stop()
+	s.writes.stop()
+	s.empty()
+	s.remove()
+	s.wake.Broadcast()
+	s.m.room.Broadcast()
+	return nil
+}
+
+// SetDeadline implements net.Conn.
+func (s *session) SetDeadline(t time.Time) error { return s.setDeadlines(t, &s.reads, &s.writes) }
+
+// SetReadDeadline implements net.Conn.
+func (s *session) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, &s.reads) }
+
+// SetWriteDeadline implements net.Conn.
+func (s *session) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, &s.writes) }
+
+func (s *session) setDeadlines(t time.Time, which ...*deadline) error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	for _, d := range which {
+		d.set(t, s.rouse)
+	}
+	s.wake.Broadcast()
+	s.m.room.Broadcast()
+	return nil
+}
+
+// rouse makes whoever waits look at the clock.
+func (s *session) rouse() {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.wake.Broadcast()
+	s.m.room.Broadcast()
+}
+
+// deadline is a point in time and the timer that rouses those who wait for it.
+type deadline struct {
+	at    time.Time
+	timer *time.Timer
+}
+
+func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
+
+func (d *deadline) set(at time.Time, rouse func()) {
+	d.stop()
+	if d.at = at; !at.IsZero() {
+		d.timer = time.AfterFunc(time.Until(at), rouse)
+	}
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}
