@@ -15,9 +15,9 @@ type codec struct {
 	// which has nothing to answer before that.
 	first *frame
 	// up takes the client's encryption off and puts the data centre's on.
-	up [2]cipher.Stream
+	up cipher.Stream
 	// down does the opposite; nil where both links have the same key stream.
-	down []cipher.Stream
+	down cipher.Stream
 }
 
 var (
@@ -33,11 +33,11 @@ func newCodec(f *frame, secret *[SecretSize]byte, tag uint32, id int16, reencryp
 	c := new(codec)
 	if reencrypt {
 		fromDC = drawn()
-		c.down = []cipher.Stream{fromDC.stream(0), toClient.stream(0)}
+		c.down = newDouble(fromDC, toClient, 0)
 	}
 	first, up := toDC(tag, id, fromDC)
 	c.first = &first
-	c.up = [2]cipher.Stream{fromClient.keyed(secret).stream(frameSize), up}
+	c.up = newDouble(fromClient.keyed(secret), up, frameSize)
 	return c
 }
 
@@ -49,8 +49,7 @@ func (c *codec) Decode(dst, wire []byte) ([]byte, error) {
 	}
 	n := len(dst)
 	dst = slices.Grow(dst, len(wire))[:n+len(wire)]
-	c.up[0].XORKeyStream(dst[n:], wire)
-	c.up[1].XORKeyStream(dst[n:], dst[n:])
+	c.up.XORKeyStream(dst[n:], wire)
 	return dst, nil
 }
 
@@ -60,16 +59,17 @@ func (c *codec) Ended() error { return nil }
 
 // Encode implements transport.Codec.
 func (c *codec) Encode(dst, payload []byte) ([]byte, error) {
-	n := len(dst)
-	dst = append(dst, payload...)
-	for _, s := range c.down {
-		s.XORKeyStream(dst[n:], dst[n:])
+	if c.down == nil {
+		return append(dst, payload...), nil
 	}
+	n := len(dst)
+	dst = slices.Grow(dst, len(payload))[:n+len(payload)]
+	c.down.XORKeyStream(dst[n:], payload)
 	return dst, nil
 }
 
 // PassesOut implements transport.Passer.
-func (c *codec) PassesOut() bool { return len(c.down) == 0 }
+func (c *codec) PassesOut() bool { return c.down == nil }
 
 // End implements transport.Codec.
 func (c *codec) End(dst []byte) []byte { return dst }

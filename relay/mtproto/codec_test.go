@@ -8,6 +8,14 @@ import (
 // TestCodec takes a stream through the codec, in pieces, and looks at it with
 // the keys of the client and of the data centre.
 func TestCodec(t *testing.T) {
+	t.Run("as this processor can", testCodec)
+	t.Run("without VAES", func(t *testing.T) {
+		withoutVector(t)
+		testCodec(t)
+	})
+}
+
+func testCodec(t *testing.T) {
 	for _, reencrypt := range []bool{false, true} {
 		secret := [SecretSize]byte{1, 2, 3}
 		f := frame(bytes.Repeat([]byte{7, 11, 13, 17}, frameSize/4))

@@ -34,6 +34,7 @@
 // What the client sends is decrypted and encrypted anew in one [transport.Codec]
 // on the client's side (codec.go), which says the frame ahead of the first
 // payload: one write, one packet. The data centre's side stays a plain socket.
+// Where the processor has VAES, both passes of AES are one (double.go).
 //
 // # The way there
 //

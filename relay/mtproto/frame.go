@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
@@ -66,6 +67,15 @@ func (s seed) stream(at int) cipher.Stream {
 	return ctr
 }
 
+// counter returns the IV, blocks further on.
+func (s seed) counter(blocks int) (c [aes.BlockSize]byte) {
+	hi, lo := binary.BigEndian.Uint64(s[keySize:]), binary.BigEndian.Uint64(s[keySize+8:])
+	lo, carry := bits.Add64(lo, uint64(blocks), 0)
+	binary.BigEndian.PutUint64(c[:], hi+carry)
+	binary.BigEndian.PutUint64(c[8:], lo)
+	return c
+}
+
 // trial looks for the secret that a frame was made with.
 type trial struct {
 	frame   frame
@@ -74,16 +84,7 @@ type trial struct {
 }
 
 func newTrial(f *frame) *trial {
-	t := &trial{frame: *f}
-	iv := f[seedStart+keySize : seedEnd]
-	hi, lo := binary.BigEndian.Uint64(iv), binary.BigEndian.Uint64(iv[8:])
-	const block = tagAt / aes.BlockSize
-	if lo+block < lo {
-		hi++
-	}
-	binary.BigEndian.PutUint64(t.counter[:], hi)
-	binary.BigEndian.PutUint64(t.counter[8:], lo+block)
-	return t
+	return &trial{frame: *f, counter: f.seed().counter(tagAt / aes.BlockSize)}
 }
 
 // with returns what the frame says if it was made with secret: for any other
@@ -105,11 +106,11 @@ func (t *trial) with(secret *[SecretSize]byte) (tag uint32, id int16) {
 	return binary.LittleEndian.Uint32(plain[tagAt-start:]), int16(binary.LittleEndian.Uint16(plain[dcAt-start:]))
 }
 
-// toDC returns the frame for a data centre, and the key stream that goes on
-// behind it. down is what the data centre is to encrypt with towards us.
-func toDC(tag uint32, id int16, down seed) (wire frame, up cipher.Stream) {
-	seed := down.reversed()
-	copy(wire[seedStart:], seed[:])
+// toDC returns the frame for a data centre, and the seed of what goes on behind
+// it. down is what the data centre is to encrypt with towards us.
+func toDC(tag uint32, id int16, down seed) (wire frame, up seed) {
+	up = down.reversed()
+	copy(wire[seedStart:], up[:])
 	// Nothing but these eight bytes is free: the rest follows from down.
 	for ok := false; !ok; ok = allowedFirst(wire[:]) {
 		_, _ = rand.Read(wire[:seedStart]) // never fails (crypto/rand)
@@ -118,8 +119,7 @@ func toDC(tag uint32, id int16, down seed) (wire frame, up cipher.Stream) {
 	binary.LittleEndian.PutUint32(plain[tagAt:], tag)
 	binary.LittleEndian.PutUint16(plain[dcAt:], uint16(id))
 	_, _ = rand.Read(plain[dcAt+2:])
-	up = seed.stream(0)
-	up.XORKeyStream(plain[:], plain[:])
+	up.stream(0).XORKeyStream(plain[:], plain[:])
 	copy(wire[tagAt:], plain[tagAt:])
 	return wire, up
 }

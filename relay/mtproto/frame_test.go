@@ -100,7 +100,7 @@ func TestToDC(t *testing.T) {
 		if got := xored(dc.back, "answer"); !bytes.Equal(got, xored(down.stream(0), "answer")) {
 			t.Fatalf("from the data centre: got %x, want the stream of down", got)
 		}
-		if got := xored(dc.forth, string(xored(up, "question"))); string(got) != "question" {
+		if got := xored(dc.forth, string(xored(up.stream(frameSize), "question"))); string(got) != "question" {
 			t.Fatalf("at the data centre: got %q, want question", got)
 		}
 	}
