@@ -49,6 +49,9 @@ func openACME(cfg *config.Config, before *coverOf, log *slog.Logger) (*acmeOf, e
 // take makes the cover the one in force, in place of before, which is to be
 // retired.
 func (o *coverOf) take(before *coverOf) {
+	if o == before {
+		return
+	}
 	var old *acmeOf
 	if before != nil {
 		old = before.acme

@@ -58,7 +58,7 @@ func TestACMEReload(t *testing.T) {
 		cfg := acmeConfig(":80", "", ":443")
 		cfg.State, cfg.Cover.Site = dir, dir
 		change(cfg)
-		o, err := openCover(cfg, before, nil, slog.New(slog.DiscardHandler))
+		o, err := openCover(env{cfg: cfg, log: slog.New(slog.DiscardHandler)}, nil, before, nil)
 		if err != nil {
 			t.Fatalf("open: got %v, want nil", err)
 		}
@@ -89,13 +89,13 @@ func TestACMEReload(t *testing.T) {
 
 	cfg := acmeConfig("", "", ":443")
 	cfg.State, cfg.Cover.Site, cfg.Cover.ACME.CARoot = dir, dir, root
-	if _, err := openCover(cfg, nil, nil, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := openCover(env{cfg: cfg, log: slog.New(slog.DiscardHandler)}, nil, nil, nil); err == nil {
 		t.Error("a root that is not there: got nil, want an error")
 	}
 	if err := os.WriteFile(root, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openCover(cfg, nil, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "no certificate in PEM") {
+	if _, err := openCover(env{cfg: cfg, log: slog.New(slog.DiscardHandler)}, nil, nil, nil); err == nil || !strings.Contains(err.Error(), "no certificate in PEM") {
 		t.Errorf("a root that is none: got %v, want an error", err)
 	}
 }

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"time"
 
@@ -24,20 +24,30 @@ type coverOf struct {
 	cfg   config.Cover
 	cover *relay.Cover
 	site  *site.Site
-	acme  *acmeOf // nil: certificates come from elsewhere
+	acme  *acmeOf        // nil: certificates come from elsewhere
+	asked map[string]any // the options of the parts that claim requests
 }
 
 // certificateFile holds the certificates that the relay has signed itself.
 const certificateFile = "site.pem"
 
 // openCover opens the cover of a configuration; nil where it has none. before is
-// the one in force, if there is one.
-func openCover(cfg *config.Config, before *coverOf, own func() []netip.AddrPort, log *slog.Logger) (*coverOf, error) {
-	c := cfg.Cover
+// the one in force, if there is one: a site for which nothing has changed goes on,
+// with the connections of users that it has.
+func openCover(e env, tabs []config.Table, before *coverOf, own func() []netip.AddrPort) (*coverOf, error) {
+	c, log := e.cfg.Cover, e.log
 	if !c.Set() {
 		return nil, nil
 	}
-	o := &coverOf{cfg: c, cover: &relay.Cover{Connections: c.Connections, Early: c.Early}}
+	o := &coverOf{cfg: c, cover: &relay.Cover{Connections: c.Connections, Early: c.Early}, asked: make(map[string]any)}
+	for _, p := range used(e.cfg) {
+		if p.claims != nil {
+			o.asked[p.name] = optionsOf(p.name, tabs)
+		}
+	}
+	if before != nil && before.site != nil && reflect.DeepEqual(before.cfg, o.cfg) && reflect.DeepEqual(before.asked, o.asked) {
+		return before, nil
+	}
 	if c.Forward != "" {
 		d, err := relay.NewCoverDialer(c.Forward, own)
 		if err != nil {
@@ -50,11 +60,12 @@ func openCover(cfg *config.Config, before *coverOf, own func() []netip.AddrPort,
 		return o, nil
 	}
 	opts := site.Options{Names: c.Hosts(), Folder: c.Site, Files: certificateFiles(c), Log: log}
+	opts.Claims, opts.OriginClaims = claims(e, tabs)
 	switch c.Certificate.Word {
 	case "self-signed":
-		opts.SelfSigned = filepath.Join(cfg.State, certificateFile)
+		opts.SelfSigned = filepath.Join(e.cfg.State, certificateFile)
 	case "acme":
-		a, err := openACME(cfg, before, log)
+		a, err := openACME(e.cfg, before, log)
 		if err != nil {
 			return nil, err
 		}
@@ -135,6 +146,9 @@ func (o *coverOf) close(ctx context.Context) {
 // discard ends a cover that has not come into force, and not what it would have
 // taken over from the one that is.
 func (o *coverOf) discard(before *coverOf) {
+	if o == before {
+		return
+	}
 	if o != nil && before != nil && o.acme == before.acme {
 		o.acme = nil
 	}
@@ -164,6 +178,11 @@ func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *co
 		rl := relay.Listener{Address: l.Address, Route: route}
 		if l.Covered(&cfg.Cover) {
 			rl.Cover = cover.cover
+		}
+		if l.Origin && cover != nil && cover.site != nil {
+			bare := *cover.cover
+			bare.Site = cover.site.ServeOrigin
+			rl.Cover = &bare
 		}
 		if len(l.ProxyProtocol) > 0 {
 			rl.Proxied = ranges(l.ProxyProtocol).Contains

@@ -95,7 +95,7 @@ func publicIPs(cfg *config.Config) []netip.Addr {
 // handshakeWithCover sees how far the server at forward is, and what it can do
 // for each name.
 func handshakeWithCover(cfg *config.Config, say func(ok bool, format string, args ...any)) {
-	o, err := openCover(cfg, nil, nil, nil)
+	o, err := openCover(env{cfg: cfg}, nil, nil, nil)
 	if err != nil {
 		say(false, "cover: %v", err)
 		return

@@ -106,7 +106,7 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	in.mu.Lock()
 	before := in.cover
 	in.mu.Unlock()
-	cover, err := openCover(cfg, before, in.server.Own, in.log)
+	cover, err := openCover(in.env(cfg, config.Listen{}), tabs, before, in.server.Own)
 	if err != nil {
 		return errors.Join(err, closeMetrics(metrics))
 	}
@@ -136,7 +136,9 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	defer in.mu.Unlock()
 	in.swapMetrics(cfg.Admin, metrics)
 	cover.take(before)
-	before.retire(cfg.Limits.DrainTimeout)
+	if cover != before {
+		before.retire(cfg.Limits.DrainTimeout)
+	}
 	in.cfg, in.tabs, in.cover = cfg, tabs, cover
 	in.runParts(egress, cover)
 	return nil
@@ -162,7 +164,7 @@ func (in *instance) runParts(egress *policy.Egress, cover *coverOf) {
 // env is what parts get for a listener.
 func (in *instance) env(cfg *config.Config, l config.Listen) env {
 	return env{
-		cfg: cfg, listen: l, anonymous: l.Anonymous != "", users: in.users, log: in.log, keep: in.keep,
+		cfg: cfg, listen: l, anonymous: l.Anonymous != "", users: in.users, log: in.log, keep: in.keep, sink: in.server.Sink,
 		verify: func(label string) verifier {
 			return func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error) {
 				return in.users.Verify(ctx, label, source, name, password)
@@ -277,7 +279,7 @@ func (in *instance) config() *config.Config {
 func (in *instance) linker() linker {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return linker{listens: in.cfg.Listen, bound: in.server.Addrs(), realm: in.users.Realm(), tabs: in.tabs, cover: in.cfg.Cover}
+	return linker{listens: in.cfg.Listen, bound: in.server.Addrs(), realm: in.users.Realm(), tabs: in.tabs, cover: in.cfg.Cover, state: in.cfg.State}
 }
 
 func (in *instance) links(r *auth.Record) []link { return in.linker().links(r) }

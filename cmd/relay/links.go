@@ -4,12 +4,14 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 
 	"relay/auth"
 	"relay/relay/admin"
 	"relay/relay/config"
+	"relay/relay/site"
 )
 
 // link is one way in, for a person.
@@ -60,6 +62,7 @@ type linker struct {
 	realm   auth.Key
 	tabs    []config.Table
 	cover   config.Cover
+	state   string
 }
 
 // links are all links of a user, in the order in which to try them: durable
@@ -73,7 +76,10 @@ func (k linker) links(r *auth.Record) []link {
 					if p.name != word || p.links == nil {
 						continue
 					}
-					a := access{host: host, port: k.port(i), record: r, realm: k.realm}
+					a := access{host: host, port: k.port(i), record: r, realm: k.realm, origin: l.Origin}
+					if p.certified {
+						a.name, a.pin = k.named(host)
+					}
 					if l.Anonymous == "" {
 						a.user, a.password = r.Name, r.Password(k.realm, p.label)
 					}
@@ -92,6 +98,19 @@ func (k linker) links(r *auth.Record) []link {
 	rank := map[string]int{admin.Durable: 0, admin.Burnable: 1, "": 2}
 	slices.SortStableFunc(out, func(x, y link) int { return rank[x.Lives] - rank[y.Lives] })
 	return out
+}
+
+// named is the name that a client asks for in TLS at a host, and the pin of the
+// certificate that it gets, if the relay has signed that itself.
+func (k linker) named(host string) (name, pin string) {
+	name = host
+	if hosts := k.cover.Hosts(); len(hosts) > 0 && !k.cover.IsHost(host) {
+		name = hosts[0]
+	}
+	if k.cover.Certificate.Word == "self-signed" {
+		pin = site.Pin(filepath.Join(k.state, certificateFile), name)
+	}
+	return name, pin
 }
 
 // address is where listener i listens: as bound, or as configured.

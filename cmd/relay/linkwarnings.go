@@ -64,8 +64,12 @@ func linkWarnings(p part, a access, cover config.Cover) []string {
 	if a.port == 0 {
 		say("the port is not known until the relay runs: the configuration leaves it to the system")
 	}
-	if p.certified && cover.Certificate.Word == "self-signed" {
-		say("clients refuse the self-signed certificate of [cover]: it is for tests")
+	if p.certified && cover.Certificate.Word == "self-signed" && !a.origin {
+		if a.pin == "" {
+			say("the certificate of [cover] is signed by the relay itself when it starts: show the link again then, it carries the pin of the certificate")
+		} else {
+			say("the self-signed certificate of [cover] is for tests: only apps that know pins take it, and no site for people has one")
+		}
 	}
 	return out
 }

@@ -105,7 +105,7 @@ func clientOf(cfg *config.Config, tabs []config.Table, create bool) (c *admin.Cl
 	if _, err := prepare(cfg, tabs, users); err != nil {
 		return nil, nil, errors.Join(err, users.Close(), store.Close())
 	}
-	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs, cover: cfg.Cover}
+	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs, cover: cfg.Cover, state: cfg.State}
 	h := admin.Handler(admin.Backend{Users: users, Labels: labels(), Links: k.links})
 	return admin.Local(h), func() {
 		_ = users.Close()

@@ -14,8 +14,10 @@ import (
 	"relay/relay/forward"
 	"relay/relay/httpconnect"
 	"relay/relay/mtproto"
+	"relay/relay/site"
 	"relay/relay/socks5"
 	"relay/transport"
+	"relay/transport/web"
 )
 
 // part is one inbound as the rest of the program knows it. This file is the
@@ -33,6 +35,9 @@ type part struct {
 	// so for parts that are more than one.
 	inbound    func(e env, options any) relay.Inbound
 	candidates func(e env, options any) ([]relay.Candidate, error)
+	// claims makes what the cover's site asks about requests, on TLS and at an
+	// origin, where a listener has the part.
+	claims func(e env, options any) (secure, origin site.Claim)
 	// prepare, if not nil, is called before the users are served or changed,
 	// where a listener has the part.
 	prepare func(cfg *config.Config, options any, users *auth.Users) ([]finding, error)
@@ -58,6 +63,8 @@ type env struct {
 	// keep returns what a part has made once for the life of the process, a
 	// memory that outlives a reload.
 	keep func(name string, make func() any) any
+	// sink takes the streams of carriers with many, for inbounds to open.
+	sink func(inbounds []relay.Inbound) transport.Sink
 }
 
 type verifier = func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error)
@@ -70,6 +77,10 @@ type access struct {
 	password string
 	record   *auth.Record // whose link it is; nil: nobody's
 	realm    auth.Key
+
+	name   string // that the client asks for in TLS: one of the cover's
+	pin    string // of its certificate, if nobody else vouches for that
+	origin bool   // the host is a CDN's
 }
 
 var parts = []part{
@@ -109,6 +120,14 @@ var parts = []part{
 		agree:   mtprotoAgrees, candidates: mtprotoCandidates,
 		prepare: mtprotoPrepare, run: mtprotoRun,
 		links: mtprotoLinks, doctor: mtprotoFindings,
+	},
+	{
+		name: "web", label: web.Label, scheme: "https", lives: admin.Durable,
+		options: func() any { return new(web.Config) },
+		agree:   webAgrees, claims: webClaims,
+		prepare: webPrepare,
+		links:   webLinks, doctor: webFindings,
+		certified: true,
 	},
 }
 
@@ -159,6 +178,18 @@ func tables() []config.Table {
 	return out
 }
 
+// claims are what the site of a configuration asks about requests; none for a site
+// that is only looked at.
+func claims(e env, tabs []config.Table) (secure, origin []site.Claim) {
+	for _, p := range used(e.cfg) {
+		if p.claims != nil && e.sink != nil {
+			s, o := p.claims(e, optionsOf(p.name, tabs))
+			secure, origin = append(secure, s), append(origin, o)
+		}
+	}
+	return secure, origin
+}
+
 // optionsOf returns the options of a part among tables; nil if it has none.
 func optionsOf(name string, tabs []config.Table) any {
 	for _, t := range tabs {
@@ -178,7 +209,7 @@ func candidates(e env, tabs []config.Table) ([]relay.Candidate, error) {
 			case p.name != word:
 			case p.inbound != nil:
 				out = append(out, p.inbound(e, options))
-			default:
+			case p.candidates != nil:
 				more, err := p.candidates(e, options)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", e.listen.Address, err)

@@ -66,6 +66,7 @@ func (d *decoder) listeners(c *Config, places *place, inbounds []string) {
 		l.checkPublic(fault)
 		l.checkProxied(fault)
 		l.checkCover(&c.Cover, fault)
+		l.checkOrigin(fault)
 		d.inbounds(l, at.at("inbounds"), key+".inbounds", inbounds)
 	}
 	unique(c.Cover.HTTP, "cover", "http", d.relative("cover", places.at("cover")))

@@ -42,6 +42,8 @@ type Listen struct {
 	// Cover says whether strangers here see the cover, where the inbounds do
 	// not say it.
 	Cover *bool `toml:"cover"`
+	// Origin says that a CDN or a reverse proxy connects here, without TLS.
+	Origin bool `toml:"origin"`
 }
 
 // Limits bounds what clients can make the relay spend.

@@ -185,6 +185,15 @@ func (l *Listen) checkCover(c *Cover, fault func(key, problem, hint string)) {
 	}
 }
 
+// checkOrigin checks a listener without TLS: all that comes there is HTTP.
+func (l *Listen) checkOrigin(fault func(key, problem, hint string)) {
+	for i, word := range l.Inbounds {
+		if l.Origin && word != "web" {
+			fault(item("inbounds", i), shown(word)+" is not for an origin, to which a CDN brings requests without TLS", `give it a listener of its own; an origin has inbounds = ["web"]`)
+		}
+	}
+}
+
 // Covered reports whether a listener's strangers get the cover: not those of a
 // listener that has nothing to hide, as SOCKS5 and HTTP proxies answer anybody.
 func (l *Listen) Covered(c *Cover) bool {

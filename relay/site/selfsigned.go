@@ -5,8 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -140,4 +142,24 @@ func keep(file string, b []byte) error {
 		return err
 	}
 	return os.Rename(f.Name(), file)
+}
+
+// Pin is the SHA-256 of the self-signed certificate for name in file, in
+// hexadecimal; empty if there is none.
+func Pin(file, name string) string {
+	kept, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	pairs, err := readPairs(kept)
+	if err != nil {
+		return ""
+	}
+	for _, c := range pairs {
+		if c.Leaf.VerifyHostname(name) == nil {
+			sum := sha256.Sum256(c.Leaf.Raw)
+			return hex.EncodeToString(sum[:])
+		}
+	}
+	return ""
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"relay/auth"
+	"relay/relay"
+	"relay/relay/config"
+	"relay/relay/site"
+	"relay/relay/vless"
+	"relay/transport/web"
+)
+
+// webAgrees checks the listeners that name web against [cover], as the site is what
+// carries it.
+func webAgrees(_ any, c *config.Config, fault faultFunc) {
+	for i, l := range c.Listen {
+		key := fmt.Sprintf("listen[%d].", i)
+		if !slices.Contains(l.Inbounds, "web") {
+			continue
+		}
+		if c.Cover.Site == "" && c.Cover.Proxy == "" {
+			fault(key+"inbounds", "web is carried by the site of this relay, and there is none", `write a [cover] with site = "/folder" or proxy = "http://127.0.0.1:8080"`)
+		}
+		if l.Cover != nil && !*l.Cover {
+			fault(key+"cover", "web is carried by the cover", "remove cover = false")
+		}
+		if l.Anonymous != "" {
+			fault(key+"anonymous", "web finds its users by their paths, and this listener serves people without one", "give web a listener of its own")
+		}
+	}
+}
+
+// webPrepare makes users findable by their paths before anybody is served.
+func webPrepare(_ *config.Config, _ any, users *auth.Users) ([]finding, error) {
+	return nil, users.Index(web.Label)
+}
+
+// webClaims are what the site asks about requests, on TLS and from a CDN. The
+// handler outlives a reload, as a session's requests may come to different sites.
+func webClaims(e env, options any) (secure, origin site.Claim) {
+	h := e.keep("web", func() any {
+		return web.New(web.Options{
+			Find:   func(password string) (auth.User, bool) { return e.users.Find(web.Label, password) },
+			Sink:   e.sink([]relay.Inbound{&vless.Inbound{UUID: e.users.UUID, Packets: true}}),
+			Server: site.Server,
+		})
+	}).(*web.Handler)
+	c := options.(*web.Config)
+	var proxies func(netip.Addr) bool
+	if len(c.Proxies) > 0 {
+		proxies = ranges(c.Proxies).Contains
+	}
+	return h.Claim, h.ClaimOrigin(c.Origin(proxies))
+}
+
+// webLinks are what clients of VLESS take: XHTTP first, as it shares connections.
+func webLinks(a access, _ any) []link {
+	id, ok := a.record.UUID(a.realm, web.Label)
+	if !ok || a.password == "" {
+		return nil
+	}
+	port, name, mode := a.port, a.name, "stream-up"
+	if a.origin {
+		// The CDN's own port and name; most of them collect what goes up.
+		port, name, mode = 443, a.host, "packet-up"
+	}
+	uuid := fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+	make := func(kind, note string, more ...string) link {
+		q := "encryption=none&security=tls&sni=" + url.QueryEscape(name) + "&fp=chrome&type=" + kind + "&host=" + url.QueryEscape(name)
+		for i := 0; i < len(more); i += 2 {
+			q += "&" + more[i] + "=" + url.QueryEscape(more[i+1])
+		}
+		if a.pin != "" && !a.origin {
+			q += "&pcs=" + a.pin
+		}
+		u := "vless://" + uuid + "@" + net.JoinHostPort(a.host, strconv.Itoa(int(port))) + "?" + q + "#" + url.PathEscape(name+" "+kind)
+		return link{Protocol: "vless-" + kind, URL: u, Note: note, QR: true}
+	}
+	path := "/" + a.password + "/"
+	return []link{
+		make("xhttp", "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard", "path", path, "mode", mode, "alpn", "h2"),
+		make("ws", "the same over WebSocket, for sing-box, NekoBox, Hiddify and apps that do not know xhttp", "path", path+"?ed=2048", "alpn", "http/1.1"),
+	}
+}
+
+// webFindings warns of what gives a site away, or keeps clients out.
+func webFindings(_ *config.Config, l config.Listen, options any) []finding {
+	var out []finding
+	ap, ok := listenAddr(l.Address)
+	switch {
+	case !ok:
+	case l.Origin && !ap.Addr().IsLoopback() && !ap.Addr().IsPrivate():
+		if options.(*web.Config).SecretHeader == "" {
+			out = append(out, finding(fmt.Sprintf("%s: an origin on a public address speaks plain HTTP to everybody: let the firewall pass the CDN's addresses only, and write secret_header below [web]", l.Address)))
+		}
+	case !l.Origin && ap.Port() != 443 && !ap.Addr().IsLoopback():
+		out = append(out, finding(fmt.Sprintf("%s: a web site on another port than 443 is rare, and some networks let nothing else pass", l.Address)))
+	}
+	if l.Origin && len(l.Public) == 0 {
+		out = append(out, finding(fmt.Sprintf("%s: there are no links to an origin without the names of the CDN in public", l.Address)))
+	}
+	return out
+}
