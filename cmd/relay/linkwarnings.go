@@ -66,7 +66,7 @@ func linkWarnings(p part, a access, cover config.Cover) []string {
 	}
 	if p.certified && cover.Certificate.Word == "self-signed" && !a.origin {
 		if a.pin == "" {
-			say("the certificate of [cover] is signed by the relay itself when it starts: show the link again then, it carries the pin of the certificate")
+			say("the self-signed certificate of [cover] is made when the relay starts: show the link again then, it carries the pin of the certificate")
 		} else {
 			say("the self-signed certificate of [cover] is for tests: only apps that know pins take it, and no site for people has one")
 		}
