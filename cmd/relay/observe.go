@@ -37,9 +37,13 @@ func (in *instance) status() admin.Status {
 		s.Trouble = "byte counters cannot be saved: " + err.Error()
 	}
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	if !in.reloaded.IsZero() {
-		s.Reloaded = &in.reloaded
+	cfg, tabs := in.cfg, in.tabs
+	s.Reloaded, s.Draining = moment(in.reloaded), in.draining
+	in.mu.Unlock()
+	for _, p := range used(cfg) {
+		if p.report != nil {
+			p.report(in.env(cfg, config.Listen{}), optionsOf(p.name, tabs), &s)
+		}
 	}
 	return s
 }

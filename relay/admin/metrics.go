@@ -28,11 +28,9 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 	}
 	metrics.WriteGaugeUint64(w, "relay_users_active", uint64(active))
 	metrics.WriteGaugeUint64(w, "relay_start_time_seconds", uint64(s.Started.Unix()))
-	trouble := uint64(0)
-	if s.Trouble != "" {
-		trouble = 1
-	}
-	metrics.WriteGaugeUint64(w, "relay_trouble", trouble)
+	writeBool(w, "relay_trouble", s.Trouble != "")
+	writeBool(w, "relay_draining", s.Draining != nil)
+	writeDCs(w, s.DCs)
 	if users {
 		for _, u := range s.Users {
 			name := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(u.Name)
@@ -42,4 +40,25 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 		}
 	}
 	metrics.WriteProcessMetrics(w)
+}
+
+// writeDCs writes what is known of data centres. The number is the only label:
+// an address would be a new series whenever one fails.
+func writeDCs(w io.Writer, dcs []DC) {
+	for _, d := range dcs {
+		label := fmt.Sprintf("{dc=\"%d\"}", d.ID)
+		if d.State != Untried {
+			writeBool(w, "relay_dc_up"+label, d.State == Up)
+		}
+		writeBool(w, "relay_dc_websocket"+label, d.Kind == WSS)
+		metrics.WriteGaugeUint64(w, "relay_dc_ways_down"+label, uint64(d.WaysDown))
+	}
+}
+
+func writeBool(w io.Writer, name string, yes bool) {
+	n := uint64(0)
+	if yes {
+		n = 1
+	}
+	metrics.WriteGaugeUint64(w, name, n)
 }
