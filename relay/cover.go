@@ -14,9 +14,10 @@ import (
 // Cover is what a stranger sees: a web site in this process, or any server.
 type Cover struct {
 	// Site, if not nil, takes strangers over, closes them and returns when one
-	// is closed. What was peeked at is unread; began is when the connection was
-	// accepted, which is when a web server's clocks start.
-	Site func(c transport.Conn, began time.Time)
+	// is closed, with the bytes that came up and went down. What was peeked at is
+	// unread; began is when the connection was accepted, which is when a web
+	// server's clocks start.
+	Site func(c transport.Conn, began time.Time) (up, down int64)
 	// Target and Dialer are where strangers are taken without a Site.
 	Target transport.Target
 	Dialer transport.Dialer
@@ -301,6 +302,7 @@ func (v *visit) toCover() error {
 		return err
 	}
 	c.srv.sources.join(c)
+	c.srv.stats.strangersUp.Add(int64(v.fed)) // the core knows the rest
 	near := c.near
 	c.srv.handOver(c)
 	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle}, nil, c.strangerEnded)
@@ -331,14 +333,16 @@ func (v *visit) toSite() error {
 	if err := v.p.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	v.cover.Site(v.p, c.began)
-	c.strangerEnded(splice.End{}) // what it moved, nobody counts
+	up, down := v.cover.Site(v.p, c.began)
+	c.strangerEnded(splice.End{Up: up, Down: down})
 	return nil
 }
 
 // strangerEnded is the end of a connection that the cover had.
 func (c *conn) strangerEnded(e splice.End) {
 	c.srv.strangers.Add(-1)
+	c.srv.stats.strangersUp.Add(e.Up)
+	c.srv.stats.strangersDown.Add(e.Down)
 	c.authenticated() // out of its source's count, where it was until here
 	e.Status = transport.NotOurs
 	c.ended(e)

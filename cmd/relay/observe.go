@@ -24,7 +24,8 @@ func (in *instance) status() admin.Status {
 	s := admin.Status{
 		Version: version(), Started: snap.Began, Listen: snap.Listens, Live: snap.Live,
 		Flows: snap.Flows, Ends: snap.Ends, Bytes: admin.Bytes{Up: up, Down: down},
-		Users: []admin.Activity{}, RSS: residentBytes(), FDs: openDescriptors(), FDLimit: descriptorLimit(),
+		Strangers: admin.Strangers{Live: snap.Strangers, Bytes: admin.Bytes{Up: snap.StrangersUp, Down: snap.StrangersDown}},
+		Users:     []admin.Activity{}, RSS: residentBytes(), FDs: openDescriptors(), FDLimit: descriptorLimit(),
 	}
 	for _, a := range in.users.Active() {
 		s.Users = append(s.Users, admin.Activity{

@@ -6,12 +6,14 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -174,5 +176,40 @@ allow = ["127.0.0.0/8"]
 	case <-stopped:
 	case <-time.After(20 * time.Second):
 		t.Error("it still drains 20 s after the last connection ended")
+	}
+}
+
+// TestStatusOfStrangers visits the site in the process, as nobody who has a secret.
+func TestStatusOfStrangers(t *testing.T) {
+	site := t.TempDir()
+	if err := os.WriteFile(filepath.Join(site, "index.html"), make([]byte, 10_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in := startFor(t, fmt.Sprintf(`
+[[listen]]
+address = "127.0.0.1:0"
+inbounds = ["mtproto"]
+[mtproto]
+websocket = "never"
+probe = "0"
+[cover]
+name = "www.example.org"
+site = %q
+certificate = "self-signed"
+`, site))
+	c, err := tls.Dial("tcp", in.server.Addrs()[0].String(), &tls.Config{ServerName: "www.example.org", InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	shows(t, in, "a stranger", func(s admin.Status) bool { return s.Strangers.Live == 1 })
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n")
+	got, err := io.ReadAll(c)
+	if err != nil || len(got) < 10_000 {
+		t.Fatalf("the site: got %d bytes, %v, want its page", len(got), err)
+	}
+	st := shows(t, in, "the stranger gone", func(s admin.Status) bool { return s.Strangers.Live == 0 && s.Strangers.Bytes.Up > 0 })
+	if b := st.Strangers.Bytes; b.Down < int64(len(got)) || b.Down > int64(len(got))+10_000 || b.Up > 10_000 || st.Bytes != (admin.Bytes{}) {
+		t.Errorf("bytes: got %+v of strangers, %+v of users, want %d and a handshake, and none", b, st.Bytes, len(got))
 	}
 }

@@ -105,7 +105,7 @@ type Status struct {
 	Live     int                        `json:"live"`  // connections
 	Flows    int                        `json:"flows"` // of them, joined to a target
 	Ends     map[transport.Status]int64 `json:"ends"`
-	Bytes    Bytes                      `json:"bytes"` // since the start
+	Bytes    Bytes                      `json:"bytes"` // of users, since the start
 	Users    []Activity                 `json:"users"`
 	RSS      int64                      `json:"rss"` // bytes of memory
 	FDs      int                        `json:"fds"`
@@ -114,6 +114,14 @@ type Status struct {
 	Reloaded *time.Time                 `json:"reloaded,omitempty"`
 	Draining *Draining                  `json:"draining,omitempty"` // nil: it takes connections
 	DCs      []DC                       `json:"dcs,omitempty"`
+	// Strangers are those whom the cover has.
+	Strangers Strangers `json:"strangers"`
+}
+
+// Strangers are connections that were nobody's, and went to the cover.
+type Strangers struct {
+	Live  int   `json:"live"`
+	Bytes Bytes `json:"bytes"` // since the start, of those that have ended
 }
 
 // Draining is a relay that stops: it takes no connections, and waits for those

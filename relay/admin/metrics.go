@@ -20,6 +20,9 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 	}
 	metrics.WriteCounterUint64(w, `relay_bytes_total{direction="up"}`, uint64(s.Bytes.Up))
 	metrics.WriteCounterUint64(w, `relay_bytes_total{direction="down"}`, uint64(s.Bytes.Down))
+	metrics.WriteGaugeUint64(w, "relay_strangers", uint64(s.Strangers.Live))
+	metrics.WriteCounterUint64(w, `relay_strangers_bytes_total{direction="up"}`, uint64(s.Strangers.Bytes.Up))
+	metrics.WriteCounterUint64(w, `relay_strangers_bytes_total{direction="down"}`, uint64(s.Strangers.Bytes.Down))
 	active := 0
 	for _, u := range s.Users {
 		if u.Sessions > 0 && u.Name != "" {

@@ -45,7 +45,7 @@ func TestMetrics(t *testing.T) {
 			{Name: "alice", Sessions: 2, Bytes: Bytes{1, 2}}, {Name: "idle"}, {Name: "", Sessions: 1, Bytes: Bytes{3, 4}},
 			{Name: "qu\"o\\te\nd", Sessions: 1},
 		},
-		Draining: new(Draining),
+		Draining: new(Draining), Strangers: Strangers{7, Bytes{30, 40}},
 		DCs: []DC{
 			{ID: 2, At: "203.0.113.7:443", Kind: Direct, State: Up, Ways: 4}, {ID: -2, At: "kws.example:443", Kind: WSS, State: Down, Ways: 4, WaysDown: 4},
 			{ID: 4, At: "203.0.113.8:443", Kind: Direct, State: Untried, Ways: 3, WaysDown: 1, LastError: "refused"},
@@ -55,6 +55,7 @@ func TestMetrics(t *testing.T) {
 		"relay_connections": 4, "relay_flows": 3, "relay_trouble": 1, "relay_draining": 1, "relay_users_active": 2, "relay_start_time_seconds": 1.7e9,
 		`relay_bytes_total{direction="up"}`: 10, `relay_bytes_total{direction="down"}`: 20,
 		`relay_connections_ended_total{status="ok"}`: 5, `relay_connections_ended_total{status="denied"}`: 6,
+		"relay_strangers": 7, `relay_strangers_bytes_total{direction="up"}`: 30, `relay_strangers_bytes_total{direction="down"}`: 40,
 		`relay_dc_up{dc="2"}`: 1, `relay_dc_up{dc="-2"}`: 0, `relay_dc_websocket{dc="2"}`: 0, `relay_dc_websocket{dc="-2"}`: 1,
 		`relay_dc_ways_down{dc="2"}`: 0, `relay_dc_ways_down{dc="-2"}`: 4, `relay_dc_ways_down{dc="4"}`: 1,
 	}

@@ -22,6 +22,7 @@ type taken struct {
 	pieces     []int  // in which it came; see Read
 
 	readShifted, writeShifted atomic.Bool
+	up, down                  atomic.Int64 // bytes read and written
 
 	once sync.Once
 	done chan struct{} // closed by Close
@@ -65,6 +66,19 @@ func (t *taken) keepAlive() {
 // with what has arrived behind it: where the reads of a TLS server end decides what
 // is left in the kernel when it gives up, and so whether the peer sees a FIN or a RST.
 func (t *taken) Read(b []byte) (int, error) {
+	n, err := t.read(b)
+	t.up.Add(int64(n))
+	return n, err
+}
+
+// Write implements net.Conn.
+func (t *taken) Write(b []byte) (int, error) {
+	n, err := t.Conn.Write(b)
+	t.down.Add(int64(n))
+	return n, err
+}
+
+func (t *taken) read(b []byte) (int, error) {
 	if !t.unreadLeft.Load() {
 		return t.Conn.Read(b)
 	}

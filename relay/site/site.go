@@ -118,27 +118,28 @@ func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 
 // Serve takes over a connection that was accepted at began, of which any number
 // of bytes may have been peeked at, and serves the site on it, over TLS. It
-// returns when the connection has been closed. The time-outs count from began,
-// so that a stranger cannot see for how long others have looked at him.
-func (s *Site) Serve(c transport.Conn, began time.Time) {
-	s.serve(s.secure, c, began, func(t *taken) net.Conn { return tls.Server(t, s.tls) })
+// returns when the connection has been closed, with the bytes that came up and
+// went down. The time-outs count from began, so that a stranger cannot see for how
+// long others have looked at him.
+func (s *Site) Serve(c transport.Conn, began time.Time) (up, down int64) {
+	return s.serve(s.secure, c, began, func(t *taken) net.Conn { return tls.Server(t, s.tls) })
 }
 
 // ServePlain is Serve for a connection to port 80: requests are redirected to
 // https, unless Options.Challenge answers. Nobody's claim is asked.
-func (s *Site) ServePlain(c transport.Conn, began time.Time) {
-	s.serve(s.plain, c, began, func(t *taken) net.Conn {
+func (s *Site) ServePlain(c transport.Conn, began time.Time) (up, down int64) {
+	return s.serve(s.plain, c, began, func(t *taken) net.Conn {
 		// net/http reads a byte ahead of its answer: of a piece, that had not come.
 		t.pieces = []int{len(t.unread)}
 		return t
 	})
 }
 
-func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*taken) net.Conn) {
+func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*taken) net.Conn) (up, down int64) {
 	t := take(c, began)
 	if err := transport.MayWait(t.Conn); err != nil {
 		_ = t.Close()
-		return
+		return 0, 0
 	}
 	t.keepAlive()
 	s.mu.Lock()
@@ -153,6 +154,7 @@ func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*take
 	s.mu.Lock()
 	delete(s.taken, t)
 	s.mu.Unlock()
+	return t.up.Load(), t.down.Load()
 }
 
 // Shutdown ends the site: no connection is taken any more, idle ones are
