@@ -26,7 +26,10 @@ type statusCmd struct {
 
 // Help is shown below the usage.
 func (*statusCmd) Help() string {
-	return `Examples:
+	return `Users have a line while they are active, and Telegram's data centres once users have
+asked for them: by which way each is reached, since when, and why one last failed.
+
+Examples:
   relay status --watch
   relay status --json --config /etc/relay/relay.toml`
 }
