@@ -21,8 +21,10 @@ type State struct {
 	Up    bool      // it answered, when somebody tried it last
 	Since time.Time // from when on, if it was tried
 
-	Ways, Down int     // how many there are, and how many of them fail
-	Last       Failure // of all the ways, the last one; the zero value if there was none
+	// How many there are, and how many of them fail; without those of a network
+	// that this machine does not have, such as IPv6.
+	Ways, Down int
+	Last       Failure // of these ways, the last one; the zero value if there was none
 }
 
 // Failure is that a way could not be used. It says neither where nor in whose
@@ -81,8 +83,14 @@ func (t *Table) States() []State {
 		if len(ways) == 0 || now.Sub(asked) > askedTime {
 			continue
 		}
-		s := State{ID: int(id), Way: h.best(ways, now, false), Ways: len(ways)}
-		for _, w := range ways {
+		s := State{ID: int(id), Way: h.best(ways, now, false)}
+		// A network that this machine does not have is nobody's news, unless there is no other.
+		news := slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { o := h.down[w]; return o != nil && !o.told })
+		if len(news) == 0 {
+			news = ways
+		}
+		s.Ways = len(news)
+		for _, w := range news {
 			if h.down[w] != nil {
 				s.Down++
 			}

@@ -52,6 +52,12 @@ func TestStates(t *testing.T) {
 			t.Errorf("it answers since the first time: got %q", got)
 		}
 
+		net.set(three, policy.ErrNetUnreachable)
+		table.health.failed(2, table.ways(2), plain(three), policy.ErrNetUnreachable)
+		if got := table.States()[0].said(began); got != "2 "+one+" tried=true up=true since 0s down 0/3" {
+			t.Errorf("no IPv6 here: got %q", got)
+		}
+		table.health.reached(2, plain(three))
 		for _, a := range []string{one, two, three} {
 			net.set(a, policy.ErrTimeout)
 			table.health.failed(2, table.ways(2), plain(a), policy.ErrRefused)
@@ -79,6 +85,16 @@ func TestStates(t *testing.T) {
 		}
 		time.Sleep(askedTime)
 		states("nobody has asked for a day")
+	})
+	watched(t, TableOptions{}, func(table *Table, net *world, _ func() []string) {
+		table.find(2)
+		for _, a := range []string{one, two, three} {
+			net.set(a, policy.ErrNetUnreachable)
+		}
+		time.Sleep(2 * every)
+		if s := table.States()[0]; s.Up || !s.Tried || s.Ways != 3 || s.Down != 3 || s.Last.Why != WhyUnreachable {
+			t.Errorf("no network at all: got %+v", s)
+		}
 	})
 }
 
