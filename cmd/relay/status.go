@@ -87,7 +87,7 @@ func writeStatus(b *strings.Builder, st admin.Status) {
 	fmt.Fprintf(b, "connections %d (%d joined), %s up, %s down, memory %s, descriptors %d of %d\n",
 		st.Live, st.Flows, human(st.Bytes.Up), human(st.Bytes.Down), human(st.RSS), st.FDs, st.FDLimit)
 	if x := st.Strangers; x.Live > 0 || x.Bytes != (admin.Bytes{}) {
-		fmt.Fprintf(b, "strangers at the cover %d, %s up, %s down before they ended\n", x.Live, human(x.Bytes.Up), human(x.Bytes.Down))
+		fmt.Fprintf(b, "strangers %d, those who are gone moved %s up, %s down\n", x.Live, human(x.Bytes.Up), human(x.Bytes.Down))
 	}
 	var ends []string
 	for _, w := range transport.Statuses {

@@ -209,6 +209,11 @@ certificate = "self-signed"
 		t.Fatalf("the site: got %d bytes, %v, want its page", len(got), err)
 	}
 	st := shows(t, in, "the stranger gone", func(s admin.Status) bool { return s.Strangers.Live == 0 && s.Strangers.Bytes.Up > 0 })
+	var text strings.Builder
+	writeStatus(&text, st)
+	if want := "\nstrangers 0, those who are gone moved "; !strings.Contains(text.String(), want) {
+		t.Errorf("text: got %q, want %q in it", text.String(), want)
+	}
 	if b := st.Strangers.Bytes; b.Down < int64(len(got)) || b.Down > int64(len(got))+10_000 || b.Up > 10_000 || st.Bytes != (admin.Bytes{}) {
 		t.Errorf("bytes: got %+v of strangers, %+v of users, want %d and a handshake, and none", b, st.Bytes, len(got))
 	}
