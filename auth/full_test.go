@@ -122,8 +122,11 @@ func checkFull(u *Users, s *Store, lines *logLines, want error, round int) {
 	if got := strings.Count(lines.all(), "level=ERROR"); got != round+1 {
 		fmt.Printf("round %d: got %d lines of trouble, want %d:\n%s", round, got, round+1, lines.all())
 	}
-	if err := s.Add(&Record{Name: "fresh", Key: NewKey(), Explicit: map[string]string{"http": strings.Repeat("x", 100<<10)}}); err == nil || !strings.Contains(err.Error(), want.Error()) || errors.Is(err, ErrDamaged) {
+	if err := s.Add(&Record{Name: "fresh", Key: NewKey(), Explicit: map[string]string{"http": strings.Repeat("x", 100<<10)}}); err == nil || !strings.Contains(err.Error(), want.Error()) || !errors.Is(err, ErrNotSaved) || errors.Is(err, ErrDamaged) {
 		fmt.Printf("round %d: add: got %v, want %v\n", round, err, want)
+	}
+	if err := s.Add(&Record{Name: "user-1", Key: NewKey()}); !errors.Is(err, ErrUserExists) || errors.Is(err, ErrNotSaved) {
+		fmt.Printf("round %d: add who is there: got %v, want %v and no word of the disk\n", round, err, ErrUserExists)
 	}
 	_, usage, err := u.Get("user-7")
 	if want := int64(1 + 5000*(round+1)); err != nil || usage.Up != want {

@@ -18,6 +18,8 @@ var (
 	ErrDamaged = errors.New("the user database is damaged")
 	// ErrInUse says that another process has the database open.
 	ErrInUse = errors.New("the user database is in use by another process")
+	// ErrNotSaved says that nothing has changed, as the database cannot be written.
+	ErrNotSaved = errors.New("the user database cannot be written and stays as it is (is its disk full?)")
 	// ErrNoUser says that there is no user of that name.
 	ErrNoUser = errors.New("no such user")
 	// ErrUserExists says that the name is taken.
@@ -65,7 +67,17 @@ func (s *Store) view(f func(tx *bbolt.Tx) error) error {
 
 func (s *Store) update(f func(tx *bbolt.Tx) error) error {
 	s.touched.Store(true)
-	return s.guard(func() error { return s.db.Update(f) })
+	var refused error
+	err := s.guard(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			refused = f(tx)
+			return refused
+		})
+	})
+	if err == nil || refused != nil || errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrNotSaved, err)
 }
 
 // Close closes the database.

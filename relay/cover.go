@@ -14,10 +14,11 @@ import (
 // Cover is what a stranger sees: a web site in this process, or any server.
 type Cover struct {
 	// Site, if not nil, takes strangers over, closes them and returns when one
-	// is closed. What was peeked at is unread; began is when the connection was
-	// accepted, which is when a web server's clocks start. It calls claimed when
-	// the stranger has turned out to be a user's carrier.
-	Site func(c transport.Conn, began time.Time, claimed func())
+	// is closed, with the bytes that came up and went down. What was peeked at is
+	// unread; began is when the connection was accepted, which is when a web
+	// server's clocks start. It calls claimed when the stranger has turned out to
+	// be a user's carrier.
+	Site func(c transport.Conn, began time.Time, claimed func()) (up, down int64)
 	// Target and Dialer are where strangers are taken without a Site.
 	Target transport.Target
 	Dialer transport.Dialer
@@ -302,6 +303,7 @@ func (v *visit) toCover() error {
 		return err
 	}
 	c.srv.sources.join(c)
+	c.srv.stats.strangersUp.Add(int64(v.fed)) // the core knows the rest
 	near := c.near
 	c.srv.handOver(c)
 	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle}, nil, c.strangerEnded)
@@ -332,12 +334,12 @@ func (v *visit) toSite() error {
 	if err := v.p.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	v.cover.Site(v.p, c.began, c.claimed)
+	up, down := v.cover.Site(v.p, c.began, c.claimed)
 	if c.served {
 		c.ended(splice.End{Status: transport.OK}) // its streams have been counted
 		return nil
 	}
-	c.strangerEnded(splice.End{}) // what it moved, nobody counts
+	c.strangerEnded(splice.End{Up: up, Down: down})
 	return nil
 }
 
@@ -355,6 +357,8 @@ const carrierName = "carrier"
 // strangerEnded is the end of a connection that the cover had.
 func (c *conn) strangerEnded(e splice.End) {
 	c.srv.strangers.Add(-1)
+	c.srv.stats.strangersUp.Add(e.Up)
+	c.srv.stats.strangersDown.Add(e.Down)
 	c.authenticated() // out of its source's count, where it was until here
 	e.Status = transport.NotOurs
 	c.ended(e)

@@ -278,20 +278,27 @@ func TestCoverAnswersFirst(t *testing.T) {
 
 // A visitor who ends before anybody knows him is the cover's to answer.
 func TestStrangerEnds(t *testing.T) {
-	for _, say := range []string{"", "\x16", record("who")[:40], "junk"} {
-		coverRig(t, nil, func(r *rig, cover net.Listener) {
-			c := r.dial()
-			defer c.Close()
-			_, _ = io.WriteString(c, say)
-			_ = c.CloseWrite()
-			s := r.accept(cover)
-			r.wantBytes(s, say)
-			r.wantEnd(s, io.EOF)
-			r.say(s, "bye", "")
-			_ = s.Close()
-			r.wantBytes(c, "bye")
-			r.wantEnd(c, io.EOF)
-		})
+	for _, late := range []time.Duration{0, time.Second} { // then the cover is shown it before anybody knows
+		for _, say := range []string{"", "\x16", record("who")[:40], "junk"} {
+			coverRig(t, nil, func(r *rig, cover net.Listener) {
+				c := r.dial()
+				defer c.Close()
+				_, _ = io.WriteString(c, say)
+				time.Sleep(late)
+				_ = c.CloseWrite()
+				s := r.accept(cover)
+				r.wantBytes(s, say)
+				r.wantEnd(s, io.EOF)
+				r.say(s, "bye", "")
+				_ = s.Close()
+				r.wantBytes(c, "bye")
+				r.wantEnd(c, io.EOF)
+				r.wantEnds(map[transport.Status]int64{transport.NotOurs: 1})
+				if s := r.srv.Snapshot(); s.StrangersUp != int64(len(say)) || s.StrangersDown != 3 {
+					t.Errorf("%.9q, %v later: got %d bytes up, %d down, want %d and 3", say, late, s.StrangersUp, s.StrangersDown, len(say))
+				}
+			})
+		}
 	}
 }
 
@@ -420,10 +427,11 @@ func TestCarrierNamesTheUser(t *testing.T) {
 func TestSite(t *testing.T) {
 	var began time.Time
 	coverRig(t, func(_ *rig, c *relay.Cover) {
-		c.Site = func(c transport.Conn, at time.Time, _ func()) {
+		c.Site = func(c transport.Conn, at time.Time, _ func()) (up, down int64) {
 			began = at
-			_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+			down, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
 			_ = c.Close()
+			return 7, down
 		}
 	}, func(r *rig, _ net.Listener) {
 		at := time.Now()
@@ -432,12 +440,18 @@ func TestSite(t *testing.T) {
 		_, _ = io.WriteString(c, "\x16")
 		time.Sleep(5 * time.Second)
 		r.say(c, "junk", "\x16junk")
+		if s := r.srv.Snapshot(); s.Strangers != 1 || s.StrangersDown != 0 {
+			t.Errorf("at the site: got %d strangers and %d bytes, want 1 and none yet", s.Strangers, s.StrangersDown)
+		}
 		_ = c.CloseWrite()
 		r.wantEnd(c, io.EOF)
 		if !began.Equal(at) {
 			t.Errorf("accepted: got %v, want %v", began, at)
 		}
 		r.wantEnds(map[transport.Status]int64{transport.NotOurs: 1})
+		if s := r.srv.Snapshot(); s.Strangers != 0 || s.StrangersUp != 7 || s.StrangersDown != 5 {
+			t.Errorf("after it: got %d strangers, %d bytes up, %d down, want none, 7 and 5", s.Strangers, s.StrangersUp, s.StrangersDown)
+		}
 	})
 }
 

@@ -7,9 +7,10 @@ import (
 	"relay/transport"
 )
 
-// stats counts ends by status word.
+// stats counts ends by status word, and what those moved who saw the cover.
 type stats struct {
-	ends [len(transport.Statuses)]atomic.Int64
+	ends                       [len(transport.Statuses)]atomic.Int64
+	strangersUp, strangersDown atomic.Int64
 }
 
 func (s *stats) end(st transport.Status) {
@@ -28,6 +29,10 @@ type Snapshot struct {
 	Flows   int // joined pairs
 	Ends    map[transport.Status]int64
 	Listens []string
+	// Strangers are with the cover now; the bytes are those of others who were,
+	// as each is counted when it ends.
+	Strangers                  int
+	StrangersUp, StrangersDown int64
 }
 
 // Snapshot returns the state of the server.
@@ -37,6 +42,10 @@ func (s *Server) Snapshot() Snapshot {
 		Live:  int(s.live.Load()),
 		Flows: s.splice.Len(),
 		Ends:  make(map[transport.Status]int64, len(transport.Statuses)),
+
+		Strangers:     int(s.strangers.Load()),
+		StrangersUp:   s.stats.strangersUp.Load(),
+		StrangersDown: s.stats.strangersDown.Load(),
 	}
 	for i, w := range transport.Statuses {
 		out.Ends[w] = s.stats.ends[i].Load()

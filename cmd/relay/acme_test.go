@@ -74,7 +74,10 @@ func TestACMEReload(t *testing.T) {
 	if first.acme != manager || same.acme != nil {
 		t.Error("a reload that was refused: got the manager taken from the cover in force, want it there")
 	}
-	again := open(first, func(*config.Config) {})
+	if open(first, func(*config.Config) {}) != first {
+		t.Error("a reload that changes nothing: got another cover, want the same, which has the connections")
+	}
+	again := open(first, func(c *config.Config) { c.Cover.Connections = 8 })
 	again.take(first)
 	if first.acme != nil || again.acme != manager {
 		t.Error("a reload: got the manager left with the old cover, want it handed over")

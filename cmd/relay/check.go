@@ -35,6 +35,9 @@ func (c *checkCmd) Run(s streams) error {
 	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
 		fmt.Fprintf(s.out, "warning: %s\n", f)
 	}
+	if len(cfg.Listen) == 0 {
+		fmt.Fprintln(s.out, "warning: there is no [[listen]] table: relay serve does not start")
+	}
 	if c.Cover {
 		lookAtCover(cfg, func(ok bool, format string, args ...any) {
 			if !ok {

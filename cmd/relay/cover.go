@@ -191,7 +191,7 @@ func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *co
 	}
 	if cfg.Cover.HTTP != "" && cover.site != nil {
 		plain := *cover.cover
-		plain.Site = func(c transport.Conn, began time.Time, _ func()) { cover.site.ServePlain(c, began) }
+		plain.Site = cover.site.ServePlain
 		out = append(out, relay.Listener{Address: cfg.Cover.HTTP, Cover: &plain})
 	}
 	return out, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/relay/admin"
 	"relay/relay/config"
 	"relay/relay/mtproto"
 	"relay/relay/policy"
@@ -25,6 +26,36 @@ func tellDC(log *slog.Logger, c mtproto.Change) {
 	default:
 		log.Warn("a data centre cannot be reached", "dc", c.DC, "at", c.Way.String(), "instead", c.Instead.String(), "error", c.Reason)
 	}
+}
+
+// mtprotoReport says what is known of the data centres. Of a way over WebSocket it
+// leaves out the path, which an operator's own server may keep secret.
+func mtprotoReport(e env, options any, s *admin.Status) {
+	o := options.(*mtproto.Options)
+	for _, d := range o.Table(keptOf(e, o).health).States() {
+		dc := admin.DC{
+			ID: d.ID, At: d.Way.Target.String(), Kind: admin.Direct, State: admin.Untried,
+			Ways: d.Ways, WaysDown: d.Down, LastError: d.Last.Why, LastErrorAt: moment(d.Last.At), Since: moment(d.Since),
+		}
+		if d.Way.Web() {
+			dc.Kind = admin.WSS
+		}
+		switch {
+		case d.Up:
+			dc.State = admin.Up
+		case d.Tried:
+			dc.State = admin.Down
+		}
+		s.DCs = append(s.DCs, dc)
+	}
+}
+
+// moment is a time for JSON, where zero is none.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // lookAtDCs tries every way to Telegram's data centres from here, as the

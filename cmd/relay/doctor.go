@@ -60,7 +60,11 @@ func (c *doctorCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	say(true, "configuration is valid")
+	if file := c.file(); file != "" {
+		say(true, "configuration in %s is valid", file)
+	} else {
+		say(true, "no configuration: these are the defaults; name one with --config")
+	}
 	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
 	}
@@ -89,8 +93,10 @@ func (c *doctorCmd) Run(s streams) error {
 	}
 	if err := c.database(s, cfg.State, running); err != nil {
 		say(false, "%s", withHint(err))
-	} else {
+	} else if hasUsers(cfg.State) {
 		say(true, "user database in %s", cfg.State)
+	} else {
+		say(true, "no users yet in %s", cfg.State)
 	}
 	say(descriptorLimit() >= fewDescriptors, "up to %d descriptors, enough for %d connections (raise it with LimitNOFILE= or ulimit -n)", descriptorLimit(), connectionsFor(descriptorLimit()))
 	say(time.Now().Year() >= 2026, "the clock says %s", time.Now().Format(time.DateTime))

@@ -81,10 +81,7 @@ func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *imp
 	slices.Sort(p.Ports)
 	p.Ports = slices.Compact(p.Ports)
 	p.lines(listens, names, options, kinds)
-	if len(p.missingNames) > 0 && !cfg.Cover.Set() {
-		// All of these programs hand strangers to the site that they name.
-		p.Lines += fmt.Sprintf("\n\n[cover]   # what strangers see, or a site of your own\nforward = %q", p.missingNames[0]+":443")
-	}
+	p.coverLines(&cfg.Cover)
 	return p
 }
 
@@ -123,6 +120,35 @@ func (p *importPlan) lines(listens []config.Listen, names []string, o *mtproto.O
 		}
 	}
 	p.Lines = strings.TrimSpace(b.String())
+}
+
+// coverLines are what the cover lacks: a prober asks it for the names that links
+// show to the network.
+func (p *importPlan) coverLines(c *config.Cover) {
+	var strange []string // to a site in this process
+	for _, u := range p.Users {
+		if u.Under != "" && !c.IsHost(u.Under) && !slices.Contains(strange, u.Under) {
+			strange = append(strange, u.Under)
+		}
+	}
+	text := ""
+	switch {
+	case !c.Set() && len(p.missingNames) > 0:
+		// All of these programs hand strangers to the site that they name.
+		text = fmt.Sprintf("[cover]   # what strangers see, or a site of your own\nforward = %q", p.missingNames[0]+":443")
+		if len(p.missingNames) > 1 {
+			text += "   # or a server that has certificates for all of these names"
+		}
+	case c.Forward != "" && len(p.missingNames) > 0:
+		text = fmt.Sprintf("# The server at %s, to which [cover] forwards, needs a certificate for %s.", c.Forward, strings.Join(p.missingNames, ", "))
+	case c.Set() && c.Forward == "" && len(strange) > 0:
+		text = fmt.Sprintf(`[cover]
+names   = %s
+# That is for names of yours, which lead to this machine: each needs a certificate. For the
+# name of somebody else's site write, in place of site or proxy, certificate and http:
+# forward = %q`, quotedList(append(slices.Clone(c.Names), strange...)), strange[0]+":443")
+	}
+	p.Lines = strings.TrimSpace(p.Lines + "\n\n" + text)
 }
 
 func quotedList(words []string) string {

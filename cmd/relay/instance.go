@@ -43,6 +43,7 @@ type instance struct {
 	endParts func() // ends what runs in parts
 	endRush  func() // ends giveBack, which is one of them
 	parts    sync.WaitGroup
+	draining *admin.Draining // by stop; never changed
 
 	keeping  sync.Mutex
 	kept     map[string]any // by part
@@ -290,6 +291,7 @@ func (in *instance) stop(ctx context.Context, limit time.Duration) {
 	defer cancel()
 	began := time.Now()
 	in.mu.Lock()
+	in.draining = &admin.Draining{Since: began, Until: began.Add(limit)}
 	in.endParts()
 	in.mu.Unlock()
 	drained := make(chan struct{})

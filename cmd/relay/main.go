@@ -93,17 +93,36 @@ func run(args []string, s streams) (code int) {
 		fmt.Fprintf(s.err, "relay: %v\n", err)
 		return exitFailure
 	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(meant(args))
 	if err != nil {
-		return report(s, usageError{err}, usageHint(err))
+		return report(s, usageError{plainly(err)}, usageHint(err))
 	}
 	if err := ctx.Run(s); err != nil {
 		return report(s, err, "")
 	}
 	return 0
+}
+
+// meant are the arguments in our words, where people bring those of other programs.
+func meant(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(args[1:len(args):len(args)], "--help")
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	}
+	return args
+}
+
+// plainly says it in words when a flag at the end lacks its value.
+func plainly(err error) error {
+	text := err.Error()
+	if flag, _, ok := strings.Cut(text, ": expected "); ok && strings.HasSuffix(text, `but got "EOL" (<EOL>)`) {
+		return fmt.Errorf("%s needs a value", flag)
+	}
+	return err
 }
 
 func newParser(c *cli, s streams, exit func(int)) (*kong.Kong, error) {

@@ -24,7 +24,8 @@ func (in *instance) status() admin.Status {
 	s := admin.Status{
 		Version: version(), Started: snap.Began, Listen: snap.Listens, Live: snap.Live,
 		Flows: snap.Flows, Ends: snap.Ends, Bytes: admin.Bytes{Up: up, Down: down},
-		Users: []admin.Activity{}, RSS: residentBytes(), FDs: openDescriptors(), FDLimit: descriptorLimit(),
+		Strangers: admin.Strangers{Live: snap.Strangers, Bytes: admin.Bytes{Up: snap.StrangersUp, Down: snap.StrangersDown}},
+		Users:     []admin.Activity{}, RSS: residentBytes(), FDs: openDescriptors(), FDLimit: descriptorLimit(),
 	}
 	for _, a := range in.users.Active() {
 		s.Users = append(s.Users, admin.Activity{
@@ -37,9 +38,13 @@ func (in *instance) status() admin.Status {
 		s.Trouble = "byte counters cannot be saved: " + err.Error()
 	}
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	if !in.reloaded.IsZero() {
-		s.Reloaded = &in.reloaded
+	cfg, tabs := in.cfg, in.tabs
+	s.Reloaded, s.Draining = moment(in.reloaded), in.draining
+	in.mu.Unlock()
+	for _, p := range used(cfg) {
+		if p.report != nil {
+			p.report(in.env(cfg, config.Listen{}), optionsOf(p.name, tabs), &s)
+		}
 	}
 	return s
 }

@@ -184,11 +184,13 @@ func saveQuickstart(cfg *config.Config) error {
 }
 
 // writeFile replaces a file whole or not at all.
-func writeFile(path string, b []byte) error {
+func writeFile(path string, b []byte) (err error) {
+	defer func() {
+		if p := (*os.PathError)(nil); errors.As(err, &p) {
+			p.Path = path // the one that was asked for
+		}
+	}()
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if p := (*os.PathError)(nil); errors.As(err, &p) {
-		p.Path = path // the one that was asked for
-	}
 	if err != nil {
 		return err
 	}

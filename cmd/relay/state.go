@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,22 +29,23 @@ type place struct {
 	State  string `help:"State folder of the relay, instead of the one in the configuration." placeholder:"DIR" type:"path" env:"RELAY_STATE"`
 }
 
-// load finds the configuration: the named file, the one of a quickstart in the
-// state folder, the system's, or the defaults.
+// file finds the configuration: the named file, the one of a quickstart in the
+// state folder, or the system's; "" if there is none.
+func (p place) file() string {
+	switch {
+	case p.Config != "":
+		return p.Config
+	case p.State != "":
+		return existing(filepath.Join(p.State, quickstartConfig))
+	}
+	return cmp.Or(existing(systemConfig), existing(filepath.Join(config.Default().State, quickstartConfig)))
+}
+
+// load reads the configuration, or takes the defaults where there is none.
 func (p place) load() (*config.Config, []config.Table, error) {
 	tabs := tables()
-	file := p.Config
-	if file == "" && p.State != "" {
-		file = existing(filepath.Join(p.State, quickstartConfig))
-	}
-	if file == "" && p.State == "" {
-		file = existing(systemConfig)
-	}
-	if file == "" && p.State == "" {
-		file = existing(filepath.Join(config.Default().State, quickstartConfig))
-	}
 	c := config.Default()
-	if file != "" {
+	if file := p.file(); file != "" {
 		var err error
 		if c, err = config.Load(file, inboundNames(), tabs); err != nil {
 			return nil, nil, err
@@ -120,6 +122,8 @@ func storeHint(err error) error {
 		return hinted{err, "Put a backup in its place, or set it aside and begin with no users: relay doctor --repair"}
 	case errors.Is(err, auth.ErrInUse):
 		return hinted{err, "Most likely a relay runs on this folder already: relay status shows it, with the same --state or --config. Another relay needs a folder of its own."}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG):
+		return hinted{err, "Make room on the disk of the state folder, or choose another folder with --state or --dir."}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return hinted{err, "The state folder must be writable for the user who runs the relay; choose another with --state or --dir, or in the configuration: state = \"…\""}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -25,7 +26,10 @@ type statusCmd struct {
 
 // Help is shown below the usage.
 func (*statusCmd) Help() string {
-	return `Examples:
+	return `Users have a line while they are active, and Telegram's data centres once users have
+asked for them: by which way each is reached, since when, and why one last failed.
+
+Examples:
   relay status --watch
   relay status --json --config /etc/relay/relay.toml`
 }
@@ -82,6 +86,9 @@ func writeStatus(b *strings.Builder, st admin.Status) {
 	fmt.Fprintf(b, "relay %s, up %s, on %s\n", st.Version, time.Since(st.Started).Round(time.Second), strings.Join(st.Listen, ", "))
 	fmt.Fprintf(b, "connections %d (%d joined), %s up, %s down, memory %s, descriptors %d of %d\n",
 		st.Live, st.Flows, human(st.Bytes.Up), human(st.Bytes.Down), human(st.RSS), st.FDs, st.FDLimit)
+	if x := st.Strangers; x.Live > 0 || x.Bytes != (admin.Bytes{}) {
+		fmt.Fprintf(b, "strangers %d, those who are gone moved %s up, %s down\n", x.Live, human(x.Bytes.Up), human(x.Bytes.Down))
+	}
 	var ends []string
 	for _, w := range transport.Statuses {
 		if n := st.Ends[w]; n > 0 {
@@ -92,12 +99,46 @@ func writeStatus(b *strings.Builder, st admin.Status) {
 		fmt.Fprintf(b, "ended: %s\n", strings.Join(ends, ", "))
 	}
 	if st.Reloaded != nil {
-		fmt.Fprintf(b, "configuration reloaded %s\n", st.Reloaded.Local().Format(time.DateTime))
+		fmt.Fprintf(b, "configuration reloaded %s\n", clock(*st.Reloaded))
+	}
+	if d := st.Draining; d != nil {
+		fmt.Fprintf(b, "DRAINING since %s: no new connections, %d left, which are cut in %s\n",
+			clock(d.Since), st.Live, max(0, time.Until(d.Until)).Round(time.Second))
 	}
 	if st.Trouble != "" {
 		fmt.Fprintf(b, "TROUBLE: %s\n", st.Trouble)
 	}
+	writeDCs(b, st.DCs)
 	writeActivity(b, st.Users)
+}
+
+// clock is a time as people here read it.
+func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
+
+func writeDCs(b *strings.Builder, dcs []admin.DC) {
+	if len(dcs) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	w := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "DATA CENTRE\tSTATE\tSINCE\tKIND\tAT\tWAYS DOWN\tLAST ERROR")
+	for _, d := range dcs {
+		name, state, since, last := strconv.Itoa(d.ID), d.State, "", "none"
+		if d.ID < 0 {
+			name = strconv.Itoa(-d.ID) + " media"
+		}
+		if d.State == admin.Down {
+			state = "DOWN"
+		}
+		if d.Since != nil {
+			since = clock(*d.Since)
+		}
+		if d.LastErrorAt != nil {
+			last = d.LastError + " " + clock(*d.LastErrorAt)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d of %d\t%s\n", name, state, since, d.Kind, d.At, d.WaysDown, d.Ways, last)
+	}
+	_ = w.Flush()
 }
 
 func writeActivity(b *strings.Builder, users []admin.Activity) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -82,11 +81,19 @@ func (c *userAddCmd) Run(s streams) error {
 		}
 		for _, u := range us {
 			if err := showUser(s, u, c.JSON); err != nil {
-				return err
+				return untold("Made "+count(len(us), "user"), err)
 			}
 		}
 		return nil
 	})
+}
+
+// untold is for what was done, when there is no way to say so.
+func untold(did string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return hinted{fmt.Errorf("%s, but the output cannot be written: %w", did, err), "See: relay user list, and relay user show NAME for links"}
 }
 
 type userListCmd struct {
@@ -223,10 +230,11 @@ func change(s streams, p place, name string, ch admin.Change, asJSON bool, did s
 			return err
 		}
 		if asJSON {
-			return showUser(s, u, true)
+			err = showUser(s, u, true)
+		} else {
+			_, err = fmt.Fprintf(s.out, "%s %s.\n", did, name)
 		}
-		_, err = fmt.Fprintf(s.out, "%s %s.\n", did, name)
-		return err
+		return untold(did+" "+name, err)
 	})
 }
 
@@ -257,7 +265,7 @@ func (c *userRotateCmd) Run(s streams) error {
 		if err != nil {
 			return err
 		}
-		return showUser(s, u, c.JSON)
+		return untold("Rotated "+c.Name, showUser(s, u, c.JSON))
 	})
 }
 
@@ -281,11 +289,13 @@ func (c *userRemoveCmd) Run(s streams) error {
 		if err := cl.Remove(c.Name); err != nil {
 			return err
 		}
+		var err error
 		if c.JSON {
-			return writeJSON(s.out, map[string]string{"removed": c.Name})
+			err = writeJSON(s.out, map[string]string{"removed": c.Name})
+		} else {
+			_, err = fmt.Fprintf(s.out, "Removed %s.\n", c.Name)
 		}
-		_, err := fmt.Fprintf(s.out, "Removed %s.\n", c.Name)
-		return err
+		return untold("Removed "+c.Name, err)
 	})
 }
 
@@ -293,8 +303,5 @@ func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false) // links hold ampersands
-	if err := e.Encode(v); err != nil {
-		return errors.Join(errors.New("output"), err)
-	}
-	return nil
+	return e.Encode(v)
 }

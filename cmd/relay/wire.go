@@ -42,7 +42,9 @@ type part struct {
 	// where a listener has the part.
 	prepare func(cfg *config.Config, options any, users *auth.Users) ([]finding, error)
 	// run, if not nil, runs while such a configuration is in force.
-	run    func(ctx context.Context, e env, options any, cover *coverOf)
+	run func(ctx context.Context, e env, options any, cover *coverOf)
+	// report, if not nil, adds to what relay status shows.
+	report func(e env, options any, s *admin.Status)
 	links  func(a access, options any) []link // nil: nothing to give to a user
 	doctor func(cfg *config.Config, l config.Listen, options any) []finding
 	// certified says that clients check the certificate of the cover.
@@ -118,7 +120,7 @@ var parts = []part{
 		name: "mtproto", label: mtproto.Label, scheme: "tcp", lives: admin.Burnable,
 		options: func() any { return mtproto.NewOptions() },
 		agree:   mtprotoAgrees, candidates: mtprotoCandidates,
-		prepare: mtprotoPrepare, run: mtprotoRun,
+		prepare: mtprotoPrepare, run: mtprotoRun, report: mtprotoReport,
 		links: mtprotoLinks, doctor: mtprotoFindings,
 	},
 	{

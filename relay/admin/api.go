@@ -105,14 +105,59 @@ type Status struct {
 	Live     int                        `json:"live"`  // connections
 	Flows    int                        `json:"flows"` // of them, joined to a target
 	Ends     map[transport.Status]int64 `json:"ends"`
-	Bytes    Bytes                      `json:"bytes"` // since the start
+	Bytes    Bytes                      `json:"bytes"` // of users, since the start
 	Users    []Activity                 `json:"users"`
 	RSS      int64                      `json:"rss"` // bytes of memory
 	FDs      int                        `json:"fds"`
 	FDLimit  uint64                     `json:"fd_limit"`
 	Trouble  string                     `json:"trouble,omitempty"`
 	Reloaded *time.Time                 `json:"reloaded,omitempty"`
+	Draining *Draining                  `json:"draining,omitempty"` // nil: it takes connections
+	DCs      []DC                       `json:"dcs,omitempty"`
+	// Strangers are those whom the cover has.
+	Strangers Strangers `json:"strangers"`
 }
+
+// Strangers are connections that were nobody's, and went to the cover.
+type Strangers struct {
+	Live  int   `json:"live"`
+	Bytes Bytes `json:"bytes"` // since the start, of those that have ended
+}
+
+// Draining is a relay that stops: it takes no connections, and waits for those
+// that it has, which are Status.Live.
+type Draining struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"` // then what is left is cut
+}
+
+// DC is a data centre of Telegram's that users have asked for within a day.
+type DC struct {
+	ID    int    `json:"id"`    // as clients ask for it: negative for media only
+	At    string `json:"at"`    // host and port of the way in use
+	Kind  string `json:"kind"`  // of that way: Direct, WSS
+	State string `json:"state"` // of that way: Up, Down, Untried
+	// Since is when the way in use began to answer, or to fail.
+	Since    *time.Time `json:"since,omitempty"`
+	Ways     int        `json:"ways"`      // known
+	WaysDown int        `json:"ways_down"` // of them, those that fail
+	// LastError is why one of the ways last failed: one of the words of mtproto.Failure.
+	LastError   string     `json:"last_error,omitempty"`
+	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+}
+
+// How a data centre is reached, for DC.Kind.
+const (
+	Direct = "direct"
+	WSS    = "wss"
+)
+
+// What is known of the way to a data centre, for DC.State.
+const (
+	Up      = "up"
+	Down    = "down"
+	Untried = "untried"
+)
 
 // Activity is what a user does now; anonymous clients have no name.
 type Activity struct {

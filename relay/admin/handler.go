@@ -136,6 +136,9 @@ func (h *handler) add(w http.ResponseWriter, q *http.Request) {
 		}
 	}
 	if err := h.Users.Add(rs...); err != nil {
+		if errors.Is(err, auth.ErrUserExists) {
+			err = fmt.Errorf("%w; nobody was made; see: relay user list", err)
+		}
 		failFor(w, err)
 		return
 	}

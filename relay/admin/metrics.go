@@ -20,6 +20,9 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 	}
 	metrics.WriteCounterUint64(w, `relay_bytes_total{direction="up"}`, uint64(s.Bytes.Up))
 	metrics.WriteCounterUint64(w, `relay_bytes_total{direction="down"}`, uint64(s.Bytes.Down))
+	metrics.WriteGaugeUint64(w, "relay_strangers", uint64(s.Strangers.Live))
+	metrics.WriteCounterUint64(w, `relay_strangers_bytes_total{direction="up"}`, uint64(s.Strangers.Bytes.Up))
+	metrics.WriteCounterUint64(w, `relay_strangers_bytes_total{direction="down"}`, uint64(s.Strangers.Bytes.Down))
 	active := 0
 	for _, u := range s.Users {
 		if u.Sessions > 0 && u.Name != "" {
@@ -28,11 +31,9 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 	}
 	metrics.WriteGaugeUint64(w, "relay_users_active", uint64(active))
 	metrics.WriteGaugeUint64(w, "relay_start_time_seconds", uint64(s.Started.Unix()))
-	trouble := uint64(0)
-	if s.Trouble != "" {
-		trouble = 1
-	}
-	metrics.WriteGaugeUint64(w, "relay_trouble", trouble)
+	writeBool(w, "relay_trouble", s.Trouble != "")
+	writeBool(w, "relay_draining", s.Draining != nil)
+	writeDCs(w, s.DCs)
 	if users {
 		for _, u := range s.Users {
 			name := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(u.Name)
@@ -42,4 +43,25 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 		}
 	}
 	metrics.WriteProcessMetrics(w)
+}
+
+// writeDCs writes what is known of data centres. The number is the only label:
+// an address would be a new series whenever one fails.
+func writeDCs(w io.Writer, dcs []DC) {
+	for _, d := range dcs {
+		label := fmt.Sprintf("{dc=\"%d\"}", d.ID)
+		if d.State != Untried {
+			writeBool(w, "relay_dc_up"+label, d.State == Up)
+		}
+		writeBool(w, "relay_dc_websocket"+label, d.Kind == WSS)
+		metrics.WriteGaugeUint64(w, "relay_dc_ways_down"+label, uint64(d.WaysDown))
+	}
+}
+
+func writeBool(w io.Writer, name string, yes bool) {
+	n := uint64(0)
+	if yes {
+		n = 1
+	}
+	metrics.WriteGaugeUint64(w, name, n)
 }

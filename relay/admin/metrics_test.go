@@ -45,11 +45,19 @@ func TestMetrics(t *testing.T) {
 			{Name: "alice", Sessions: 2, Bytes: Bytes{1, 2}}, {Name: "idle"}, {Name: "", Sessions: 1, Bytes: Bytes{3, 4}},
 			{Name: "qu\"o\\te\nd", Sessions: 1},
 		},
+		Draining: new(Draining), Strangers: Strangers{7, Bytes{30, 40}},
+		DCs: []DC{
+			{ID: 2, At: "203.0.113.7:443", Kind: Direct, State: Up, Ways: 4}, {ID: -2, At: "kws.example:443", Kind: WSS, State: Down, Ways: 4, WaysDown: 4},
+			{ID: 4, At: "203.0.113.8:443", Kind: Direct, State: Untried, Ways: 3, WaysDown: 1, LastError: "refused"},
+		},
 	}
 	want := map[string]float64{
-		"relay_connections": 4, "relay_flows": 3, "relay_trouble": 1, "relay_users_active": 2, "relay_start_time_seconds": 1.7e9,
+		"relay_connections": 4, "relay_flows": 3, "relay_trouble": 1, "relay_draining": 1, "relay_users_active": 2, "relay_start_time_seconds": 1.7e9,
 		`relay_bytes_total{direction="up"}`: 10, `relay_bytes_total{direction="down"}`: 20,
 		`relay_connections_ended_total{status="ok"}`: 5, `relay_connections_ended_total{status="denied"}`: 6,
+		"relay_strangers": 7, `relay_strangers_bytes_total{direction="up"}`: 30, `relay_strangers_bytes_total{direction="down"}`: 40,
+		`relay_dc_up{dc="2"}`: 1, `relay_dc_up{dc="-2"}`: 0, `relay_dc_websocket{dc="2"}`: 0, `relay_dc_websocket{dc="-2"}`: 1,
+		`relay_dc_ways_down{dc="2"}`: 0, `relay_dc_ways_down{dc="-2"}`: 4, `relay_dc_ways_down{dc="4"}`: 1,
 	}
 	got := metricsOf(t, s, false)
 	for k, v := range want {
@@ -61,6 +69,12 @@ func TestMetrics(t *testing.T) {
 		if strings.Contains(k, "alice") || strings.Contains(k, "user=") {
 			t.Errorf("got %s, want no user names", k)
 		}
+		if strings.Contains(k, "203.0.113") || strings.Contains(k, "example") {
+			t.Errorf("got %s, want no address", k)
+		}
+	}
+	if v, ok := got[`relay_dc_up{dc="4"}`]; ok {
+		t.Errorf("a data centre that nobody has tried: got up %v, want nothing", v)
 	}
 	got = metricsOf(t, s, true)
 	for k, v := range map[string]float64{
@@ -71,7 +85,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s: got %v, present %t, want %v", k, g, ok, v)
 		}
 	}
-	if got := metricsOf(t, Status{}, true)["relay_trouble"]; got != 0 {
-		t.Errorf("no trouble: got %v, want 0", got)
+	if got := metricsOf(t, Status{}, true); got["relay_trouble"] != 0 || got["relay_draining"] != 0 {
+		t.Errorf("no trouble: got %v and draining %v, want 0", got["relay_trouble"], got["relay_draining"])
 	}
 }

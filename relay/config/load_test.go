@@ -12,10 +12,10 @@ import (
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "relay.toml")
-	if _, err := Load(path, inbounds, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "empty one will do") {
+	if _, err := Load(path, inbounds, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "deploy/relay.toml") {
 		t.Errorf("no file: got %v, want ErrNotExist and what to do", err)
 	}
-	if _, err := Load(dir, inbounds, nil); err == nil || !strings.Contains(err.Error(), "regular file") {
+	if _, err := Load(dir, inbounds, nil); err == nil || !strings.Contains(err.Error(), "is a directory; name a file") {
 		t.Errorf("folder: got %v, want an error that says so", err)
 	}
 	if err := os.WriteFile(path, []byte("[log]\nlevel = 'loud'\n"), 0o600); err != nil {

@@ -53,10 +53,10 @@ func read(path string) ([]byte, error) {
 
 // readError says what to do about a file that cannot be read.
 func readError(path string, err error) error {
-	todo := "see whether it is a regular file"
+	todo := "name a file"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		todo = "name the file that holds the config, or create this one; an empty one will do"
+		todo = "name the file that holds the configuration, or make this one; deploy/relay.toml is a sample"
 	case errors.Is(err, fs.ErrPermission):
 		todo = "let the user that runs the relay read it and enter its folder"
 	}

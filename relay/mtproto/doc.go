@@ -41,5 +41,6 @@
 // A data centre has several addresses, and most have a server that takes the same
 // stream in WebSocket messages over TLS ([Way]). [Table] has them in the order in
 // which they are tried, [Health] what has failed; what users' connections run
-// into feeds it, and [Table.Watch] looks without them.
+// into feeds it, and [Table.Watch] looks without them. [Table.States] is what to show
+// an operator.
 package mtproto

@@ -27,6 +27,8 @@ type Health struct {
 
 	mu       sync.Mutex
 	down     map[Way]*outage
+	up       map[Way]time.Time   // since when a way that was tried has answered
+	failures map[Way]Failure     // the last one, also of a way that answers again
 	asked    map[int16]time.Time // by id, without the stand-ins
 	watchers int
 	news     chan struct{} // tells a watcher to look again
@@ -34,6 +36,7 @@ type Health struct {
 
 // outage is what is known of a way that has failed.
 type outage struct {
+	began  time.Time
 	until  time.Time
 	length time.Duration
 	trying bool // somebody was let through to see
@@ -56,7 +59,8 @@ func NewHealth(changed func(Change)) *Health {
 		changed = func(Change) {}
 	}
 	return &Health{
-		changed: changed, down: make(map[Way]*outage), asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
+		changed: changed, down: make(map[Way]*outage), up: make(map[Way]time.Time), failures: make(map[Way]Failure),
+		asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
 	}
 }
 
@@ -104,12 +108,14 @@ func (o *outage) claim(now time.Time) { o.until, o.trying = now.Add(retryTime), 
 func (h *Health) failed(id int16, ways []Way, w Way, reason error) {
 	h.mu.Lock()
 	now := time.Now()
+	h.failures[w] = Failure{now, why(reason)}
 	o := h.down[w]
 	begins := o == nil
 	switch {
 	case begins:
-		o = &outage{length: downFirst}
+		o = &outage{began: now, length: downFirst}
 		h.down[w] = o
+		delete(h.up, w)
 		h.wake()
 	case now.Before(o.until) && !o.trying:
 		h.mu.Unlock()
@@ -133,6 +139,9 @@ func (h *Health) reached(id int16, w Way) {
 	h.mu.Lock()
 	o := h.down[w]
 	delete(h.down, w)
+	if _, ok := h.up[w]; !ok {
+		h.up[w] = time.Now()
+	}
 	h.mu.Unlock()
 	if o != nil && o.told {
 		dc, _ := number(id)

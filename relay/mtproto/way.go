@@ -64,6 +64,12 @@ func ParseWay(text string) (Way, error) {
 
 var errWay = errors.New("not a wss:// URL")
 
+// What has failed of a way over WebSocket, beside the dialling.
+var (
+	errWebSocket = errors.New("websocket")
+	errTLS       = errors.New("handshake")
+)
+
 // Web reports whether the way is over WebSocket.
 func (w Way) Web() bool { return w.Path != "" }
 
@@ -102,7 +108,7 @@ func (w Way) open(ctx context.Context, far transport.Conn, roots *x509.CertPool)
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("websocket: %w", err)
+		return nil, fmt.Errorf("%w: %w", errWebSocket, err)
 	}
 	return c, far.SetDeadline(time.Time{})
 }
@@ -114,7 +120,7 @@ func (w Way) handshake(far transport.Conn, roots *x509.CertPool) (transport.Conn
 		ServerName: w.Target.Host(), RootCAs: roots, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12,
 	})
 	if err := t.Handshake(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errTLS, err)
 	}
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // never fails (crypto/rand)

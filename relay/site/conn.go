@@ -25,6 +25,7 @@ type taken struct {
 	pieces     []int  // in which it came; see Read
 
 	readShifted, writeShifted atomic.Bool
+	up, down                  atomic.Int64 // bytes read and written
 
 	once sync.Once
 	done chan struct{} // closed by Close
@@ -68,8 +69,21 @@ func (t *taken) keepAlive() {
 // with what has arrived behind it: where the reads of a TLS server end decides what
 // is left in the kernel when it gives up, and so whether the peer sees a FIN or a RST.
 func (t *taken) Read(b []byte) (int, error) {
+	n, err := t.read(b)
+	t.up.Add(int64(n))
+	return n, err
+}
+
+// Write implements net.Conn.
+func (t *taken) Write(b []byte) (int, error) {
+	n, err := t.Conn.Write(b)
+	t.down.Add(int64(n))
+	return n, err
+}
+
+func (t *taken) read(b []byte) (int, error) {
 	if !t.unreadLeft.Load() {
-		return t.read(b)
+		return t.readBelow(b)
 	}
 	t.mu.Lock()
 	n := copy(b, t.unread[:t.piece()])
@@ -82,7 +96,7 @@ func (t *taken) Read(b []byte) (int, error) {
 	}
 	t.mu.Unlock()
 	if n == 0 {
-		return t.read(b)
+		return t.readBelow(b)
 	}
 	if last && n < len(b) {
 		n += readNow(t.Conn, b[n:])
@@ -90,7 +104,7 @@ func (t *taken) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (t *taken) read(b []byte) (int, error) {
+func (t *taken) readBelow(b []byte) (int, error) {
 	if t.noWait {
 		if n, err := transport.TryRead(t.Conn, b); err != errors.ErrUnsupported {
 			return n, err

@@ -65,7 +65,7 @@ func shutdown(t testing.TB, s *Site) {
 }
 
 // visit connects to the site; the end that it returns is closed with the test.
-func visit(t testing.TB, serve func(transport.Conn, time.Time, func())) transport.Conn {
+func visit(t testing.TB, serve func(transport.Conn, time.Time, func()) (up, down int64)) transport.Conn {
 	t.Helper()
 	near, far := relaytest.Pipe()
 	done := make(chan struct{})

@@ -133,34 +133,34 @@ func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 
 // Serve takes over a connection that was accepted at began, of which any number
 // of bytes may have been peeked at, and serves the site on it, over TLS. It
-// returns when the connection has been closed. The time-outs count from began,
-// so that a stranger cannot see for how long others have looked at him. claimed, if
-// not nil, is called when somebody has claimed a request on the connection, once; it
-// must not block.
-func (s *Site) Serve(c transport.Conn, began time.Time, claimed func()) {
-	s.serve(s.secure, take(c, began, claimed), func(t *taken) net.Conn { return tls.Server(t, s.tls) })
+// returns when the connection has been closed, with the bytes that came up and
+// went down. The time-outs count from began, so that a stranger cannot see for how
+// long others have looked at him. claimed, if not nil, is called when somebody has
+// claimed a request on the connection, once; it must not block.
+func (s *Site) Serve(c transport.Conn, began time.Time, claimed func()) (up, down int64) {
+	return s.serve(s.secure, take(c, began, claimed), func(t *taken) net.Conn { return tls.Server(t, s.tls) })
 }
 
 // ServeOrigin is Serve for a connection without TLS, from a CDN or a proxy in front
 // of the relay: the same site, and Options.OriginClaims are asked.
-func (s *Site) ServeOrigin(c transport.Conn, began time.Time, claimed func()) {
-	s.serve(s.bare, take(c, began, claimed), func(t *taken) net.Conn { return t })
+func (s *Site) ServeOrigin(c transport.Conn, began time.Time, claimed func()) (up, down int64) {
+	return s.serve(s.bare, take(c, began, claimed), func(t *taken) net.Conn { return t })
 }
 
 // ServePlain is Serve for a connection to port 80: requests are redirected to
 // https, unless Options.Challenge answers. Nobody's claim is asked.
-func (s *Site) ServePlain(c transport.Conn, began time.Time) {
-	s.serve(s.plain, take(c, began, nil), func(t *taken) net.Conn {
+func (s *Site) ServePlain(c transport.Conn, began time.Time, claimed func()) (up, down int64) {
+	return s.serve(s.plain, take(c, began, claimed), func(t *taken) net.Conn {
 		// net/http reads a byte ahead of its answer: of a piece, that had not come.
 		t.pieces = []int{len(t.unread)}
 		return t
 	})
 }
 
-func (s *Site) serve(d door, t *taken, layer func(*taken) net.Conn) {
+func (s *Site) serve(d door, t *taken, layer func(*taken) net.Conn) (up, down int64) {
 	if err := transport.MayWait(t.Conn); err != nil {
 		_ = t.Close()
-		return
+		return 0, 0
 	}
 	t.keepAlive()
 	s.mu.Lock()
@@ -175,6 +175,7 @@ func (s *Site) serve(d door, t *taken, layer func(*taken) net.Conn) {
 	s.mu.Lock()
 	delete(s.taken, t)
 	s.mu.Unlock()
+	return t.up.Load(), t.down.Load()
 }
 
 // Shutdown ends the site: no connection is taken any more, idle ones are

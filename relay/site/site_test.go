@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"relay/relay/relaytest"
-	"relay/transport"
 )
 
 func TestServe(t *testing.T) {
@@ -77,7 +76,7 @@ func TestServePlain(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "},
 		{strings.Repeat("M", 33) + " / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 405 "},
 	} {
-		c := visit(t, func(c transport.Conn, began time.Time, _ func()) { s.ServePlain(c, began) })
+		c := visit(t, s.ServePlain)
 		_, _ = io.WriteString(c, test.request)
 		got, err := io.ReadAll(c)
 		if err != nil || !strings.Contains(string(got), test.want) {
@@ -109,7 +108,7 @@ func TestTimeouts(t *testing.T) {
 				began := time.Now()
 				time.Sleep(looked)
 				if test.plain {
-					go s.ServePlain(far, began)
+					go s.ServePlain(far, began, nil)
 				} else {
 					go s.Serve(far, began, nil)
 				}
