@@ -358,7 +358,11 @@ func (in *instance) readyLines(w io.Writer, r *auth.Record) error {
 				if r != nil && l.Anonymous == "" {
 					a.user, a.password = r.Name, r.Password(k.realm, p.label)
 				}
-				fmt.Fprintf(&b, "ready %s %s\n", p.name, a.url(p.scheme))
+				scheme := p.scheme
+				if l.Origin {
+					scheme = "http"
+				}
+				fmt.Fprintf(&b, "ready %s %s\n", p.name, a.url(scheme))
 			}
 		}
 	}

@@ -29,7 +29,12 @@ type Config struct {
 type Secret string
 
 // LogValue implements slog.LogValuer.
-func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+func (s Secret) LogValue() slog.Value {
+	if s == "" {
+		return slog.StringValue("")
+	}
+	return slog.StringValue("[secret]")
+}
 
 // Format hides the secret from fmt.
 func (Secret) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte("[secret]")) }

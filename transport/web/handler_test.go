@@ -183,6 +183,26 @@ func TestEnds(t *testing.T) {
 				}
 			}
 		})
+		t.Run("packets end with the answer", func(t *testing.T) {
+			ended := make(chan error, 1)
+			s := newStand(t, h2, joined(func(c transport.Conn) {
+				_ = c.CloseWrite()
+				b, err := io.ReadAll(c)
+				if string(b) != "hello" {
+					err = errors.Join(err, fmt.Errorf("got %q", b))
+				}
+				ended <- err
+				_ = c.Close()
+			}))
+			s.do("POST", "sid/0", strings.NewReader("hello"))
+			res := s.do("GET", "sid", nil)
+			if b, err := io.ReadAll(res.Body); len(b) > 0 || err != nil {
+				t.Errorf("got %q, %v", b, err)
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
 		t.Run("reset", func(t *testing.T) {
 			s := newStand(t, h2, joined(func(c transport.Conn) {
 				_, _ = c.Write([]byte("half of an"))

@@ -66,6 +66,7 @@ type queue struct {
 	earlier int   // bytes in pieces
 	read    bool  // somebody reads
 	tail    *body // all that follows, if it comes in one piece
+	last    bool  // no more pieces are waited for
 	err     error // why nothing follows
 }
 
@@ -228,6 +229,16 @@ func (q *queue) follow(b *body) error {
 	return nil
 }
 
+// finish ends the uplink when what is here of it has been read. Pieces have no last
+// one: a client that has been told the end of the downlink sends no more, as its own
+// end is the end of the stream to it.
+func (q *queue) finish() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.last = true
+	q.changed.Broadcast()
+}
+
 // reader says that there is somebody who reads.
 func (q *queue) reader() {
 	q.mu.Lock()
@@ -250,6 +261,10 @@ func (q *queue) WaitRead() error {
 // wait waits for what there is to read; not nil: it is there. Under mu.
 func (q *queue) wait() *body {
 	for len(q.ready) == 0 && q.err == nil && q.tail == nil {
+		if q.last && len(q.pieces) == 0 {
+			q.err = io.EOF
+			break
+		}
 		q.changed.Wait()
 	}
 	return q.tail

@@ -121,6 +121,9 @@ func (s *stream) Write(b []byte) (int, error) {
 
 // CloseWrite implements transport.Conn: it completes the answer.
 func (s *stream) CloseWrite() error {
+	if q, ok := s.in.(*queue); ok {
+		q.finish()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.end()
