@@ -56,5 +56,5 @@
 // A session that the target takes nothing from holds up to [queueSize] bytes, then the
 // whole stream, since the protocol has no windows, and is ended after [stallTime]:
 // in Xray it holds the stream for as long as it likes. Datagrams that find no room
-// are dropped.
+// are dropped. A stream without a session ends after [idleTime].
 package vless

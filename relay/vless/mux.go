@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// maxSessions is how many sessions one stream has at a time. An Xray client
+	// maxSessions is how many sessions one stream has at a time, with those that
+	// the client has given up while the target was dialled. An Xray client
 	// opens 128 in the life of a stream, at most 8 at a time unless told
 	// otherwise (app/proxyman/outbound/handler.go).
 	maxSessions = 128
@@ -55,6 +56,7 @@ type mux struct {
 
 	mu       sync.Mutex
 	sessions map[uint16]*session // those that frames may still be said for
+	begun    int                 // those that cost something: not closed, or still being opened
 	held     *[]byte             // for out, when it is not empty
 	out      []byte              // frames that the writing goroutine has not taken
 	work     sync.Cond           // there is something to write, or no more will be
@@ -227,10 +229,11 @@ func (m *mux) begin(f frame) (*session, error) {
 		// The client has ended it and forgotten it since.
 		old.lose(errForgotten)
 	}
-	if !f.peer.IsValid() || f.network == networkUDP && !m.packets || len(m.sessions) >= maxSessions {
+	if !f.peer.IsValid() || f.network == networkUDP && !m.packets || m.begun >= maxSessions {
 		return nil, m.say(frame{id: f.id, status: statusEnd, option: optionError})
 	}
 	s := newSession(m, f)
+	m.begun++
 	m.sessions[f.id] = s
 	if len(m.sessions) == 1 {
 		_ = m.c.SetReadDeadline(time.Time{})
@@ -241,9 +244,7 @@ func (m *mux) begin(f frame) (*session, error) {
 	}
 	m.opens.Go(func() {
 		m.open(req)
-		if !s.isAnswered() {
-			s.abort()
-		}
+		s.opened()
 	})
 	return s, nil
 }

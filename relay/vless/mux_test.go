@@ -317,6 +317,14 @@ func TestMuxStreamEnds(t *testing.T) {
 	})
 }
 
+// What follows in a frame that has no address is padding.
+func TestMuxPadding(t *testing.T) {
+	start(t, 0, false, func(m *muxed) {
+		m.say(m.tcp(1, one, "") + "\x00\x07\x00\x01\x02\x01\x00\x00\x00\x00\x03ask" + "\x00\x06\x00\x01\x03\x00\x00\x00")
+		m.reads(m.stream(one), "ask", io.EOF)
+	})
+}
+
 // A client that resets its connection takes everything with it, except what it
 // had said and ended.
 func TestMuxReset(t *testing.T) {
@@ -374,6 +382,13 @@ func TestMuxIdle(t *testing.T) {
 			t.Errorf("Each: got %v after %v, want nil after %v", m.err, took, idleTime)
 		}
 		m.hears("", io.EOF)
+	})
+	start(t, 0, false, func(m *muxed) {
+		began := time.Now()
+		<-m.over
+		if took := time.Since(began); took != idleTime || m.err != nil {
+			t.Errorf("Each without a session: got %v after %v, want nil after %v", m.err, took, idleTime)
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,26 @@ func TestMuxSlow(t *testing.T) {
 			}
 			time.Sleep(stallTime - time.Second)
 		}
+	})
+}
+
+// What is too much for one buffer waits for the client, and each session comes to
+// its turn.
+func TestMuxBulkDown(t *testing.T) {
+	start(t, 0, false, func(m *muxed) {
+		m.say(m.tcp(1, one, "") + m.tcp(2, two, ""))
+		const all = 16 * outSize
+		for i, c := range []transport.Conn{m.stream(one), m.stream(two)} {
+			go func() {
+				m.writes(c, repeat(string([]byte{byte('a' + i)}), all))
+				_ = c.CloseWrite()
+			}()
+		}
+		synctest.Wait()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		want := [][]string{1: {repeat("a", all)}, 2: {repeat("b", all)}}
+		compare(t, m.heard[len(answer):], want, len(want))
 	})
 }
 
@@ -174,6 +195,34 @@ func TestMuxManySessions(t *testing.T) {
 	})
 }
 
+// A session that the client gives up counts until its target has been dialled: or a
+// client could have us dial without bound.
+func TestMuxGivenUp(t *testing.T) {
+	start(t, 0, false, func(m *muxed) {
+		dialled := make(chan struct{})
+		var dials atomic.Int32
+		m.join = func(near transport.Conn) {
+			dials.Add(1)
+			m.mu.Unlock()
+			<-dialled
+			m.mu.Lock()
+			_ = near.Close()
+		}
+		for range maxSessions {
+			m.say(m.tcp(1, one, "") + wrong(1))
+		}
+		m.hears("", nil)
+		m.say(m.tcp(1, one, "") + m.tcp(2, one, ""))
+		m.hears(answer+wrong(1)+wrong(2), nil)
+		close(dialled)
+		m.hears("", nil)
+		m.say(m.tcp(3, one, ""))
+		if synctest.Wait(); dials.Load() != maxSessions+1 {
+			t.Errorf("dials: got %d, want %d and one more", dials.Load(), maxSessions)
+		}
+	})
+}
+
 // Datagrams that find no room are dropped, whether bytes or numbers are too many.
 func TestMuxDatagramBounds(t *testing.T) {
 	for _, tt := range []struct {
@@ -182,7 +231,7 @@ func TestMuxDatagramBounds(t *testing.T) {
 	}{
 		{"many", 1, queuePackets},
 		{"large", 20 << 10, queueSize / (20 << 10)},
-		{"larger than any", transport.MaxPacket + 1, 0},
+		{"larger than any", 65535, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			start(t, 0, false, func(m *muxed) {

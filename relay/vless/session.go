@@ -47,6 +47,7 @@ type session struct {
 	heads    []head // of datagrams in the queue, from first on
 	first    int
 	answered bool  // the request was
+	served   bool  // whoever opened it has let go
 	ended    bool  // nothing follows from the client
 	said     bool  // nothing follows for the client, which has been told
 	lost     error // the client has gone, or was told to
@@ -248,10 +249,17 @@ func (s *session) answer() {
 	s.answered = true
 }
 
-func (s *session) isAnswered() bool {
+// opened is the end of opening the session. A request without an answer ends here.
+func (s *session) opened() {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	return s.answered
+	s.served = true
+	if s.closed {
+		s.m.begun--
+	} else if !s.answered {
+		s.abrupt = true
+		s.close()
+	}
 }
 
 // abort closes the session with an error.
@@ -276,7 +284,16 @@ func (s *session) Close() error {
 	if s.closed {
 		return net.ErrClosed
 	}
+	s.close()
+	return nil
+}
+
+// close is Close of an open session; under mu.
+func (s *session) close() {
 	s.closed = true
+	if s.served {
+		s.m.begun--
+	}
 	// Clients of XUDP end an association with their stream, and have gone then: a
 	// frame for nobody would be an error.
 	if s.live() && !s.said && !(s.packets && s.m.ended) {
@@ -292,7 +309,6 @@ func (s *session) Close() error {
 	s.remove()
 	s.wake.Broadcast()
 	s.m.room.Broadcast()
-	return nil
 }
 
 // SetDeadline implements net.Conn.

@@ -1,0 +1,5 @@
+//go:build race
+
+package vless
+
+const raceEnabled = true
