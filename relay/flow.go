@@ -39,6 +39,7 @@ type conn struct {
 	joined  bool           // with the core, for a cut; in srv.sources, under its lock
 	cut     cutter
 	sess    *auth.Session // once it is joined
+	stream  *multiplexed  // brought it; nil: it was accepted
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
@@ -48,12 +49,12 @@ func (c *conn) serve(r *route) (done bool) {
 	if err == nil || err == errParked {
 		return err == nil
 	}
-	c.refused(err)
+	c.failed(err)
 	return true
 }
 
-// refused ends a connection that did not get as far as the splice core.
-func (c *conn) refused(err error) {
+// failed is the end of a connection that was not joined.
+func (c *conn) failed(err error) {
 	switch {
 	case c.evicted.Load():
 		err = errEvicted
@@ -69,11 +70,16 @@ func (c *conn) refused(err error) {
 
 // connect begins the user's session, dials the target and hands the pair over.
 func (c *conn) connect(req transport.Request) error {
-	sess, err := c.srv.users.Begin(req.User(), c.source, c.cut.cut)
-	if err != nil {
-		return c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
+	switch req := req.(type) {
+	case transport.PacketRequest:
+		return c.connectPackets(req)
+	case transport.Multiplexed:
+		return c.multiplex(req)
 	}
-	c.served = true
+	sess, err := c.begin(req)
+	if err != nil {
+		return err
+	}
 	far, err := c.dial(c.set.dialer, req.Target())
 	if err != nil {
 		sess.End()
@@ -85,6 +91,7 @@ func (c *conn) connect(req transport.Request) error {
 		near, newFar, err = req.Accept(c.srv.ctx, far)
 	}
 	if err == nil {
+		c.near = near // to be closed, if anything fails
 		err = near.SetDeadline(time.Time{})
 	}
 	if err != nil {
@@ -104,6 +111,21 @@ func (c *conn) connect(req transport.Request) error {
 	// A cut that came in between has met nobody: arm calls again.
 	c.cut.arm(func(error) { flow.Cut(transport.Cut) })
 	return nil
+}
+
+// begin begins the user's session, or says why not. A cut ends the stream as well
+// that brought the request.
+func (c *conn) begin(req transport.Request) (*auth.Session, error) {
+	cut := c.cut.cut
+	if c.stream != nil {
+		cut = func(why error) { c.cut.cut(why); c.stream.conn.cut.cut(why) }
+	}
+	sess, err := c.srv.users.Begin(req.User(), c.source, cut)
+	if err != nil {
+		return nil, c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
+	}
+	c.served = true
+	return sess, nil
 }
 
 // finished is the end of a connection that was joined.
@@ -198,6 +220,9 @@ func (c *conn) authenticated() {
 func (c *conn) ended(e splice.End) {
 	c.srv.stats.end(e.Status)
 	c.srv.live.Add(-1)
+	if c.stream != nil {
+		c.stream.over()
+	}
 	var unlogged int64
 	if !c.served {
 		// A flood must not become a flood of lines.
@@ -249,7 +274,7 @@ func statusOf(err error) transport.Status {
 		return transport.OverLimit
 	case errors.Is(err, policy.ErrDenied):
 		return transport.Denied
-	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs), errors.Is(err, errCrowded):
+	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs), errors.Is(err, errCrowded), errors.Is(err, errFull):
 		return transport.OverLimit
 	case errors.Is(err, errNotServed), auth.Refused(err):
 		return transport.Denied

@@ -2,8 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"relay/auth"
 	"relay/transport"
@@ -21,46 +19,21 @@ type sink struct {
 
 // Stream implements transport.Sink.
 func (k *sink) Stream(_ context.Context, user auth.User, near transport.Conn) error {
-	c, err := k.srv.admitStream(near)
+	carrier := &conn{set: k.srv.current.Load(), source: transport.Source(near)}
+	if carrier.set == nil {
+		_ = transport.Abort(near)
+		return errDrained
+	}
+	c, err := k.srv.inner(carrier, near)
 	if err != nil {
 		_ = transport.Abort(near)
 		return err
 	}
-	defer k.srv.opened(c)
-	if err := c.openStream(user, k.inbounds); err != nil {
-		c.refused(err)
-		return err
-	}
+	c.run(func() error {
+		if err := near.SetDeadline(c.began.Add(c.set.limits.Handshake)); err != nil {
+			return err
+		}
+		return (&inside{&visit{conn: c}, k.inbounds}).Stream(k.srv.ctx, user, near)
+	})
 	return nil
-}
-
-// admitStream counts a stream as a connection.
-func (s *Server) admitStream(near transport.Conn) (*conn, error) {
-	c := &conn{srv: s, set: s.current.Load(), raw: near, near: near, source: transport.Source(near), began: time.Now()}
-	if c.set == nil {
-		return nil, errDrained
-	}
-	if !s.reserve(c, c.set.limits.Connections) {
-		s.stats.end(transport.OverLimit)
-		return nil, errFull
-	}
-	if !s.begin(c) {
-		s.live.Add(-1)
-		s.stats.end(transport.Drained)
-		return nil, errDrained
-	}
-	return c, nil
-}
-
-// errFull refuses a stream when every connection is taken.
-var errFull = errors.New("too many connections")
-
-// openStream lets the inbound that a stream is for read the opening, and goes where
-// it leads.
-func (c *conn) openStream(user auth.User, inbounds []Inbound) error {
-	if err := c.near.SetDeadline(c.began.Add(c.set.limits.Handshake)); err != nil {
-		return err
-	}
-	v := &visit{conn: c}
-	return (&inside{v, inbounds}).Stream(c.srv.ctx, user, c.near)
 }

@@ -97,6 +97,8 @@ type Server struct {
 	live      atomic.Int64
 	strangers atomic.Int64 // with the cover
 	early     atomic.Int64 // connections to the cover that nobody may need
+	packets   atomic.Int64 // connections that carry datagrams
+	dropped   atomic.Int64 // datagrams
 	own       atomic.Pointer[[]netip.AddrPort]
 	current   atomic.Pointer[settings] // for what no listener has accepted
 	began     time.Time
@@ -109,6 +111,7 @@ type Server struct {
 	// admits a connection.
 	admission sync.Mutex
 	opening   map[*conn]struct{} // not yet with the splice core
+	drains    map[*conn]func()   // of those in opening that go on until they are told
 	stopped   bool
 	serving   sync.WaitGroup
 }
@@ -121,7 +124,7 @@ func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, users: o.Users, splice: o.Splice, listen: o.Listen,
 		lines: rate.NewLimiter(10, 100), sources: newSources(), openings: make(chan opening), began: time.Now(),
-		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}),
+		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}), drains: make(map[*conn]func()),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
@@ -235,6 +238,9 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	s.mu.Lock()
 	s.admission.Lock()
 	s.stopped = true
+	for _, drain := range s.drains {
+		drain()
+	}
 	s.admission.Unlock()
 	for _, l := range s.listeners {
 		l.close()
@@ -272,10 +278,11 @@ func (s *Server) Trim() {
 	s.splice.Trim()
 }
 
-// reserve counts c as live. At the limit it makes room if somebody else is
-// waiting who has not proved anything; otherwise c is to be refused.
+// reserve counts c as live; who carries datagrams counts twice. At the limit it
+// makes room if somebody else is waiting who has not proved anything; otherwise c
+// is to be refused.
 func (s *Server) reserve(c *conn, limit int) bool {
-	if n := s.live.Add(1); limit <= 0 || n <= int64(limit) {
+	if n := s.live.Add(1) + s.packets.Load(); limit <= 0 || n <= int64(limit) {
 		return true
 	}
 	if s.sources.evict(c) {
@@ -303,6 +310,17 @@ func (s *Server) begin(c *conn) bool {
 	return true
 }
 
+// onDrain has f called when the relay stops, which waits for nothing, for a
+// connection that is not going to be handed over.
+func (s *Server) onDrain(c *conn, f func()) {
+	s.admission.Lock()
+	defer s.admission.Unlock()
+	s.drains[c] = f
+	if s.stopped {
+		f()
+	}
+}
+
 // handOver lets go of a connection that the splice core is about to own:
 // Shutdown must not touch it any more, and c, which lives as long as the flow,
 // must not keep its layers in memory.
@@ -317,6 +335,7 @@ func (s *Server) handOver(c *conn) {
 func (s *Server) opened(c *conn) {
 	s.admission.Lock()
 	delete(s.opening, c)
+	delete(s.drains, c)
 	s.admission.Unlock()
 	s.serving.Done()
 }

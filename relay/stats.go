@@ -25,8 +25,10 @@ func (s *stats) end(st transport.Status) {
 // Snapshot is the state of a Server at a moment.
 type Snapshot struct {
 	Began   time.Time
-	Live    int // connections, in opening or joined
-	Flows   int // joined pairs
+	Live    int   // connections, in opening or joined
+	Flows   int   // joined pairs
+	Packets int   // connections that carry datagrams
+	Dropped int64 // datagrams: not allowed, over a limit, or not sendable
 	Ends    map[transport.Status]int64
 	Listens []string
 	// Strangers are with the cover now; the bytes are those of others who were,
@@ -38,10 +40,12 @@ type Snapshot struct {
 // Snapshot returns the state of the server.
 func (s *Server) Snapshot() Snapshot {
 	out := Snapshot{
-		Began: s.began,
-		Live:  int(s.live.Load()),
-		Flows: s.splice.Len(),
-		Ends:  make(map[transport.Status]int64, len(transport.Statuses)),
+		Began:   s.began,
+		Live:    int(s.live.Load()),
+		Flows:   s.splice.Len(),
+		Packets: int(s.packets.Load()),
+		Dropped: s.dropped.Load(),
+		Ends:    make(map[transport.Status]int64, len(transport.Statuses)),
 
 		Strangers:     int(s.strangers.Load()),
 		StrangersUp:   s.stats.strangersUp.Load(),
