@@ -68,17 +68,20 @@ var vlessLacks = map[string]string{
 	"sing-box ws early/late answer": "the client closes both directions with the first",
 }
 
-// TestVLESS runs all scenarios with all clients against Xray's own server and
-// against the relay.
+// vlessServers are what all of it is run against: Xray's own server, to prove the
+// tests, and the relay.
+var vlessServers = []struct {
+	name  string
+	start func(*testing.T) *vlessServer
+}{
+	{"xray", stoodIn},
+	{"relay", func(t *testing.T) *vlessServer { return webRelay(t, false) }},
+}
+
+// TestVLESS runs all scenarios with all clients.
 func TestVLESS(t *testing.T) {
 	integration(t)
-	for _, server := range []struct {
-		name  string
-		start func(*testing.T) *vlessServer
-	}{
-		{"xray", stoodIn},
-		{"relay", func(t *testing.T) *vlessServer { return webRelay(t, false) }},
-	} {
+	for _, server := range vlessServers {
 		t.Run(server.name, func(t *testing.T) {
 			s := server.start(t)
 			for _, w := range vlessWays {

@@ -168,8 +168,8 @@ func stoodIn(t *testing.T) *vlessServer {
 	t.Helper()
 	s := xrayServer(t, true)
 	s.lacks = map[string]string{
-		"mux over xhttp": "refuses TCP in Mux.Cool over XHTTP",
-		"revoked":        "has no way to cut a user without an API",
+		"xray xhttp mux/streams": "refuses TCP in Mux.Cool over XHTTP",
+		"revoked":                "has no way to cut a user without an API",
 	}
 	return s
 }
