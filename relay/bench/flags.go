@@ -26,14 +26,18 @@ type settings struct {
 	as     *account // nil: this user
 }
 
+// webCommand measures the peers that serve VLESS from a web site.
+const webCommand = "web"
+
 const usageText = `Usage: go run . [flags]          in the folder relay/bench, or: make bench BENCHFLAGS='[flags]'
+       go run . web [flags]      the relay and Xray as servers of VLESS
 
 Compares Relay with other proxies on this machine's loopback and prints Markdown
 tables: CPU time per GiB, per connection and per round trip, memory and
 descriptors per idle connection, and Relay's figures divided by each other
 proxy's. Nothing is sent to any other address. README.md says how to read it.
 
-A full run takes about half an hour. A quick look, which is only good for seeing
+A full run takes about half an hour, and one of web as long. A quick look, which is only good for seeing
 that it works:
 
     go run . -rounds 1 -t 1s -bytes 256MiB -only direct,relay-socks5,microsocks
@@ -50,21 +54,25 @@ Flags:
 // parseFlags reads the command line. What -h asks for, it writes to help and
 // returns flag.ErrHelp; every other error is one of usage.
 func parseFlags(arguments []string, help io.Writer) (settings, error) {
-	s := settings{}
+	s, idle := settings{}, 5000
+	web := len(arguments) > 0 && arguments[0] == webCommand
+	if web {
+		arguments, idle = arguments[1:], webIdle
+	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // main prints errors, once
 	f.StringVar(&s.relay, "relay", "../../bin/relay", "the relay to measure, a `FILE` that make build makes")
 	f.IntVar(&s.rounds, "rounds", 3, "how often each peer is measured, in turn with the others")
 	bytes := f.String("bytes", "0", "length of a bulk test, such as 4GiB; 0: as much as takes 3 s")
 	f.DurationVar(&s.length, "t", 5*time.Second, "length of the tests rate, rr and rr-slow; rr-slow takes at least 6s")
-	f.IntVar(&s.idle, "idle", 5000, "connections of the test idle; fewer if the limit of open files is low")
+	f.IntVar(&s.idle, "idle", idle, "connections of the test idle; fewer if the limit of open files is low")
 	only := f.String("only", "", "peers to measure, with commas; empty: all")
 	which := f.String("tests", "", "tests to run, with commas; empty: all")
 	f.StringVar(&s.user, "user", "", "run the peers as this `NAME`; root only")
 	f.StringVar(&s.json, "json", "", "also write every result to `FILE`, as a line of JSON each")
 	err := f.Parse(arguments)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(help, usageText, strings.Join(allPeers(), ", "), strings.Join(allTests(), ", "))
+		fmt.Fprintf(help, usageText, strings.Join(peersOf(web), ", "), strings.Join(testsOf(web), ", "))
 		f.SetOutput(help)
 		f.PrintDefaults()
 		return s, err
@@ -78,10 +86,10 @@ func parseFlags(arguments []string, help io.Writer) (settings, error) {
 	if s.bytes, err = parseBytes(*bytes); err != nil {
 		return s, err
 	}
-	if s.only, err = chooseNames("-only", "peer", *only, allPeers()); err != nil {
+	if s.only, err = chooseNames("-only", "peer", *only, peersOf(web)); err != nil {
 		return s, err
 	}
-	if s.tests, err = chooseNames("-tests", "test", *which, allTests()); err != nil {
+	if s.tests, err = chooseNames("-tests", "test", *which, testsOf(web)); err != nil {
 		return s, err
 	}
 	for _, l := range []struct {
@@ -103,17 +111,26 @@ func parseFlags(arguments []string, help io.Writer) (settings, error) {
 	return s, err
 }
 
-func allPeers() []string {
+// peersOf are the names of the peers of the command web, or of the one without
+// a name.
+func peersOf(web bool) []string {
 	var names []string
 	for _, p := range peers {
-		names = append(names, p.name)
+		if p.inWeb() == web {
+			names = append(names, p.name)
+		}
 	}
 	return names
 }
 
-func allTests() []string {
+// testsOf are the names of the tests. Beside a web server's costs for a stream,
+// those with idle connections say nothing new.
+func testsOf(web bool) []string {
 	var names []string
 	for _, t := range tests {
+		if web && t.notWeb || !web && t.onlyWeb {
+			continue
+		}
 		names = append(names, t.name)
 	}
 	return names

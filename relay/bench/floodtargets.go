@@ -119,7 +119,7 @@ drain_timeout = "1s"
 	if err != nil {
 		return nil, err
 	}
-	if err := addUser(p, config); err != nil {
+	if err := addTelegramUser(p, config); err != nil {
 		return nil, err
 	}
 	return startChild([]string{p.program, "serve", "--config", config}, filepath.Join(folder, "output"), nil)
@@ -135,7 +135,7 @@ func (f *flooding) startNginx(ctx context.Context) (*child, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := writeCertificate(folder); err != nil {
+	if _, err := writeCertificate(folder); err != nil {
 		return nil, 0, err
 	}
 	if err := os.WriteFile(filepath.Join(folder, "index.html"), []byte("hi\n"), 0o644); err != nil {
@@ -182,16 +182,18 @@ http {
 	return c, port, nil
 }
 
-func writeCertificate(folder string) error {
+// writeCertificate leaves a certificate and its key in folder, and returns the
+// first.
+func writeCertificate(folder string) ([]byte, error) {
 	c, err := selfSigned()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(
+	return c.Certificate[0], errors.Join(
 		os.WriteFile(filepath.Join(folder, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), 0o644),
 		os.WriteFile(filepath.Join(folder, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600),
 	)

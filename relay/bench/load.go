@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,15 @@ const (
 	protocolForward = "forward" // the proxy knows: it has one target
 	protocolSOCKS5  = "socks5"  // RFC 1928 without authentication
 	protocolMTProto = "mtproto" // Telegram's, behind FakeTLS; the target is the proxy's
+	// VLESS inside of TLS: the modes of XHTTP, and WebSocket.
+	protocolPacketUp  = "vless packet-up"
+	protocolStreamUp  = "vless stream-up"
+	protocolStreamOne = "vless stream-one"
+	protocolWebSocket = "vless websocket"
 )
+
+// isVLESS says whether clients begin with a link and TLS.
+func isVLESS(protocol string) bool { return strings.HasPrefix(protocol, "vless ") }
 
 const (
 	openAtOnce   = 64               // connections of a set that are being opened at the same time
@@ -36,19 +45,29 @@ type load struct {
 	proxy    *net.TCPAddr
 	sinks    []*net.TCPAddr
 	secret   fakeSecret // of protocolMTProto
+	link     vlessLink  // of VLESS
+	shared   *carriers  // of XHTTP
 	count    atomic.Uint32
 }
 
-// dial opens one connection to the sink. The caller closes it.
-func (l *load) dial(ctx context.Context) (net.Conn, error) {
-	n := int(l.count.Add(1))
-	sink := l.sinks[n%len(l.sinks)]
-	to := sink
-	if l.protocol != protocolDirect {
-		to = l.proxy
+// share prepares for streams that share connections.
+func (l *load) share() {
+	l.shared = &carriers{link: l.link, mode: l.protocol, raw: func(ctx context.Context) (*net.TCPConn, error) {
+		return l.dialRaw(ctx, l.proxy)
+	}}
+}
+
+// close ends what streams have shared.
+func (l *load) close() {
+	if l.shared != nil {
+		l.shared.close()
 	}
+}
+
+// dialRaw connects from one of many addresses.
+func (l *load) dialRaw(ctx context.Context, to *net.TCPAddr) (*net.TCPConn, error) {
 	dialer := net.Dialer{
-		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(sourceFirst+n%sourceNumber))},
+		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(sourceFirst+l.count.Add(1)%sourceNumber))},
 		Timeout:   openLimit,
 		Control:   portAtConnect,
 	}
@@ -56,7 +75,24 @@ func (l *load) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := c.(*net.TCPConn)
+	return c.(*net.TCPConn), nil
+}
+
+// dial opens one connection to the sink. The caller closes it.
+func (l *load) dial(ctx context.Context) (net.Conn, error) {
+	sink := l.sinks[int(l.count.Add(1))%len(l.sinks)]
+	if l.shared != nil {
+		return l.shared.open(ctx, sink)
+	}
+	to := sink
+	if l.protocol != protocolDirect {
+		to = l.proxy
+	}
+	conn, err := l.dialRaw(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	var c net.Conn = conn
 	if deadline, ok := ctx.Deadline(); ok {
 		err = conn.SetDeadline(deadline)
 	}
@@ -66,6 +102,8 @@ func (l *load) dial(ctx context.Context) (net.Conn, error) {
 			err = handshake(conn, sink)
 		case protocolMTProto:
 			c, err = dialMTProto(conn, l.secret)
+		case protocolWebSocket:
+			c, err = dialWebSocket(ctx, conn, l.link, sink)
 		}
 	}
 	if err != nil {
@@ -182,10 +220,11 @@ func (e *exchange) trip() error {
 
 // connection is the whole life of a short connection: open, a message there
 // and back, the end of the stream from the sink, close. Telegram's clients end
-// first, and mtg drops what it has not passed on yet when the target does.
+// first, and mtg drops what it has not passed on yet when the target does. Over
+// XHTTP, Xray's server needs a second to pass the sink's end on.
 func (l *load) connection(ctx context.Context, size int) error {
 	want := byte(wantOnce)
-	if l.protocol == protocolMTProto {
+	if l.protocol == protocolMTProto || isVLESS(l.protocol) {
 		want = wantExchange
 	}
 	e, err := l.open(ctx, want, size)

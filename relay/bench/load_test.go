@@ -214,7 +214,7 @@ func TestMeterRunsATest(t *testing.T) {
 	}{
 		{"bulk", bulk(wantUp, 10), []string{keyCost, keySeconds, keyPieces}},
 		{"rate", (*run).rate, []string{keyCost, keySeconds, keyPieces}},
-		{"rr", roundTrips(4, 0), []string{keyCost, keySeconds, keyPieces}},
+		{"rr", roundTrips(4, rrMessage, 0), []string{keyCost, keySeconds, keyPieces}},
 	} {
 		v, err := test.run(r, ctx)
 		if err != nil {

@@ -109,12 +109,14 @@ func prepare(s settings, arguments []string) (int, error) {
 	if err := copyProgram(filepath.Join(work, "relay"), s.relay); err != nil {
 		return 0, fmt.Errorf("the relay to measure: %w: run make build, or name it with -relay", err)
 	}
-	// mtg's module is one of its own: it fixes older versions of what others use.
-	for name, of := range map[string]struct{ folder, pkg string }{"armon": {".", "./armon"}, "mtg": {"mtg", mtgModule}} {
-		if !slices.Contains(s.only, name) {
+	// Modules of their own fix other versions of what others use.
+	for name, of := range map[string]struct{ folder, pkg string }{
+		"armon": {".", "./armon"}, "mtg": {"mtg", mtgModule}, "xray": {xrayFolder, xrayModule + "/main"},
+	} {
+		if !slices.ContainsFunc(peers, func(p peer) bool { return p.base() == name && slices.Contains(s.only, p.name) }) {
 			continue
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(work, name), of.pkg)
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(work, name), of.pkg)
 		build.Dir, build.Env = of.folder, append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: build %s: %v: run this program in the folder relay/bench; its module is downloaded once\n%s", name, err, out)

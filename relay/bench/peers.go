@@ -33,9 +33,10 @@ type place struct {
 }
 
 // modules are what the programs that this one builds are made of.
-var modules = map[string]string{"armon": "github.com/armon/go-socks5", "mtg": mtgModule}
+var modules = map[string]string{"armon": "github.com/armon/go-socks5", "mtg": mtgModule, "xray": xrayModule}
 
-// peers are measured in this order in every round.
+// peers are measured in this order in every round, those of VLESS by the command
+// web.
 var peers = []peer{
 	{name: "direct", protocol: protocolDirect},
 	{name: "relay-socks5", protocol: protocolSOCKS5, start: relaySOCKS5, version: []string{"version"}},
@@ -48,17 +49,33 @@ var peers = []peer{
 	{name: "nginx", protocol: protocolForward, program: "nginx", packages: "nginx libnginx-mod-stream", start: nginx, version: []string{"-v"}},
 	{name: "relay-mtproto", protocol: protocolMTProto, start: relayMTProto, version: []string{"version"}},
 	{name: "mtg", protocol: protocolMTProto, start: mtg},
+	{name: "relay-packet-up", protocol: protocolPacketUp, start: relayWeb("vless-xhttp"), version: []string{"version"}},
+	{name: "xray-packet-up", protocol: protocolPacketUp, start: xray("xhttp")},
+	{name: "relay-stream-up", protocol: protocolStreamUp, start: relayWeb("vless-xhttp"), version: []string{"version"}},
+	{name: "xray-stream-up", protocol: protocolStreamUp, start: xray("xhttp")},
+	{name: "relay-stream-one", protocol: protocolStreamOne, start: relayWeb("vless-xhttp"), version: []string{"version"}},
+	{name: "xray-stream-one", protocol: protocolStreamOne, start: xray("xhttp")},
+	{name: "relay-websocket", protocol: protocolWebSocket, start: relayWeb("vless-ws"), version: []string{"version"}},
+	{name: "xray-websocket", protocol: protocolWebSocket, start: xray("ws")},
 }
+
+// inWeb says whether the command web measures the peer, or the one without a name.
+func (p peer) inWeb() bool { return isVLESS(p.protocol) }
 
 // isRelay says whether the peer is what the others are compared with.
 func (p peer) isRelay() bool { return strings.HasPrefix(p.name, "relay-") }
+
+// base is the name of a program that this one builds or copies.
+func (p peer) base() string {
+	base, _, _ := strings.Cut(p.name, "-")
+	return base
+}
 
 // find returns the path of the peer's program. What this program made itself is
 // in the work folder.
 func (p peer) find(work string) (string, error) {
 	if p.program == "" {
-		base, _, _ := strings.Cut(p.name, "-")
-		path := filepath.Join(work, base)
+		path := filepath.Join(work, p.base())
 		if _, err := os.Stat(path); err != nil {
 			return "", err
 		}
@@ -80,15 +97,15 @@ func (p peer) describe(program string) string {
 	switch {
 	case p.protocol == protocolDirect:
 		return p.name + ": no proxy"
-	case modules[p.name] != "":
+	case modules[p.base()] != "":
 		if info, err := buildinfo.ReadFile(program); err == nil {
 			for _, m := range append(info.Deps, &info.Main) {
-				if m.Path == modules[p.name] {
+				if m.Path == modules[p.base()] {
 					return p.name + ": " + m.Path + " " + m.Version
 				}
 			}
 		}
-		return p.name + ": " + modules[p.name]
+		return p.name + ": " + modules[p.base()]
 	case p.version == nil: // it cannot say; the package manager may know
 		b, _ := exec.Command("dpkg-query", "--show", "--showformat=${Version}", p.packages).Output()
 		return p.name + ": " + string(b)

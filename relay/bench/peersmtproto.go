@@ -24,19 +24,27 @@ const (
 // relayMTProto has its default settings as relay has, a site for strangers, and
 // one user.
 func relayMTProto(p place) ([]string, error) {
-	site := filepath.Join(p.folder, "site")
-	if err := os.MkdirAll(site, 0o755); err != nil {
+	cover, err := siteCover(p)
+	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(site, "index.html"), []byte("hi\n"), 0o644); err != nil {
-		return nil, err
-	}
-	cover := fmt.Sprintf("name = %q\nsite = %q\ncertificate = \"self-signed\"\n", siteName, site)
 	arguments, err := relayConfigured(p, `inbounds = ["mtproto"]`, mtprotoTables(p, cover))
 	if err != nil {
 		return nil, err
 	}
-	return arguments, addUser(p, arguments[len(arguments)-1])
+	return arguments, addTelegramUser(p, arguments[len(arguments)-1])
+}
+
+// siteCover is the table of a cover in the process, with one page.
+func siteCover(p place) (string, error) {
+	site := filepath.Join(p.folder, "site")
+	if err := os.MkdirAll(site, 0o755); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(site, "index.html"), []byte("hi\n"), 0o644); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("name = %q\nsite = %q\ncertificate = \"self-signed\"\n", siteName, site), nil
 }
 
 // mtprotoTables are the tables of a relay that serves MTProto.
@@ -44,14 +52,24 @@ func mtprotoTables(p place, cover string) string {
 	return fmt.Sprintf("\n[cover]\n%s\n[mtproto]\nnames = [%q]\ndcs = { \"%d\" = [\"127.0.0.1:%d\"] }\n", cover, siteName, loadDC, p.sink)
 }
 
-// addUser makes a user of the relay with that configuration and keeps the secret.
-func addUser(p place, config string) error {
+// addUser makes a user of the relay with that configuration and returns what it
+// prints.
+func addUser(p place, config string) ([]byte, error) {
 	out, err := exec.Command(p.program, "user", "add", "load", "--config", config, "--json").Output()
 	if err != nil {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			err = fmt.Errorf("%w: %s", err, exit.Stderr)
 		}
-		return fmt.Errorf("relay user add: %w", err)
+		return nil, fmt.Errorf("relay user add: %w", err)
+	}
+	return out, nil
+}
+
+// addTelegramUser makes a user and keeps the secret.
+func addTelegramUser(p place, config string) error {
+	out, err := addUser(p, config)
+	if err != nil {
+		return err
 	}
 	secret, err := linkSecret(out)
 	if err != nil {

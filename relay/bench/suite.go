@@ -199,12 +199,21 @@ func (s *suite) measure(ctx context.Context, p ready, t test) (values, error) {
 			return nil, fmt.Errorf("configure %s: %w", p.name, err)
 		}
 	}
+	r.load.proxy = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
+	if isVLESS(p.protocol) {
+		if r.load.link, err = readVLESSLink(folder); err != nil {
+			return nil, fmt.Errorf("configure %s: %w", p.name, err)
+		}
+		if p.protocol != protocolWebSocket {
+			r.load.share()
+			defer r.load.close()
+		}
+	}
 	c, err := startChild(arguments, filepath.Join(folder, "output"), s.settings.as)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	defer c.stop()
-	r.load.proxy = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
 	r.meter.proxy = c.pid()
 	if err := c.waitReady(ctx, r.load); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)

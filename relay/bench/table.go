@@ -27,6 +27,7 @@ var (
 	pieceColumns = []column{
 		{"rate", keyCost, "rate, µs/connection", "%.1f"},
 		{"rr", keyCost, "rr, µs/round trip", "%.2f"},
+		{"rr-one", keyCost, "rr-one, µs/round trip", "%.2f"},
 		{"rr-slow", keyCost, "rr-slow, µs/round trip", "%.2f"},
 		{"idle", keyResident, "idle, RSS B/connection", "%.0f"},
 		{"idle", keyDescriptors, "idle, descriptors/connection", "%.2f"},

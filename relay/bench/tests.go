@@ -13,6 +13,8 @@ type test struct {
 	name      string
 	limit     time.Duration // beside the time that -t adds
 	proxyOnly bool          // it says nothing about the load generator
+	notWeb    bool          // not of the command web
+	onlyWeb   bool          // of that alone
 	run       func(r *run, ctx context.Context) (values, error)
 }
 
@@ -48,6 +50,7 @@ const (
 	slowLeast       = 6 * time.Second
 	idleWait        = 3 * time.Second
 	warmUpMost      = time.Second
+	webIdle         = 1000 // idle streams, of the command web
 
 	gib = float64(1 << 30) // bytes
 )
@@ -55,11 +58,12 @@ const (
 var tests = []test{
 	{name: "bulk-down", limit: time.Minute, run: bulk(wantDown, 0)},
 	{name: "bulk-up", limit: time.Minute, run: bulk(wantUp, 0)},
-	{name: "bulk-idle-down", limit: time.Minute, run: bulk(wantDown, idleBeside)},
-	{name: "bulk-idle-up", limit: time.Minute, run: bulk(wantUp, idleBeside)},
+	{name: "bulk-idle-down", limit: time.Minute, notWeb: true, run: bulk(wantDown, idleBeside)},
+	{name: "bulk-idle-up", limit: time.Minute, notWeb: true, run: bulk(wantUp, idleBeside)},
 	{name: "rate", limit: 20 * time.Second, run: (*run).rate},
-	{name: "rr", limit: 20 * time.Second, run: roundTrips(rrConnections, 0)},
-	{name: "rr-slow", limit: 40 * time.Second, run: roundTrips(slowConnections, slowInterval)},
+	{name: "rr", limit: 20 * time.Second, run: roundTrips(rrConnections, rrMessage, 0)},
+	{name: "rr-one", limit: 20 * time.Second, onlyWeb: true, run: roundTrips(1, shortMessage, 0)},
+	{name: "rr-slow", limit: 40 * time.Second, notWeb: true, run: roundTrips(slowConnections, rrMessage, slowInterval)},
 	{name: "idle", limit: time.Minute, proxyOnly: true, run: (*run).idle},
 }
 
@@ -67,8 +71,8 @@ func bulk(want byte, beside int) func(*run, context.Context) (values, error) {
 	return func(r *run, ctx context.Context) (values, error) { return r.bulk(ctx, want, beside) }
 }
 
-func roundTrips(n int, interval time.Duration) func(*run, context.Context) (values, error) {
-	return func(r *run, ctx context.Context) (values, error) { return r.roundTrips(ctx, n, interval) }
+func roundTrips(n, size int, interval time.Duration) func(*run, context.Context) (values, error) {
+	return func(r *run, ctx context.Context) (values, error) { return r.roundTrips(ctx, n, size, interval) }
 }
 
 // run is one test of one peer.
@@ -179,8 +183,8 @@ func (r *run) connections(ctx context.Context, length time.Duration) (int64, err
 
 // roundTrips sends messages on n connections: the next as soon as the last has
 // come back, or after a pause of interval on average.
-func (r *run) roundTrips(ctx context.Context, n int, interval time.Duration) (values, error) {
-	set, err := r.load.openSet(ctx, min(n, r.most), rrMessage)
+func (r *run) roundTrips(ctx context.Context, n, size int, interval time.Duration) (values, error) {
+	set, err := r.load.openSet(ctx, min(n, r.most), size)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// relayBin is the program under test, set once by TestMain.
-var relayBin string
+// relayBin is the program under test, set once by TestMain. programs is a folder
+// for those that several tests build and use.
+var relayBin, programs string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -21,6 +22,13 @@ func run(m *testing.M) int {
 	if testing.Short() {
 		return m.Run() // every test skips itself, so nothing is built
 	}
+	dir, err := os.MkdirTemp("", "relay-interop-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	programs = dir
 	if relayBin = os.Getenv("RELAY_BIN"); relayBin != "" {
 		abs, err := filepath.Abs(relayBin)
 		if err != nil {
@@ -30,12 +38,6 @@ func run(m *testing.M) int {
 		relayBin = abs
 		return m.Run()
 	}
-	dir, err := os.MkdirTemp("", "relay-interop-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "interop:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
 	relayBin = filepath.Join(dir, "relay")
 	build := exec.Command("go", "build", "-o", relayBin, "./cmd/relay")
 	build.Dir = filepath.Join("..", "..")

@@ -1,0 +1,165 @@
+package interop
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// A long download and a long upload, of a server that is ours.
+const (
+	vlessDown = 1 << 30
+	vlessUp   = 256 << 20
+)
+
+// ed2048 sends up to 2,048 bytes with the request (2048 is what links say).
+var ed2048 = map[string]string{"ed": "2048"}
+
+// vlessWays are the clients, with everything that a link can ask of them.
+var vlessWays = []vlessWay{
+	{name: "xray packet-up", link: "xhttp", changes: map[string]string{"mode": "packet-up"}, start: xrayClient},
+	{name: "xray stream-up", link: "xhttp", changes: map[string]string{"mode": "stream-up"}, start: xrayClient},
+	{name: "xray stream-one", link: "xhttp", changes: map[string]string{"mode": "stream-one"}, start: xrayClient},
+	{name: "xray ws", link: "ws", changes: map[string]string{"ed": ""}, start: xrayClient},
+	{name: "xray ws early", link: "ws", changes: ed2048, start: xrayClient},
+	{name: "sing-box ws", link: "ws", changes: map[string]string{"ed": ""}, start: singClient},
+	{name: "sing-box ws early", link: "ws", changes: ed2048, start: singClient},
+}
+
+// vlessScenario is one thing that works through a client, or does not.
+type vlessScenario struct {
+	name string
+	run  func(t *testing.T, u *vlessUse) error
+}
+
+// vlessUse is a client that runs, and the connection that it was started with.
+type vlessUse struct {
+	server *vlessServer
+	way    vlessWay
+	via    *url.URL
+	silent *silentStream
+}
+
+var vlessScenarios = []vlessScenario{
+	{"download", download},
+	{"upload", upload},
+	{"together", together},
+	{"https", secureInside},
+	{"origin ends", originEnds},
+	{"late answer", lateAnswer},
+	{"fin", finArrives},
+	{"unknown user", unknownUser},
+	{"unknown path", unknownPath},
+	{"silence", afterSilence},
+}
+
+// vlessLacks are what a client cannot do, whatever the server.
+var vlessLacks = map[string]string{
+	"xray packet-up/fin":            "the client keeps its end to itself",
+	"xray stream-up/fin":            "the client keeps its end to itself",
+	"xray stream-one/fin":           "the client keeps its end to itself",
+	"xray ws/fin":                   "the client keeps its end to itself",
+	"xray ws early/fin":             "the client keeps its end to itself",
+	"sing-box ws/fin":               "WebSocket has no end of one direction",
+	"sing-box ws early/fin":         "WebSocket has no end of one direction",
+	"sing-box ws/late answer":       "the client closes both directions with the first",
+	"sing-box ws early/late answer": "the client closes both directions with the first",
+}
+
+// vlessServers are what all of it is run against: Xray's own server, to prove the
+// tests, and the relay.
+var vlessServers = []struct {
+	name  string
+	start func(*testing.T) *vlessServer
+}{
+	{"xray", stoodIn},
+	{"relay", func(t *testing.T) *vlessServer { return webRelay(t, false) }},
+}
+
+// TestVLESS runs all scenarios with all clients.
+func TestVLESS(t *testing.T) {
+	integration(t)
+	for _, server := range vlessServers {
+		t.Run(server.name, func(t *testing.T) {
+			s := server.start(t)
+			for _, w := range vlessWays {
+				t.Run(w.name, func(t *testing.T) { s.use(t, w, vlessScenarios) })
+			}
+			t.Run("revoked", s.checkRevoked)
+		})
+	}
+}
+
+// use runs scenarios with one client. What client or server lack has to be
+// lacking still.
+func (s *vlessServer) use(t *testing.T, w vlessWay, scenarios []vlessScenario) {
+	u := &vlessUse{server: s, way: w, via: w.start(t, s.links[w.link].with(w.changes), w)}
+	u.silent = openSilent(t, u.via)
+	lacks := maps.Clone(vlessLacks)
+	maps.Copy(lacks, s.lacks)
+	for _, c := range scenarios {
+		t.Run(c.name, func(t *testing.T) {
+			began := time.Now()
+			err := c.run(t, u)
+			why, known := lacks[w.name+"/"+c.name]
+			switch {
+			case known && err == nil:
+				t.Errorf("got what %s lacks (%s): take it off the list", s.name, why)
+			case known:
+				t.Logf("known: %s: %v", why, err)
+			case err != nil:
+				t.Error(err)
+			}
+			t.Logf("%v", time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
+
+// checkRevoked wants the user's streams to end within a second or two, and no
+// others to begin. It is the last of a server's tests: there is no user afterwards.
+func (s *vlessServer) checkRevoked(t *testing.T) {
+	if s.revoke == nil {
+		t.Skipf("%s %s", s.name, s.lacks["revoked"])
+	}
+	addr := listen(t, echo)
+	open := map[string]*silentStream{}
+	for _, w := range vlessWays {
+		via := w.start(t, s.links[w.link].with(w.changes), w)
+		open[w.name] = openSilent(t, via)
+		open[w.name].via = via
+	}
+	s.revoke(t)
+	began := time.Now()
+	for name, stream := range open {
+		_ = stream.conn.SetReadDeadline(began.Add(revokeLimit))
+		if n, err := stream.conn.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+			t.Errorf("%s: got %d bytes and %v within %v, want the end of the stream", name, n, err, revokeLimit)
+		}
+		if err := refusedAt(stream.via, addr); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// revokeLimit has room for what the client and this machine add to a second.
+const revokeLimit = 5 * time.Second
+
+// refusedAt wants no byte to come back through via, and the client to know soon.
+func refusedAt(via *url.URL, addr string) error {
+	c, err := tryVia(via, addr)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	err = roundTrip(c, "hello", refusalLimit)
+	if err == nil || isTimeout(err) {
+		return fmt.Errorf("got %v from a round trip within %v, want an end", err, refusalLimit)
+	}
+	return nil
+}
+
+// refusalLimit is how long a client may wait for a refusal: the relay's route
+// gives a stranger's request to the site, which answers at once.
+const refusalLimit = 10 * time.Second

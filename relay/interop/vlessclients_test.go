@@ -1,0 +1,216 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Peers of modules of their own, built when first asked for. XRAY_BIN and
+// SINGBOX_BIN name programs that are built already.
+var (
+	xrayProgram = sync.OnceValues(func() (string, error) {
+		return builtPeer("XRAY_BIN", "xray", "github.com/xtls/xray-core/main")
+	})
+	singProgram = sync.OnceValues(func() (string, error) {
+		return builtPeer("SINGBOX_BIN", "singbox", "github.com/sagernet/sing-box/cmd/sing-box", "-tags", "with_utls")
+	})
+)
+
+func builtPeer(variable, folder, what string, flags ...string) (string, error) {
+	if named := os.Getenv(variable); named != "" {
+		return filepath.Abs(named)
+	}
+	bin := filepath.Join(programs, folder)
+	build := exec.Command("go", append(append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", bin}, flags...), what)...)
+	build.Dir = folder
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", folder, err, out)
+	}
+	return bin, nil
+}
+
+// peerLimit is how long a peer may take until it listens.
+const peerLimit = 30 * time.Second
+
+// startPeer runs a program until the test ends, and waits until it listens at addr.
+func startPeer(t *testing.T, env []string, addr, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(cleanEnv(t.TempDir()), env...)
+	said := new(lockedBuffer)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", filepath.Base(name), err)
+	}
+	exited := make(chan struct{})
+	go func() { // ends with the process
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it holds nothing but connections of this test
+		<-exited
+		if t.Failed() {
+			text := said.String()
+			t.Logf("%s said:\n%s", filepath.Base(name), text[max(0, len(text)-4000):])
+		}
+	})
+	for limit := time.Now().Add(peerLimit); ; time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-exited:
+			t.Fatalf("%s: got its end, want it to listen at %s\n%s", filepath.Base(name), addr, said)
+		default:
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s: got no listener at %s in %v, want one", filepath.Base(name), addr, peerLimit)
+		}
+	}
+}
+
+// configFile writes v as JSON for a peer.
+func configFile(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// vlessWay is one client with its settings.
+type vlessWay struct {
+	name    string
+	link    string            // which one of a user's: xhttp or ws
+	changes map[string]string // to the link
+	start   func(t *testing.T, l shareLink, w vlessWay) *url.URL
+	mux     int    // streams in one of Mux.Cool; 0: none
+	packets string // "xudp", or "" for UDP as VLESS has it
+}
+
+func xrayClient(t *testing.T, l shareLink, w vlessWay) *url.URL {
+	t.Helper()
+	bin, err := xrayProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := l.xrayOutbound(w.mux)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := freePort(t)
+	_, port, _ := net.SplitHostPort(addr)
+	file := configFile(t, object{
+		"log": object{"loglevel": "info"},
+		"inbounds": []object{{
+			"listen": "127.0.0.1", "port": json.Number(port), "protocol": "socks", "settings": object{"udp": true, "ip": "127.0.0.1"},
+		}},
+		"outbounds": []object{out},
+	})
+	var env []string
+	if w.packets == "" {
+		env = []string{"XRAY_CONE_DISABLED=true"}
+	}
+	startPeer(t, env, addr, bin, "run", "-c", file)
+	return &url.URL{Scheme: "socks5", Host: addr}
+}
+
+func singClient(t *testing.T, l shareLink, w vlessWay) *url.URL {
+	t.Helper()
+	bin, err := singProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := l.singOutbound(w.packets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := freePort(t)
+	_, port, _ := net.SplitHostPort(addr)
+	file := configFile(t, object{
+		"log":       object{"level": "info"},
+		"inbounds":  []object{{"type": "socks", "listen": "127.0.0.1", "listen_port": json.Number(port)}},
+		"outbounds": []any{out},
+	})
+	startPeer(t, nil, addr, bin, "run", "-c", file)
+	return &url.URL{Scheme: "socks5", Host: addr}
+}
+
+// vlessServer is what the clients talk to.
+type vlessServer struct {
+	name   string
+	links  map[string]shareLink // of one user, by transport
+	down   int64                // bytes of a long download
+	up     int64
+	silent time.Duration
+	lacks  map[string]string // what it cannot do by design, and why: see vlessScenario
+	revoke func(*testing.T)  // the user; nil: it cannot
+}
+
+// stoodIn is Xray as its own server, which proves the tests themselves.
+func stoodIn(t *testing.T) *vlessServer {
+	t.Helper()
+	s := xrayServer(t, true)
+	s.lacks = map[string]string{
+		"xray xhttp mux/streams": "refuses TCP in Mux.Cool over XHTTP",
+		"revoked":                "has no way to cut a user without an API",
+	}
+	return s
+}
+
+// vlessID is the user's; Xray has no other one.
+const vlessID = "6f8c2f0e-21cf-4a68-9d0b-5b0a2d0e7c11"
+
+// xrayServer has a listener for each transport, as Xray wants. Without TLS it is
+// an origin behind somebody else's.
+func xrayServer(t *testing.T, overTLS bool) *vlessServer {
+	t.Helper()
+	bin, err := xrayProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &vlessServer{name: "xray", links: map[string]shareLink{}, down: stoodInDown, up: stoodInUp, silent: stoodInSilent}
+	pair := filepath.Join(t.TempDir(), "pair")
+	pairFor(t, pair, coverName, 0)
+	var inbounds []object
+	var last string
+	for _, transport := range []string{"xhttp", "ws"} {
+		addr := freePort(t)
+		host, port, _ := net.SplitHostPort(addr)
+		l := shareLink{vlessID, host, port, map[string]string{"type": transport, "path": "/in-" + transport, "host": coverName}}
+		stream := object{"network": transport, transport + "Settings": object{"path": l.query["path"]}}
+		if overTLS {
+			l = l.with(map[string]string{"security": "tls", "sni": coverName, "fp": "chrome", "pcs": pinOf(t, pair+".pem"), "alpn": "h2"})
+			layer := object{"certificates": []object{{"certificateFile": pair + ".pem", "keyFile": pair + ".key"}}, "alpn": []string{"h2", "http/1.1"}}
+			if transport == "ws" {
+				l.query["alpn"], layer["alpn"] = "http/1.1", []string{"http/1.1"}
+			}
+			stream["security"], stream["tlsSettings"] = "tls", layer
+		}
+		s.links[transport] = l
+		inbounds = append(inbounds, object{
+			"listen": host, "port": json.Number(port), "protocol": "vless", "streamSettings": stream,
+			"settings": object{"decryption": "none", "clients": []object{{"id": vlessID}}},
+		})
+		last = addr
+	}
+	file := configFile(t, object{"log": object{"loglevel": "info"}, "inbounds": inbounds, "outbounds": []object{{"protocol": "freedom"}}})
+	startPeer(t, nil, last, bin, "run", "-c", file)
+	return s
+}
