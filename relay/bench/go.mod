@@ -4,7 +4,6 @@ go 1.26.0
 
 require (
 	github.com/armon/go-socks5 v0.0.0-20160902184237-e75332964ef5
-	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0
 	relay v0.0.0
 )
@@ -17,7 +16,7 @@ require (
 
 require (
 	github.com/cloudflare/circl v1.6.1 // indirect
-	golang.org/x/text v0.43.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
 )
 
 replace relay => ../..

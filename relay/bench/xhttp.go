@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 const (
@@ -35,7 +33,7 @@ type carriers struct {
 
 type carrier struct {
 	mu      sync.Mutex // held while it is dialled
-	conn    *http2.ClientConn
+	conn    *http.ClientConn
 	streams int // under the mutex of carriers
 }
 
@@ -59,21 +57,32 @@ func (c *carriers) take(ctx context.Context) (*carrier, error) {
 	if least.conn != nil {
 		return least, nil
 	}
-	raw, err := c.raw(ctx)
-	if err == nil {
-		inside := tls.Client(raw, c.link.tls("h2"))
-		if err = inside.HandshakeContext(ctx); err == nil {
-			least.conn, err = (&http2.Transport{DisableCompression: true}).NewClientConn(inside)
-		}
-		if err != nil {
-			raw.Close()
-		}
+	transport := &http.Transport{
+		DialTLSContext: c.dial, DisableCompression: true, Protocols: new(http.Protocols),
+		// Streams wait while the server's own limit is not known yet.
+		HTTP2: &http.HTTP2Config{StrictMaxConcurrentRequests: true},
 	}
-	if err != nil {
+	transport.Protocols.SetHTTP2(true)
+	var err error
+	if least.conn, err = transport.NewClientConn(ctx, "https", net.JoinHostPort(c.link.name, "443")); err != nil {
 		c.leave(least)
 		return nil, fmt.Errorf("connection for streams: %w", err)
 	}
 	return least, nil
+}
+
+// dial connects to the server, whatever the name.
+func (c *carriers) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	raw, err := c.raw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	inside := tls.Client(raw, c.link.tls("h2"))
+	if err := inside.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return inside, nil
 }
 
 func (c *carriers) leave(one *carrier) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -38,8 +39,10 @@ func builtPeer(variable, folder, what string, flags ...string) (string, error) {
 	return bin, nil
 }
 
-// peerLimit is how long a peer may take until it listens.
-const peerLimit = 30 * time.Second
+const (
+	peerLimit = 30 * time.Second // until a peer listens
+	peerEnds  = 3 * time.Second  // until it has ended
+)
 
 // startPeer runs a program until the test ends, and waits until it listens at addr.
 func startPeer(t *testing.T, env []string, addr, name string, args ...string) {
@@ -48,6 +51,9 @@ func startPeer(t *testing.T, env []string, addr, name string, args ...string) {
 	cmd.Env = append(cleanEnv(t.TempDir()), env...)
 	said := new(lockedBuffer)
 	cmd.Stdout, cmd.Stderr = said, said
+	if cmd.Err != nil {
+		cmd.Path, cmd.Err = filepath.Join("/usr/sbin", name), nil // not in the path of everybody
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", filepath.Base(name), err)
 	}
@@ -57,8 +63,13 @@ func startPeer(t *testing.T, env []string, addr, name string, args ...string) {
 		close(exited)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it holds nothing but connections of this test
-		<-exited
+		_ = cmd.Process.Signal(syscall.SIGTERM) // nginx ends its workers then
+		select {
+		case <-exited:
+		case <-time.After(peerEnds):
+			_ = cmd.Process.Kill() // it holds nothing but connections of this test
+			<-exited
+		}
 		if t.Failed() {
 			text := said.String()
 			t.Logf("%s said:\n%s", filepath.Base(name), text[max(0, len(text)-4000):])
