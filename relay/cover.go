@@ -40,6 +40,10 @@ const (
 	pieceTime = time.Millisecond
 	// strangerIdle ends strangers whose cover does not end them.
 	strangerIdle = 2 * time.Hour
+	// coverAsk is how long after its end the cover is asked whether its socket is
+	// still there: less than any system keeps one, long enough for most strangers
+	// to be gone.
+	coverAsk = 8 * time.Second
 )
 
 var (
@@ -303,7 +307,7 @@ func (v *visit) toCover() error {
 	c.srv.sources.join(c)
 	near := c.near
 	c.srv.handOver(c)
-	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle}, nil, c.strangerEnded)
+	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle, Ask: coverAsk}, nil, c.strangerEnded)
 	c.cut.arm(func(error) { flow.Cut(transport.OverLimit) })
 	return nil
 }
