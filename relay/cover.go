@@ -13,10 +13,10 @@ import (
 
 // Cover is what a stranger sees: a web site in this process, or any server.
 type Cover struct {
-	// Site, if not nil, takes strangers over, closes them and returns when one
-	// is closed. What was peeked at is unread; began is when the connection was
-	// accepted, which is when a web server's clocks start.
-	Site func(c transport.Conn, began time.Time)
+	// Site, if not nil, takes a stranger over, closes him some time, and then calls
+	// closed; it does not wait for that. What was peeked at is unread; began is when
+	// the connection was accepted, which is when a web server's clocks start.
+	Site func(c transport.Conn, began time.Time, closed func())
 	// Target and Dialer are where strangers are taken without a Site.
 	Target transport.Target
 	Dialer transport.Dialer
@@ -55,6 +55,8 @@ var (
 	// errParked ends a visit for now: it is taken up where it was when there is
 	// more to see, and has no stack until then.
 	errParked = errors.New("parked")
+	// errTaken ends a visit that the site goes on with.
+	errTaken = errors.New("taken")
 )
 
 // visit is a connection on its route, up to the verdict.
@@ -269,7 +271,7 @@ func (v *visit) stranger() error {
 		return errCrowded
 	}
 	err := v.toCover()
-	if err != nil {
+	if err != nil && err != errTaken {
 		c.srv.strangers.Add(-1)
 	}
 	return err
@@ -326,7 +328,7 @@ func (v *visit) gather() error {
 	return nil
 }
 
-// toSite serves the stranger here.
+// toSite lets the site have the stranger, until it closes him.
 func (v *visit) toSite() error {
 	c := v.conn
 	if splice.Leave(v.p) {
@@ -335,9 +337,12 @@ func (v *visit) toSite() error {
 	if err := v.p.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	v.cover.Site(v.p, c.began)
-	c.strangerEnded(splice.End{}) // what it moved, nobody counts
-	return nil
+	c.visit, c.near = nil, nil // not to be kept as long
+	v.cover.Site(v.p, c.began, func() {
+		c.strangerEnded(splice.End{}) // what it moved, nobody counts
+		c.srv.opened(c)
+	})
+	return errTaken
 }
 
 // strangerEnded is the end of a connection that the cover had.

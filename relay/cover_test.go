@@ -338,10 +338,13 @@ func TestCarrierNamesTheUser(t *testing.T) {
 func TestSite(t *testing.T) {
 	var began time.Time
 	coverRig(t, func(_ *rig, c *relay.Cover) {
-		c.Site = func(c transport.Conn, at time.Time) {
+		c.Site = func(c transport.Conn, at time.Time, closed func()) {
 			began = at
-			_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
-			_ = c.Close()
+			go func() {
+				_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+				_ = c.Close()
+				closed()
+			}()
 		}
 	}, func(r *rig, _ net.Listener) {
 		at := time.Now()

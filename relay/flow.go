@@ -42,13 +42,15 @@ type conn struct {
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
-// owns it from then on. False: it is parked, and served again later.
+// owns it from then on. False: it is parked, and served again later, or the site
+// has it, which says when it is over.
 func (c *conn) serve(r *route) (done bool) {
 	err := c.follow(r)
-	if err == nil || err == errParked {
-		return err == nil
-	}
 	switch {
+	case err == nil:
+		return true
+	case err == errParked, err == errTaken:
+		return false
 	case c.evicted.Load():
 		err = errEvicted
 	case errors.Is(err, net.ErrClosed) && c.srv.ctx.Err() != nil:

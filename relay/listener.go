@@ -181,8 +181,9 @@ func (s *Server) serve(o opening) {
 	t := time.NewTimer(rest)
 	defer t.Stop()
 	for {
-		o.c.serve(o.r) // to the end: only reactors park
-		s.opened(o.c)
+		if o.c.serve(o.r) { // only reactors park
+			s.opened(o.c)
+		}
 		o = opening{} // nothing is kept alive while waiting
 		t.Reset(rest)
 		select {

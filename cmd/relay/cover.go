@@ -113,7 +113,7 @@ func (o *coverOf) dial(ctx context.Context) (net.Conn, error) {
 		_ = c.Close()
 		return nil, err
 	}
-	go o.cover.Site(s.(transport.Conn), time.Now())
+	o.cover.Site(s.(transport.Conn), time.Now(), func() {})
 	return c, nil
 }
 
@@ -172,7 +172,7 @@ func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *co
 	}
 	if cfg.Cover.HTTP != "" && cover.site != nil {
 		plain := *cover.cover
-		plain.Site = func(c transport.Conn, began time.Time) { cover.site.ServePlain(c, began) }
+		plain.Site = cover.site.ServePlain
 		out = append(out, relay.Listener{Address: cfg.Cover.HTTP, Cover: &plain})
 	}
 	return out, nil

@@ -23,13 +23,13 @@ type taken struct {
 
 	readShifted, writeShifted atomic.Bool
 
-	once sync.Once
-	done chan struct{} // closed by Close
+	once   sync.Once
+	closed func() // called by Close
 }
 
-// take owns c from now on.
-func take(c transport.Conn, began time.Time) *taken {
-	t := &taken{done: make(chan struct{})}
+// take owns c from now on, and calls closed when it is closed.
+func take(c transport.Conn, began time.Time, closed func()) *taken {
+	t := &taken{closed: closed}
 	if !began.IsZero() {
 		t.lag = max(0, time.Since(began))
 	}
@@ -111,7 +111,7 @@ func (t *taken) Close() error {
 		} else {
 			err = t.Conn.Close()
 		}
-		close(t.done)
+		t.closed()
 	})
 	return err
 }

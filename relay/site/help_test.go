@@ -65,15 +65,11 @@ func shutdown(t testing.TB, s *Site) {
 }
 
 // visit connects to the site; the end that it returns is closed with the test.
-func visit(t testing.TB, serve func(transport.Conn, time.Time)) transport.Conn {
+func visit(t testing.TB, serve func(c transport.Conn, began time.Time, closed func())) transport.Conn {
 	t.Helper()
 	near, far := relaytest.Pipe()
 	done := make(chan struct{})
-	began := time.Now()
-	go func() {
-		defer close(done)
-		serve(far, began)
-	}()
+	serve(far, time.Now(), func() { close(done) })
 	t.Cleanup(func() {
 		_ = near.Close()
 		<-done

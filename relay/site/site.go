@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -118,24 +120,32 @@ func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 
 // Serve takes over a connection that was accepted at began, of which any number
 // of bytes may have been peeked at, and serves the site on it, over TLS. It
-// returns when the connection has been closed. The time-outs count from began,
-// so that a stranger cannot see for how long others have looked at him.
-func (s *Site) Serve(c transport.Conn, began time.Time) {
-	s.serve(s.secure, c, began, func(t *taken) net.Conn { return tls.Server(t, s.tls) })
+// returns before that is over, so that a visitor has one goroutine; closed is
+// called once, by whoever closes the connection, and must not block. The time-outs
+// count from began, so that a stranger cannot see for how long others have looked
+// at him.
+func (s *Site) Serve(c transport.Conn, began time.Time, closed func()) {
+	s.serve(s.secure, c, began, closed, func(t *taken) net.Conn { return tls.Server(t, s.tls) })
 }
 
 // ServePlain is Serve for a connection to port 80: requests are redirected to
 // https, unless Options.Challenge answers. Nobody's claim is asked.
-func (s *Site) ServePlain(c transport.Conn, began time.Time) {
-	s.serve(s.plain, c, began, func(t *taken) net.Conn {
+func (s *Site) ServePlain(c transport.Conn, began time.Time, closed func()) {
+	s.serve(s.plain, c, began, closed, func(t *taken) net.Conn {
 		// net/http reads a byte ahead of its answer: of a piece, that had not come.
 		t.pieces = []int{len(t.unread)}
 		return t
 	})
 }
 
-func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*taken) net.Conn) {
-	t := take(c, began)
+func (s *Site) serve(d door, c transport.Conn, began time.Time, closed func(), layer func(*taken) net.Conn) {
+	var t *taken
+	t = take(c, began, func() {
+		s.mu.Lock()
+		delete(s.taken, t)
+		s.mu.Unlock()
+		closed()
+	})
 	if err := transport.MayWait(t.Conn); err != nil {
 		_ = t.Close()
 		return
@@ -149,10 +159,6 @@ func (s *Site) serve(d door, c transport.Conn, began time.Time, layer func(*take
 		_ = transport.Abort(t.Conn)
 		_ = t.Close()
 	}
-	<-t.done
-	s.mu.Lock()
-	delete(s.taken, t)
-	s.mu.Unlock()
 }
 
 // Shutdown ends the site: no connection is taken any more, idle ones are
@@ -171,10 +177,11 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	ends.Wait()
 	s.loops.Wait()
 	s.mu.Lock()
-	for t := range s.taken {
+	left := slices.Collect(maps.Keys(s.taken))
+	s.mu.Unlock()
+	for _, t := range left {
 		_ = t.Close()
 	}
-	s.mu.Unlock()
 	s.content.close()
 	return errors.Join(errs...)
 }
