@@ -266,7 +266,7 @@ func (v *visit) stranger() error {
 			return errParked
 		}
 	}
-	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) {
+	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) && !c.srv.sources.displace(c) {
 		c.srv.strangers.Add(-1)
 		return errCrowded
 	}

@@ -30,6 +30,7 @@ type conn struct {
 	began   time.Time
 	counted bool           // in srv.sources
 	place   *list.Element  // in srv.sources; under its lock
+	over    *list.Element  // the same, if its source has too many
 	evicted atomic.Bool    // reset to make room
 	served  bool           // a user's session has begun, or an anonymous one
 	untold  bool           // denied in a protocol that has no reply
