@@ -1,15 +1,14 @@
 package site
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,7 +39,7 @@ type Site struct {
 	loops         sync.WaitGroup // the accept loops of the two doors
 
 	mu    sync.Mutex
-	taken map[*taken]struct{} // connections that have not been closed yet
+	taken list.List // of *taken: connections that have not been closed yet
 }
 
 // content is what a site consists of.
@@ -76,7 +75,6 @@ func New(o Options) (*Site, error) {
 		challenge: o.Challenge,
 		source:    source,
 		tls:       newTLSConfig(source.get),
-		taken:     make(map[*taken]struct{}),
 	}
 	for _, name := range o.Names {
 		s.names[strings.ToLower(name)] = true
@@ -139,10 +137,12 @@ func (s *Site) ServePlain(c transport.Conn, began time.Time, closed func()) {
 }
 
 func (s *Site) serve(d door, c transport.Conn, began time.Time, closed func(), layer func(*taken) net.Conn) {
-	var t *taken
-	t = take(c, began, func() {
+	var place *list.Element // nil until it is noted
+	t := take(c, began, func() {
 		s.mu.Lock()
-		delete(s.taken, t)
+		if place != nil {
+			s.taken.Remove(place)
+		}
 		s.mu.Unlock()
 		closed()
 	})
@@ -152,7 +152,7 @@ func (s *Site) serve(d door, c transport.Conn, began time.Time, closed func(), l
 	}
 	t.keepAlive()
 	s.mu.Lock()
-	s.taken[t] = struct{}{}
+	place = s.taken.PushBack(t)
 	s.mu.Unlock()
 	if !d.queue.put(layer(t)) {
 		// What a listener that has closed does to those in its queue.
@@ -177,7 +177,10 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	ends.Wait()
 	s.loops.Wait()
 	s.mu.Lock()
-	left := slices.Collect(maps.Keys(s.taken))
+	var left []*taken
+	for e := s.taken.Front(); e != nil; e = e.Next() {
+		left = append(left, e.Value.(*taken))
+	}
 	s.mu.Unlock()
 	for _, t := range left {
 		_ = t.Close()
