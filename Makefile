@@ -48,10 +48,11 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet -tags soak ./...
 	$(GO) tool staticcheck ./...
 
-cross: ## compile for other systems
+cross: ## compile for other systems, and vet their tests
 	@set -e; for system in $(CROSS); do \
 		echo "== cross: $$system"; \
 		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) build -buildvcs=false -o /dev/null ./...; \
+		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) vet ./...; \
 	done
 
 # The race detector of Go before a release that mends go.dev/issue/78156 can crash

@@ -257,7 +257,7 @@ func TestStoreInTheWay(t *testing.T) {
 		want error
 	}{
 		{"folder for the file", func(dir string) error { return os.Mkdir(filepath.Join(dir, StoreFile), 0o700) }, ErrDamaged},
-		{"pipe for the file", func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, StoreFile), 0o600) }, ErrDamaged},
+		{"pipe for the file", func(dir string) error { return makePipe(filepath.Join(dir, StoreFile)) }, ErrDamaged},
 		{"link to nowhere", func(dir string) error { return os.Symlink(filepath.Join(dir, "x", "y"), filepath.Join(dir, StoreFile)) }, fs.ErrNotExist},
 		{"file for the folder", func(dir string) error { return errors.Join(os.Remove(dir), os.WriteFile(dir, nil, 0o600)) }, syscall.ENOTDIR},
 	} {

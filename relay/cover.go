@@ -13,12 +13,10 @@ import (
 
 // Cover is what a stranger sees: a web site in this process, or any server.
 type Cover struct {
-	// Site, if not nil, takes strangers over, closes them and returns when one
-	// is closed, with the bytes that came up and went down. What was peeked at is
-	// unread; began is when the connection was accepted, which is when a web
-	// server's clocks start. It calls claimed when the stranger has turned out to
-	// be a user's carrier.
-	Site func(c transport.Conn, began time.Time, claimed func()) (up, down int64)
+	// Site, if not nil, takes a stranger over, closes him some time and says so to
+	// g; it does not wait for that. What was peeked at is unread; began is when the
+	// connection was accepted, which is when a web server's clocks start.
+	Site func(c transport.Conn, began time.Time, g transport.Guest)
 	// Target and Dialer are where strangers are taken without a Site.
 	Target transport.Target
 	Dialer transport.Dialer
@@ -42,6 +40,10 @@ const (
 	pieceTime = time.Millisecond
 	// strangerIdle ends strangers whose cover does not end them.
 	strangerIdle = 2 * time.Hour
+	// coverAsk is how long after its end the cover is asked whether its socket is
+	// still there: less than any system keeps one, long enough for most strangers
+	// to be gone.
+	coverAsk = 8 * time.Second
 )
 
 var (
@@ -53,6 +55,8 @@ var (
 	// errParked ends a visit for now: it is taken up where it was when there is
 	// more to see, and has no stack until then.
 	errParked = errors.New("parked")
+	// errTaken ends a visit that the site goes on with.
+	errTaken = errors.New("taken")
 )
 
 // visit is a connection on its route, up to the verdict.
@@ -262,12 +266,12 @@ func (v *visit) stranger() error {
 			return errParked
 		}
 	}
-	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) {
+	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) && !c.srv.sources.displace(c) {
 		c.srv.strangers.Add(-1)
 		return errCrowded
 	}
 	err := v.toCover()
-	if err != nil {
+	if err != nil && err != errTaken {
 		c.srv.strangers.Add(-1)
 	}
 	return err
@@ -306,7 +310,7 @@ func (v *visit) toCover() error {
 	c.srv.stats.strangersUp.Add(int64(v.fed)) // the core knows the rest
 	near := c.near
 	c.srv.handOver(c)
-	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle}, nil, c.strangerEnded)
+	flow := c.srv.splice.Join(near, far, splice.Limits{Idle: strangerIdle, Fin: strangerIdle, Ask: coverAsk}, nil, c.strangerEnded)
 	c.cut.arm(func(error) { flow.Cut(transport.OverLimit) })
 	return nil
 }
@@ -325,7 +329,7 @@ func (v *visit) gather() error {
 	return nil
 }
 
-// toSite serves the stranger here.
+// toSite lets the site have the stranger, until it closes him.
 func (v *visit) toSite() error {
 	c := v.conn
 	if splice.Leave(v.p) {
@@ -334,20 +338,27 @@ func (v *visit) toSite() error {
 	if err := v.p.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	up, down := v.cover.Site(v.p, c.began, c.claimed)
-	if c.served {
-		c.ended(splice.End{Status: transport.OK}) // its streams have been counted
-		return nil
-	}
-	c.strangerEnded(splice.End{Up: up, Down: down})
-	return nil
+	c.visit, c.near = nil, nil // not to be kept as long
+	v.cover.Site(v.p, c.began, c)
+	return errTaken
 }
 
-// claimed makes a stranger a user's carrier: he counts among strangers no more.
-func (c *conn) claimed() {
+// Claimed implements transport.Guest: a stranger turns out to be a user's carrier,
+// and counts among strangers no more.
+func (c *conn) Claimed() {
 	c.authenticated()
 	c.srv.strangers.Add(-1)
 	c.served, c.inbound = true, carrierName
+}
+
+// Closed implements transport.Guest.
+func (c *conn) Closed(up, down int64) {
+	if c.served {
+		c.ended(splice.End{Status: transport.OK}) // its streams have been counted
+	} else {
+		c.strangerEnded(splice.End{Up: up, Down: down})
+	}
+	c.srv.opened(c)
 }
 
 // carrierName is what the log calls the inbound of a connection whose streams are

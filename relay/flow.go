@@ -30,6 +30,7 @@ type conn struct {
 	began   time.Time
 	counted bool           // in srv.sources
 	place   *list.Element  // in srv.sources; under its lock
+	over    *list.Element  // the same, if its source has too many
 	evicted atomic.Bool    // reset to make room
 	served  bool           // a user's session has begun, or an anonymous one
 	untold  bool           // denied in a protocol that has no reply
@@ -43,14 +44,18 @@ type conn struct {
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
-// owns it from then on. False: it is parked, and served again later.
+// owns it from then on. False: it is parked, and served again later, or the site
+// has it, which says when it is over.
 func (c *conn) serve(r *route) (done bool) {
-	err := c.follow(r)
-	if err == nil || err == errParked {
-		return err == nil
+	switch err := c.follow(r); err {
+	case nil:
+		return true
+	case errParked, errTaken:
+		return false
+	default:
+		c.failed(err)
+		return true
 	}
-	c.failed(err)
-	return true
 }
 
 // failed is the end of a connection that was not joined.

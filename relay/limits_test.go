@@ -83,6 +83,66 @@ func TestPerSourceCountsRefused(t *testing.T) {
 	})
 }
 
+// A source that has more connections than its limit sees the cover on each, and its
+// user is served.
+func TestManyOfOneSource(t *testing.T) {
+	coverRig(t, func(r *rig, c *relay.Cover) { r.set.Limits.PerSource, c.Connections = 1, 8 }, func(r *rig, cover net.Listener) {
+		var held []transport.Conn
+		for range 5 {
+			c := r.dial()
+			_, _ = io.WriteString(c, "junk")
+			s := r.accept(cover)
+			r.wantBytes(s, "junk")
+			held = append(held, c, s)
+		}
+		user := r.dial()
+		r.say(user, record(helloSecret)+"go - "+targetAddr+"\n", "ok\n")
+		for _, c := range append(held, user) {
+			_ = c.Close()
+		}
+	})
+}
+
+// Of a source's many connections the oldest beyond its limit makes room: for another
+// of its own when there are as many as strangers may be, and for other strangers
+// when the cover has no room.
+func TestManyOfOneSourceMakeRoom(t *testing.T) {
+	few := func(r *rig, c *relay.Cover) { r.set.Limits.PerSource, c.Connections = 1, 2 }
+	coverRig(t, few, func(r *rig, cover net.Listener) {
+		var silent []transport.Conn
+		for range 4 {
+			silent = append(silent, r.dial())
+		}
+		r.wantEnd(silent[1], syscall.ECONNRESET)
+		for _, i := range []int{0, 2, 3} {
+			_ = silent[i].SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := silent[i].Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("connection %d: got %v, want it left alone", i, err)
+			}
+			_ = silent[i].Close()
+		}
+	})
+	coverRig(t, few, func(r *rig, cover net.Listener) {
+		var many []transport.Conn
+		for range 2 {
+			c := r.dial()
+			_, _ = io.WriteString(c, "junk")
+			many = append(many, c, r.accept(cover))
+		}
+		more := r.dial()
+		_, _ = io.WriteString(more, "junk")
+		r.wantEnd(more, syscall.ECONNRESET) // it makes nobody else go
+		other := r.dialFrom("198.51.100.8")
+		_, _ = io.WriteString(other, "junk")
+		s := r.accept(cover)
+		r.wantBytes(s, "junk")
+		r.wantEnd(many[2], syscall.ECONNRESET)
+		for _, c := range append(many, other, s) {
+			_ = c.Close()
+		}
+	})
+}
+
 // With every place taken by flows, a newcomer is refused.
 func TestConnectionLimit(t *testing.T) {
 	inRig(t, func(r *rig) { r.set.Limits.Connections = 2 }, func(r *rig) {

@@ -139,13 +139,14 @@ func (l *listener) Admit(raw transport.Conn) (serve func(), start time.Time) {
 }
 
 // admit counts a connection, or resets it: a reset costs both sides least, and
-// lets a real client try again at once.
+// lets a real client try again at once. In front of a cover a source may have as
+// many as it likes, as long as there is room: see sources.enter.
 func (l *listener) admit(tc transport.Conn) (*conn, *route) {
 	r := l.route.Load()
 	s := l.srv
 	c := &conn{srv: s, set: r.set, raw: tc, near: tc, source: transport.Source(tc), began: time.Now()}
 	proxied := r.proxied != nil && r.proxied(c.source)
-	if !proxied && !s.bursts.allow(c.source, c.began) || !s.sources.enter(c) {
+	if !proxied && !s.bursts.allow(c.source, c.began) || !s.sources.enter(c, r.cover) {
 		s.refuse(tc)
 		return nil, nil
 	}
@@ -181,8 +182,9 @@ func (s *Server) serve(o opening) {
 	t := time.NewTimer(rest)
 	defer t.Stop()
 	for {
-		o.c.serve(o.r) // to the end: only reactors park
-		s.opened(o.c)
+		if o.c.serve(o.r) { // only reactors park
+			s.opened(o.c)
+		}
 		o = opening{} // nothing is kept alive while waiting
 		t.Reset(rest)
 		select {

@@ -44,7 +44,7 @@ func (c *conn) unproxy(p *transport.Peeked, r *route) error {
 	c.authenticated()
 	c.source = a.AddrPort().Addr().Unmap().WithZone("")
 	c.client = a
-	if !c.srv.bursts.allow(c.source, c.began) || !c.srv.sources.enter(c) {
+	if !c.srv.bursts.allow(c.source, c.began) || !c.srv.sources.enter(c, r.cover) {
 		return errCrowded
 	}
 	c.counted = true

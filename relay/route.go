@@ -98,9 +98,12 @@ func (c *conn) follow(r *route) error {
 		v = &visit{conn: c, p: p, cover: r.cover, rest: r.candidates}
 	}
 	err := v.walk()
-	if err == errParked {
+	switch err {
+	case errParked:
 		c.visit = v
 		return err
+	case errTaken:
+		return err // c is somebody else's
 	}
 	v.drop()
 	return err

@@ -17,6 +17,7 @@ type sources struct {
 	mu      sync.Mutex
 	count   map[netip.Prefix]int
 	waiting list.List // of *conn, in the order they came
+	surplus list.List // those of them that were over the limit and may see the cover
 	limit   int       // per source; 0: none
 	trusted func(netip.Addr) bool
 }
@@ -32,13 +33,24 @@ func (s *sources) set(limit int, trusted func(netip.Addr) bool) {
 
 // enter counts a connection; false says that its source has too many. leave
 // must be called once for every enter that returned true.
-func (s *sources) enter(c *conn) bool {
+//
+// In front of a cover nobody is told: a web server knows no such limit, and the
+// connection that is reset would be a mark. What is over the limit goes the way of
+// all, is the first to make room for others, and there may be as much of it as
+// there may be strangers; then the oldest of it goes.
+func (s *sources) enter(c *conn, cover *Cover) bool {
 	p := transport.SourcePrefix(c.source)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.count[p]
 	if s.limit > 0 && n >= s.limit && (s.trusted == nil || !s.trusted(c.source)) {
-		return false
+		if cover == nil {
+			return false
+		}
+		if cover.Connections > 0 && s.surplus.Len() >= cover.Connections {
+			s.end(s.surplus.Front().Value.(*conn))
+		}
+		c.over = s.surplus.PushBack(c)
 	}
 	s.count[p] = n + 1
 	c.place = s.waiting.PushBack(c)
@@ -63,6 +75,10 @@ func (s *sources) forget(c *conn) {
 		s.waiting.Remove(c.place)
 		c.place = nil
 	}
+	if c.over != nil {
+		s.surplus.Remove(c.over)
+		c.over = nil
+	}
 }
 
 // trim gives up what the count does not need any more.
@@ -81,25 +97,43 @@ func (s *sources) join(c *conn) {
 }
 
 // evict ends the connection that has waited longest without proving
-// anything, unless that is c, and reports whether there was one. When a flood
-// from many sources has taken every place, this is what lets others in: whoever
-// means it is through the opening in a few round trips, long before a place
-// that is not used comes to the front of the queue.
+// anything, first of all among those over their source's limit, unless that is c,
+// and reports whether there was one. When a flood from many sources has taken
+// every place, this is what lets others in: whoever means it is through the
+// opening in a few round trips, long before a place that is not used comes to the
+// front of the queue.
 func (s *sources) evict(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.waiting.Front()
-	if e == nil || e.Value == any(c) {
+	for _, l := range []*list.List{&s.surplus, &s.waiting} {
+		if e := l.Front(); e != nil && e.Value != any(c) {
+			s.end(e.Value.(*conn))
+			return true
+		}
+	}
+	return false
+}
+
+// displace ends one that is over its source's limit, for a stranger who is not.
+func (s *sources) displace(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.surplus.Front()
+	if c.over != nil || e == nil {
 		return false
 	}
-	old := e.Value.(*conn)
-	s.forget(old)
-	old.evicted.Store(true)
-	if old.joined {
-		old.cut.cut(errEvicted)
-		return true
-	}
-	// Under mu: once it has left, raw is not ours to touch.
-	transport.Interrupt(old.raw)
+	s.end(e.Value.(*conn))
 	return true
+}
+
+// end resets a connection that has proved nothing; under mu, as raw is not ours
+// to touch once it has left.
+func (s *sources) end(c *conn) {
+	s.forget(c)
+	c.evicted.Store(true)
+	if c.joined {
+		c.cut.cut(errEvicted)
+		return
+	}
+	transport.Interrupt(c.raw)
 }

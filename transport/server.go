@@ -45,3 +45,13 @@ type Sink interface {
 	// to the splice core, or has ended.
 	Stream(ctx context.Context, user auth.User, c Conn) error
 }
+
+// Guest is a connection in a web site's hands, as whoever gave it away sees it.
+// Its methods are called by any goroutine, and must not block.
+type Guest interface {
+	// Claimed says that a request on it was a user's, for a carrier in the site.
+	// It is called once at most.
+	Claimed()
+	// Closed says that it is closed, after so many bytes. It is called once.
+	Closed(up, down int64)
+}

@@ -131,7 +131,7 @@ func TestPeer(t *testing.T) {
 		c.Env = append(os.Environ(), helperEnv+"="+dir)
 		c.Dir = "/"
 		if uid != os.Geteuid() {
-			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+			c.SysProcAttr = as(uid)
 		}
 		out, err := c.CombinedOutput()
 		if err != nil {

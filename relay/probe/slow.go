@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -16,7 +17,8 @@ func slowProbes() (list []Probe) {
 	list = append(list, waitRequests()...)
 	list = append(list, waitFrames()...)
 	list = append(list, drips()...)
-	return append(list, deafProbes()...)
+	list = append(list, deafProbes()...)
+	return append(list, lateProbes()...)
 }
 
 // wait is a probe that says something and then nothing until the end.
@@ -237,6 +239,69 @@ func deafProbes() []Probe {
 			}
 		},
 	}}
+}
+
+// lateProbes end their half long after the server: a system forgets a connection
+// that its program has closed, Linux after a minute, and then answers with a
+// reset. One that some program still holds is not forgotten.
+func lateProbes() (list []Probe) {
+	if !canTell {
+		return nil
+	}
+	for _, r := range []struct {
+		name, sends string
+		run         func(c *conn)
+	}{
+		{"junk", "64 random bytes", func(c *conn) { c.send(noise(64)) }},
+		{"plain", "GET / in the clear", func(c *conn) { c.send(c.request(getRoot)) }},
+		{"plain-more", "GET / in the clear and 1000 random bytes", func(c *conn) { c.send(c.request(getRoot), noise(1000)) }},
+		{"get", "a handshake, GET / with Connection: close", func(c *conn) {
+			if c.secure("http/1.1") {
+				c.say(c.request("GET / HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"))
+			}
+		}},
+	} {
+		for _, d := range []time.Duration{50 * time.Second, 75 * time.Second} {
+			list = append(list, Probe{
+				Name: fmt.Sprintf("late-%s-%.0f", r.name, d.Seconds()), Sends: fmt.Sprintf("%s, FIN %v after the server's", r.sends, d),
+				Slow: true, run: func(c *conn) {
+					r.run(c)
+					c.outstay(d)
+				},
+			})
+		}
+	}
+	return list
+}
+
+// outstay ends our half some time after the server has ended its own.
+func (c *conn) outstay(d time.Duration) {
+	for c.pause(c.deadline) {
+	}
+	c.mu.Lock()
+	orderly := c.end == endFIN
+	c.mu.Unlock()
+	if !orderly || c.deadline-time.Since(c.start) < d || !c.sleep(d) {
+		return
+	}
+	c.after = "takes our end"
+	_ = c.tcp.CloseWrite()
+	c.sleep(max(300*time.Millisecond, 4*c.trip))
+	if c.told() != nil {
+		c.after = "RST to our end"
+	}
+}
+
+// sleep waits, whatever happens on the connection, and says whether there was time.
+func (c *conn) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
 }
 
 // sayEach sends each byte in a record of its own, with a pause after it.

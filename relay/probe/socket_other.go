@@ -4,7 +4,12 @@ package probe
 
 import "syscall"
 
-const canUrge = false
+const (
+	canUrge = false
+	canTell = false
+)
+
+func (c *conn) told() error { return nil }
 
 func (c *conn) urge() bool { return false }
 

@@ -3,12 +3,33 @@
 package probe
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-const canUrge = true
+const (
+	canUrge = true
+	canTell = true
+)
+
+// told is what the system knows of the connection's fate and no call was told.
+func (c *conn) told() error {
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	e := 0
+	cerr := raw.Control(func(fd uintptr) { e, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) })
+	switch {
+	case err != nil || cerr != nil:
+		return errors.Join(err, cerr)
+	case e != 0:
+		return syscall.Errno(e)
+	}
+	return nil
+}
 
 // urge sends a byte out of band, and says whether it could.
 func (c *conn) urge() bool {

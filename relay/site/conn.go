@@ -20,20 +20,21 @@ type taken struct {
 	noWait     bool // see transport.Gate
 	unreadLeft atomic.Bool
 	mu         sync.Mutex
-	claimed    func() // tells whose connection it is, once; nil: told, or nobody asks
+	told       bool   // guest does not want to know of claims any more
 	unread     []byte // peeked at, and not read
 	pieces     []int  // in which it came; see Read
 
 	readShifted, writeShifted atomic.Bool
 	up, down                  atomic.Int64 // bytes read and written
 
-	once sync.Once
-	done chan struct{} // closed by Close
+	once  sync.Once
+	guest transport.Guest
+	leave func() // called when it is closed; nil: nobody minds
 }
 
-// take owns c from now on.
-func take(c transport.Conn, began time.Time, claimed func()) *taken {
-	t := &taken{done: make(chan struct{}), claimed: claimed}
+// take owns c from now on, and tells g when it is closed.
+func take(c transport.Conn, began time.Time, g transport.Guest) *taken {
+	t := &taken{guest: g}
 	if !began.IsZero() {
 		t.lag = max(0, time.Since(began))
 	}
@@ -129,9 +130,9 @@ func (t *taken) WaitRead() error {
 func (t *taken) Detach() (transport.Conn, transport.Codec, []byte) {
 	t.mu.Lock()
 	unread := t.unread
-	t.unread, t.claimed = nil, nil
+	t.unread, t.told = nil, true
 	t.mu.Unlock()
-	t.once.Do(func() { close(t.done) })
+	t.once.Do(t.over)
 	return t.Conn, nil, unread
 }
 
@@ -155,10 +156,18 @@ func (t *taken) piece() int {
 func (t *taken) claim() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.claimed != nil {
-		t.claimed()
-		t.claimed = nil
+	if !t.told {
+		t.told = true
+		t.guest.Claimed()
 	}
+}
+
+// over says that the connection is not the site's any more.
+func (t *taken) over() {
+	if t.leave != nil {
+		t.leave()
+	}
+	t.guest.Closed(t.up.Load(), t.down.Load())
 }
 
 // Close closes the connection. Unread bytes, had nobody peeked at them, would be
@@ -170,14 +179,14 @@ func (t *taken) Close() error {
 		t.mu.Lock()
 		// Pieces of which nothing was read would have come to a closed socket.
 		left := len(t.unread) > 0 && t.pieces[0] > 0
-		t.unread, t.claimed = nil, nil
+		t.unread, t.told = nil, true
 		t.mu.Unlock()
 		if left {
 			err = transport.Abort(t.Conn)
 		} else {
 			err = t.Conn.Close()
 		}
-		close(t.done)
+		t.over()
 	})
 	return err
 }

@@ -33,7 +33,7 @@ func TestTakenUrgent(t *testing.T) {
 	if got, err := p.Peek(1); string(got) != "before" || err != nil {
 		t.Fatalf("peek: got %q, %v, want %q", got, err, "before")
 	}
-	c := take(p, time.Time{}, nil)
+	c := take(p, time.Time{}, closing(func() {}))
 	defer c.Close()
 	buf := make([]byte, 100)
 	for _, want := range []string{"before", "behind"} {
@@ -64,10 +64,7 @@ func TestKeepAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan struct{})
-	go func() {
-		s.Serve(transport.NewPeeked(far), time.Now(), nil)
-		close(served)
-	}()
+	s.Serve(transport.NewPeeked(far), time.Now(), closing(func() { close(served) }))
 	for until := time.Now().Add(5 * time.Second); option(unix.TCP_KEEPIDLE) != 15; time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("first probe: got after %d s, want 15", option(unix.TCP_KEEPIDLE))

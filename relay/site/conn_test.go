@@ -51,7 +51,7 @@ func TestPeeked(t *testing.T) {
 			}
 			p := transport.NewPeeked(far)
 			_, _ = p.Peek(min(peek, size))
-			s.Serve(p, time.Now(), nil)
+			s.Serve(p, time.Now(), closing(func() {}))
 			got, err := io.ReadAll(near)
 			reset := errors.Is(err, syscall.ECONNRESET)
 			if peek == 0 {
@@ -86,7 +86,7 @@ func TestPieces(t *testing.T) {
 			near, far := tcp(t)
 			p := transport.NewPeeked(far)
 			if !peek {
-				go s.Serve(p, time.Now(), nil)
+				s.Serve(p, time.Now(), closing(func() {}))
 			}
 			for piece := range strings.SplitSeq(wire[:first]+" "+wire[first:], " ") {
 				if piece == "" {
@@ -103,7 +103,7 @@ func TestPieces(t *testing.T) {
 			}
 			if peek {
 				_, _ = p.Peek(len(hello))
-				s.Serve(p, time.Now(), nil)
+				s.Serve(p, time.Now(), closing(func() {}))
 			}
 			_, err := io.ReadAll(near)
 			reset := errors.Is(err, syscall.ECONNRESET)
@@ -138,7 +138,7 @@ func TestTakenRead(t *testing.T) {
 	if _, err := inner.Peek(5); err != nil {
 		t.Fatal(err)
 	}
-	c := take(inner, time.Time{}, nil)
+	c := take(inner, time.Time{}, closing(func() {}))
 	defer c.Close()
 	buf := make([]byte, 2)
 	if n, err := c.Read(buf); string(buf[:n]) != "he" || err != nil {
@@ -163,7 +163,7 @@ func TestTakenCloseBetween(t *testing.T) {
 		_, _ = io.WriteString(near, piece)
 		_, _ = p.Peek(len(p.Unread()) + 1)
 	}
-	c := take(p, time.Now(), nil)
+	c := take(p, time.Now(), closing(func() {}))
 	if n, err := c.Read(make([]byte, 10)); n != 3 || err != nil {
 		t.Errorf("read: got %d bytes, %v, want the first piece", n, err)
 	}
@@ -183,7 +183,7 @@ func TestTakenClose(t *testing.T) {
 		_, _ = io.WriteString(near, "hello")
 		p := transport.NewPeeked(far)
 		_, _ = p.Peek(5)
-		c := take(p, time.Now(), nil)
+		c := take(p, time.Now(), closing(func() {}))
 		_, _ = io.ReadFull(c, make([]byte, test.read))
 		if err := c.Close(); err != nil {
 			t.Errorf("%s: Close: got %v, want nil", test.name, err)

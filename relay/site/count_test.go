@@ -35,7 +35,7 @@ func (m *metered) Write(b []byte) (int, error) {
 func TestCount(t *testing.T) {
 	s := newSite(t, Options{})
 	for _, peek := range []int{0, 1, 100} {
-		for name, serve := range map[string]func(transport.Conn, time.Time, func()) (up, down int64){"TLS": s.Serve, "plain": s.ServePlain} {
+		for name, serve := range map[string]func(transport.Conn, time.Time, transport.Guest){"TLS": s.Serve, "plain": s.ServePlain} {
 			near, far := tcp(t)
 			_ = near.SetDeadline(time.Now().Add(10 * time.Second))
 			m := &metered{Conn: near}
@@ -56,11 +56,20 @@ func TestCount(t *testing.T) {
 			}()
 			p := transport.NewPeeked(far)
 			_, _ = p.Peek(peek)
-			up, down := serve(p, time.Now(), nil)
+			g := make(counting, 1)
+			serve(p, time.Now(), g)
 			<-done
+			moved := <-g
+			up, down := moved[0], moved[1]
 			if up != m.up || down != m.down || up == 0 {
 				t.Errorf("%s, %d peeked at: got %d bytes up, %d down, want %d and %d", name, peek, up, down, m.up, m.down)
 			}
 		}
 	}
 }
+
+// counting is told what a visit has moved.
+type counting chan [2]int64
+
+func (counting) Claimed()                {}
+func (c counting) Closed(up, down int64) { c <- [2]int64{up, down} }

@@ -65,15 +65,11 @@ func shutdown(t testing.TB, s *Site) {
 }
 
 // visit connects to the site; the end that it returns is closed with the test.
-func visit(t testing.TB, serve func(transport.Conn, time.Time, func()) (up, down int64)) transport.Conn {
+func visit(t testing.TB, serve func(c transport.Conn, began time.Time, g transport.Guest)) transport.Conn {
 	t.Helper()
 	near, far := relaytest.Pipe()
 	done := make(chan struct{})
-	began := time.Now()
-	go func() {
-		defer close(done)
-		serve(far, began, nil)
-	}()
+	serve(far, time.Now(), closing(func() { close(done) }))
 	t.Cleanup(func() {
 		_ = near.Close()
 		<-done
@@ -134,3 +130,9 @@ func status(t testing.TB, s *Site, path string) int {
 	_ = res.Body.Close()
 	return res.StatusCode
 }
+
+// closing is a guest whose end is a function of the test's.
+type closing func()
+
+func (closing) Claimed()            {}
+func (f closing) Closed(_, _ int64) { f() }

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -39,7 +40,7 @@ type Site struct {
 	loops               sync.WaitGroup // the accept loops of the doors
 
 	mu    sync.Mutex
-	taken map[*taken]struct{} // connections that have not been closed yet
+	taken list.List // of *taken: connections that have not been closed yet
 }
 
 // content is what a site consists of.
@@ -76,7 +77,6 @@ func New(o Options) (*Site, error) {
 		challenge:    o.Challenge,
 		source:       source,
 		tls:          newTLSConfig(source.get),
-		taken:        make(map[*taken]struct{}),
 	}
 	for _, name := range o.Names {
 		s.names[strings.ToLower(name)] = true
@@ -133,49 +133,49 @@ func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 
 // Serve takes over a connection that was accepted at began, of which any number
 // of bytes may have been peeked at, and serves the site on it, over TLS. It
-// returns when the connection has been closed, with the bytes that came up and
-// went down. The time-outs count from began, so that a stranger cannot see for how
-// long others have looked at him. claimed, if not nil, is called when somebody has
-// claimed a request on the connection, once; it must not block.
-func (s *Site) Serve(c transport.Conn, began time.Time, claimed func()) (up, down int64) {
-	return s.serve(s.secure, take(c, began, claimed), func(t *taken) net.Conn { return tls.Server(t, s.tls) })
+// returns before that is over, so that a visitor has one goroutine, and tells g. The
+// time-outs count from began, so that a stranger cannot see for how long others have
+// looked at him.
+func (s *Site) Serve(c transport.Conn, began time.Time, g transport.Guest) {
+	s.serve(s.secure, c, began, g, func(t *taken) net.Conn { return tls.Server(t, s.tls) })
 }
 
 // ServeOrigin is Serve for a connection without TLS, from a CDN or a proxy in front
 // of the relay: the same site, and Options.OriginClaims are asked.
-func (s *Site) ServeOrigin(c transport.Conn, began time.Time, claimed func()) (up, down int64) {
-	return s.serve(s.bare, take(c, began, claimed), func(t *taken) net.Conn { return t })
+func (s *Site) ServeOrigin(c transport.Conn, began time.Time, g transport.Guest) {
+	s.serve(s.bare, c, began, g, func(t *taken) net.Conn { return t })
 }
 
 // ServePlain is Serve for a connection to port 80: requests are redirected to
 // https, unless Options.Challenge answers. Nobody's claim is asked.
-func (s *Site) ServePlain(c transport.Conn, began time.Time, claimed func()) (up, down int64) {
-	return s.serve(s.plain, take(c, began, claimed), func(t *taken) net.Conn {
+func (s *Site) ServePlain(c transport.Conn, began time.Time, g transport.Guest) {
+	s.serve(s.plain, c, began, g, func(t *taken) net.Conn {
 		// net/http reads a byte ahead of its answer: of a piece, that had not come.
 		t.pieces = []int{len(t.unread)}
 		return t
 	})
 }
 
-func (s *Site) serve(d door, t *taken, layer func(*taken) net.Conn) (up, down int64) {
+func (s *Site) serve(d door, c transport.Conn, began time.Time, g transport.Guest, layer func(*taken) net.Conn) {
+	t := take(c, began, g)
 	if err := transport.MayWait(t.Conn); err != nil {
 		_ = t.Close()
-		return 0, 0
+		return
 	}
 	t.keepAlive()
 	s.mu.Lock()
-	s.taken[t] = struct{}{}
+	place := s.taken.PushBack(t)
+	t.leave = func() {
+		s.mu.Lock()
+		s.taken.Remove(place)
+		s.mu.Unlock()
+	}
 	s.mu.Unlock()
 	if !d.queue.put(layer(t)) {
 		// What a listener that has closed does to those in its queue.
 		_ = transport.Abort(t.Conn)
 		_ = t.Close()
 	}
-	<-t.done
-	s.mu.Lock()
-	delete(s.taken, t)
-	s.mu.Unlock()
-	return t.up.Load(), t.down.Load()
 }
 
 // Shutdown ends the site: no connection is taken any more, idle ones are
@@ -195,10 +195,14 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	ends.Wait()
 	s.loops.Wait()
 	s.mu.Lock()
-	for t := range s.taken {
-		_ = t.Close()
+	var left []*taken
+	for e := s.taken.Front(); e != nil; e = e.Next() {
+		left = append(left, e.Value.(*taken))
 	}
 	s.mu.Unlock()
+	for _, t := range left {
+		_ = t.Close()
+	}
 	s.content.close()
 	return errors.Join(errs...)
 }

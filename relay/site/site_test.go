@@ -108,9 +108,9 @@ func TestTimeouts(t *testing.T) {
 				began := time.Now()
 				time.Sleep(looked)
 				if test.plain {
-					go s.ServePlain(far, began, nil)
+					s.ServePlain(far, began, closing(func() {}))
 				} else {
-					go s.Serve(far, began, nil)
+					s.Serve(far, began, closing(func() {}))
 				}
 				var c io.ReadWriter = near
 				if !test.plain && test.say != "-" {
@@ -231,7 +231,7 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("Shutdown: got %v, want nil", err)
 		}
 		near, far := relaytest.Pipe()
-		s.Serve(far, time.Now(), nil)
+		s.Serve(far, time.Now(), closing(func() {}))
 		if _, err := near.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("connection after Shutdown: got %v, want a reset", err)
 		}

@@ -22,6 +22,12 @@ type Account interface {
 type Limits struct {
 	Idle time.Duration // both directions open and nothing moves
 	Fin  time.Duration // one direction has ended and nothing moves
+	// Ask is how long after the target's end, if nothing moves, TCP begins to ask
+	// whether it is still there. When it is not, neither is the other side: the
+	// client is told nothing, as the target's system tells it nothing. 0: never.
+	// A socket of the Unix family tells at once. Elsewhere without a reactor
+	// nobody asks.
+	Ask time.Duration
 }
 
 // End is how a flow ended.

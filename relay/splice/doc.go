@@ -81,6 +81,11 @@
 // is delivered first. Linux tells of a reset once, to a read or to a write, and
 // splice(2) can lose it; both paths remember who was told.
 //
+// A target that has closed is forgotten by its system after a while, whether or
+// not the client ends his half; what he sends then is answered with a reset. With
+// Limits.Ask the target's socket is asked until it is gone, and the client's is
+// then forgotten in the same way, and not before: ask_linux.go.
+//
 // The idle timeout holds while both directions are open, the fin timeout once
 // one has ended; both count idleness, not total time, and a pause that the
 // account asked for is no idleness. A reactor files its pairs in a wheel by their

@@ -71,6 +71,11 @@ func (r *reactor) wayOver(p *pair) {
 	if p.status == "" {
 		p.status = transport.OK
 	}
+	if r.vanished(p) {
+		_ = setLingerEnded(p.sides[0].fd, leastLinger)
+		r.end(p, p.status, false)
+		return
+	}
 	r.end(p, p.status, p.refusedLate())
 }
 

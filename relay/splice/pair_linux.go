@@ -36,6 +36,7 @@ type pair struct {
 	slotOf     int32
 	filed      bool
 	queued     bool // in r.queue
+	asked      bool // whether the target is still there: see Limits.Ask
 	ended      bool
 
 	last   int64            // when a byte last moved
@@ -258,6 +259,9 @@ func (p *pair) deadline() int64 {
 	lim := p.lim.Idle
 	if p.ways[0].over || p.ways[1].over {
 		lim = p.lim.Fin
+	}
+	if p.mayAsk() {
+		lim = p.lim.Ask
 	}
 	if lim <= 0 {
 		return 0

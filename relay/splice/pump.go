@@ -45,6 +45,9 @@ func (p *pump) run() {
 	switch err {
 	case nil:
 		p.endWrite()
+		if !p.up {
+			p.f.farEnded.Store(true)
+		}
 	case errSource:
 		p.f.end(p.gone(p.up), true)
 	case errSink:

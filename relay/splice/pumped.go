@@ -22,6 +22,7 @@ type pumped struct {
 	up, down atomic.Int64
 	pumps    atomic.Int32 // directions still running
 	paused   atomic.Int32 // directions in a pause, which is no idleness
+	farEnded atomic.Bool  // and near was told
 
 	mu     sync.Mutex
 	status transport.Status // the first reason to end; empty while running
@@ -144,6 +145,12 @@ func (f *pumped) pause(d time.Duration) {
 	}
 	f.last.Store(f.core.sweeper.clock())
 	f.paused.Add(-1)
+}
+
+// deserted reports whether the target has closed its socket, and not just ended
+// its half: see Limits.Ask.
+func (f *pumped) deserted() bool {
+	return f.lim.Ask > 0 && f.farEnded.Load() && hungUp(f.far)
 }
 
 func (f *pumped) late(now int64) bool {

@@ -323,6 +323,8 @@ func (r *reactor) expire() {
 			r.wheel.file(p, at)
 		case p.task != nil:
 			p.task.goOn()
+		case p.mayAsk():
+			r.ask(p)
 		default:
 			r.end(p, transport.Timeout, false)
 		}

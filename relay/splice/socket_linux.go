@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -178,6 +179,21 @@ func closeSocket(fd int32, reset bool) {
 
 func setLinger(fd int32, l *unix.Linger) error {
 	return setOption(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(l), unsafe.Sizeof(*l))
+}
+
+// setLingerEnded says how many seconds a closed socket waits for its peer's end.
+func setLingerEnded(fd int32, seconds int32) error {
+	return setOption(fd, unix.IPPROTO_TCP, unix.TCP_LINGER2, unsafe.Pointer(&seconds), unsafe.Sizeof(seconds))
+}
+
+// setAsking sends a keep-alive probe every so many seconds, the first one as soon
+// as nothing has come for as long.
+func setAsking(fd int32, seconds int32) error {
+	on := int32(1)
+	return errors.Join(
+		setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, unsafe.Pointer(&seconds), unsafe.Sizeof(seconds)),
+		setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, unsafe.Pointer(&seconds), unsafe.Sizeof(seconds)),
+		setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, unsafe.Pointer(&on), unsafe.Sizeof(on)))
 }
 
 // setNoDelay lets a socket send small writes at once: they are messages.

@@ -68,7 +68,7 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 	defer close(swept)
 	t := time.NewTicker(s.tick)
 	defer t.Stop()
-	var late []*pumped
+	var late, left []*pumped
 	for {
 		select {
 		case <-stop:
@@ -76,7 +76,7 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 		case <-t.C:
 		}
 		now := s.clock()
-		late = late[:0]
+		late, left = late[:0], left[:0]
 		s.mu.Lock()
 		if s.flows.head == nil && s.stop == stop {
 			s.stop = nil
@@ -84,15 +84,22 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 			return
 		}
 		for f := s.flows.head; f != nil; f = f.next {
-			if f.late(now) {
+			switch {
+			case f.late(now):
 				late = append(late, f)
+			case f.deserted():
+				left = append(left, f)
 			}
 		}
 		s.mu.Unlock()
 		for _, f := range late {
 			f.end(transport.Timeout, false)
 		}
+		for _, f := range left {
+			f.end(transport.TargetGone, false) // its own system keeps it as long
+		}
 		clear(late)
+		clear(left)
 	}
 }
 
