@@ -99,7 +99,7 @@ interop: ## test against other people's programs (nested modules)
 	for mod in $$(find relay -path 'relay/interop*' -name go.mod -not -path '*/testdata/*' | sort); do \
 		dir=$${mod%/go.mod}; n=$$((n + 1)); \
 		echo "-- interop: $$dir"; \
-		(cd "$$dir" && $(GO) vet ./... && $(GO) vet -tags soak ./... && $(GO) test -count=1 ./...); \
+		(cd "$$dir" && $(GO) vet ./... && $(GO) vet -tags soak ./... && $(GO) test -count=1 -timeout 20m ./...); \
 	done; \
 	[ $$n -gt 0 ] || { echo 'interop: found no nested module'; exit 1; }; \
 	echo "interop: $$n modules passed"

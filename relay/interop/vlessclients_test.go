@@ -113,6 +113,8 @@ type vlessWay struct {
 	start   func(t *testing.T, l shareLink, w vlessWay) *url.URL
 	mux     int    // streams in one of Mux.Cool; 0: none
 	packets string // "xudp", or "" for UDP as VLESS has it
+	sample  bool   // also run against the stand-in, with or without the tag soak
+	brief   bool   // long transfers would show what they show for another way
 }
 
 func xrayClient(t *testing.T, l shareLink, w vlessWay) *url.URL {
@@ -170,6 +172,7 @@ type vlessServer struct {
 	down   int64                // bytes of a long download
 	up     int64
 	silent time.Duration
+	sample bool              // not all ways
 	lacks  map[string]string // what it cannot do by design, and why: see vlessScenario
 	revoke func(*testing.T)  // the user; nil: it cannot
 }
@@ -196,7 +199,7 @@ func xrayServer(t *testing.T, overTLS bool) *vlessServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &vlessServer{name: "xray", links: map[string]shareLink{}, down: stoodInDown, up: stoodInUp, silent: stoodInSilent}
+	s := &vlessServer{name: "xray", links: map[string]shareLink{}, down: stoodInDown, up: stoodInUp, silent: stoodInSilent, sample: stoodInSample}
 	pair := filepath.Join(t.TempDir(), "pair")
 	pairFor(t, pair, coverName, 0)
 	var inbounds []object

@@ -86,7 +86,7 @@ func (s *vlessServer) behind(t *testing.T, f cdnFront) {
 	for transport, l := range s.links {
 		fronted.links[transport] = f.start(t, l)
 	}
-	for _, w := range vlessWays {
+	for _, w := range s.ways() {
 		t.Run(w.name, func(t *testing.T) {
 			why := f.lacks[w.name]
 			if why == "" {

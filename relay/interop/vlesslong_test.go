@@ -11,4 +11,5 @@ const (
 	stoodInUp     = vlessUp
 	vlessSilent   = 65 * time.Second
 	stoodInSilent = vlessSilent
+	stoodInSample = false
 )

@@ -11,4 +11,5 @@ const (
 	stoodInUp     = 32 << 20
 	vlessSilent   = 5 * time.Second
 	stoodInSilent = time.Second
+	stoodInSample = true
 )

@@ -50,7 +50,15 @@ func request(t *testing.T, c *http.Client, limit time.Duration, method, link str
 }
 
 func download(t *testing.T, u *vlessUse) error {
-	return fetch(t, u, startOrigin(t, false), u.server.down)
+	return fetch(t, u, startOrigin(t, false), u.long(u.server.down))
+}
+
+// long is the size of a long transfer.
+func (u *vlessUse) long(size int64) int64 {
+	if u.way.brief {
+		return size / 8
+	}
+	return size
 }
 
 // secureInside is what most of the traffic is: TLS in the tunnel's TLS.
@@ -80,7 +88,7 @@ func fetch(t *testing.T, u *vlessUse, o *originSite, size int64) error {
 }
 
 func upload(t *testing.T, u *vlessUse) error {
-	o, size, h := startOrigin(t, false), u.server.up, sha256.New()
+	o, size, h := startOrigin(t, false), u.long(u.server.up), sha256.New()
 	began := time.Now()
 	body := io.TeeReader(pattern(size), h)
 	return request(t, through(u.via, o.Client()), longLimit, "PUT", o.URL+"/sum", body, func(r io.Reader) error {
