@@ -274,7 +274,7 @@ func statusOf(err error) transport.Status {
 		return transport.OverLimit
 	case errors.Is(err, policy.ErrDenied):
 		return transport.Denied
-	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs), errors.Is(err, errCrowded), errors.Is(err, errFull):
+	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs), errors.Is(err, errCrowded), errors.Is(err, ErrFull):
 		return transport.OverLimit
 	case errors.Is(err, errNotServed), auth.Refused(err):
 		return transport.Denied

@@ -85,7 +85,7 @@ func (c *conn) streamStatus(err error) transport.Status {
 func (m *multiplexed) open(req transport.Request) {
 	if !m.enter() {
 		m.conn.srv.stats.end(transport.OverLimit)
-		_ = req.Deny(errFull)
+		_ = req.Deny(ErrFull)
 		return
 	}
 	c, err := m.conn.srv.inner(m.conn, noConn{})

@@ -28,8 +28,9 @@ const (
 	packetPause = 50 * time.Millisecond
 )
 
-// errFull says that the relay has as many connections as it may have.
-var errFull = errors.New("the relay is full")
+// ErrFull says that the relay has as many connections as it may have. AcceptPackets
+// wraps it when it gets no socket for the client.
+var ErrFull = errors.New("the relay is full")
 
 // packets is a client's datagrams on their way.
 type packets struct {
@@ -60,7 +61,7 @@ func (c *conn) connectPackets(req transport.PacketRequest) error {
 	// The sockets of datagrams are two descriptors more.
 	defer s.packets.Add(-1)
 	if n, limit := s.packets.Add(1)+s.live.Load(), c.set.limits.Connections; limit > 0 && n > int64(limit) {
-		return c.deny(req, errFull)
+		return c.deny(req, ErrFull)
 	}
 	if err := transport.MayWait(c.raw); err != nil {
 		return err
