@@ -271,6 +271,7 @@ func (s *Server) Shutdown(ctx context.Context) int {
 func (s *Server) Trim() {
 	s.admission.Lock()
 	s.opening = maps.Collect(maps.All(s.opening))
+	s.drains = maps.Collect(maps.All(s.drains))
 	s.admission.Unlock()
 	s.sources.trim()
 	s.splice.Trim()

@@ -33,13 +33,13 @@ const (
 // rig is a relay on a loopback port, for alice, with the real policy opened for
 // loopback.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	srv   *relay.Server
 	users *auth.Users
 	alice *auth.Record
 }
 
-func startRelay(t *testing.T, address string) *rig {
+func startRelay(t testing.TB, address string) *rig {
 	t.Helper()
 	relaytest.LeakCheck(t)
 	store, err := auth.OpenStore(t.TempDir())
@@ -84,7 +84,7 @@ func (r *rig) addr() netip.AddrPort { return netip.MustParseAddrPort(r.srv.Addrs
 
 // client is alice with an association.
 type client struct {
-	t     *testing.T
+	t     testing.TB
 	tcp   *net.TCPConn
 	udp   *net.UDPConn
 	relay netip.AddrPort // where her datagrams go
@@ -120,7 +120,7 @@ func (r *rig) associate(dst netip.AddrPort) *client {
 	return c
 }
 
-func udpSocket(t *testing.T, at netip.AddrPort) *net.UDPConn {
+func udpSocket(t testing.TB, at netip.AddrPort) *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 	if err != nil {
@@ -170,7 +170,7 @@ func (c *client) asks(to netip.AddrPort, payload string) {
 }
 
 // silent wants nothing more on a socket.
-func silent(t *testing.T, who string, s *net.UDPConn) {
+func silent(t testing.TB, who string, s *net.UDPConn) {
 	t.Helper()
 	_ = s.SetReadDeadline(time.Now().Add(silence))
 	b := make([]byte, 64<<10)
@@ -181,7 +181,7 @@ func silent(t *testing.T, who string, s *net.UDPConn) {
 
 // echo answers datagrams with themselves, those that begin with "elsewhere" from
 // another socket.
-func echo(t *testing.T, at string) netip.AddrPort {
+func echo(t testing.TB, at string) netip.AddrPort {
 	t.Helper()
 	c, other := udpSocket(t, netip.MustParseAddrPort(at)), udpSocket(t, netip.MustParseAddrPort(at))
 	go func() {
@@ -379,7 +379,7 @@ func TestAssociateEnds(t *testing.T) {
 }
 
 // wait gives what happens elsewhere time to happen.
-func wait(t *testing.T, what string, f func() bool) {
+func wait(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(limit); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
