@@ -41,6 +41,11 @@ type rig struct {
 
 func startRelay(t testing.TB, address string) *rig {
 	t.Helper()
+	return startRelayWith(t, address, &socks5.Options{UDP: true})
+}
+
+func startRelayWith(t testing.TB, address string, o *socks5.Options) *rig {
+	t.Helper()
 	relaytest.LeakCheck(t)
 	store, err := auth.OpenStore(t.TempDir())
 	if err != nil {
@@ -67,7 +72,7 @@ func startRelay(t testing.TB, address string) *rig {
 		Verify: func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error) {
 			return r.users.Verify(ctx, socks5.Label, source, name, password)
 		},
-		UDP: (&socks5.Options{UDP: true}).NewUDP(nil),
+		UDP: o.NewUDP(nil),
 	}
 	err = r.srv.Apply(relay.Settings{
 		Listeners: []relay.Listener{{Address: address, Route: []relay.Candidate{in}}},
@@ -217,9 +222,11 @@ func TestAssociate(t *testing.T) {
 			// A name; the answer comes from an address.
 			c.send(c.udp, []byte("\x00\x00\x00\x03\x09localhost"+string([]byte{byte(four.Port() >> 8), byte(four.Port())})+"named"))
 			c.hears(datagram(four, "named"))
-			if up, down := r.users.Totals(); up != down || up != 8+8+60000+5 {
-				t.Errorf("bytes: got %d up, %d down, want the payloads", up, down)
-			}
+			// They are counted when they are written, which an answer can overtake.
+			wait(t, "count of the payloads, up and down", func() bool {
+				up, down := r.users.Totals()
+				return up == 8+8+60000+5 && up == down
+			})
 		})
 	}
 }
@@ -240,8 +247,10 @@ func TestAssociateStrangers(t *testing.T) {
 	for who, s := range map[string]*net.UDPConn{"client": c.udp, "another port": near, "another address": far} {
 		silent(t, who, s)
 	}
-	if up, _ := r.users.Totals(); up != int64(len("first"+"second")) {
-		t.Errorf("bytes up: got %d, want those of the client", up)
+	want := int64(len("first" + "second"))
+	wait(t, "count of the client's bytes", func() bool { up, _ := r.users.Totals(); return up >= want })
+	if up, _ := r.users.Totals(); up != want {
+		t.Errorf("bytes up: got %d, want %d, those of the client", up, want)
 	}
 }
 
@@ -395,15 +404,46 @@ func TestAssociateSessions(t *testing.T) {
 	if _, err := r.users.Update("alice", func(rec *auth.Record) error { rec.MaxConns = 1; return nil }); err != nil {
 		t.Fatal(err)
 	}
+	r.refused(2)
+}
+
+// refused asks for an association and wants a reply and the end.
+func (r *rig) refused(code byte) {
+	r.t.Helper()
 	tcp, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(r.addr()))
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	defer tcp.Close()
 	password := r.alice.Password(r.users.Realm(), socks5.Label)
 	_, _ = fmt.Fprintf(tcp, "\x05\x01\x02\x01\x05alice%c%s\x05\x03\x00%s", len(password), password, appendAddr(nil, nowhere))
 	_ = tcp.SetReadDeadline(time.Now().Add(limit))
-	if got, err := io.ReadAll(tcp); err != nil || string(got) != "\x05\x02\x01\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00" {
-		t.Errorf("a second association: got % x, %v, want reply 2", got, err)
+	want := "\x05\x02\x01\x00\x05" + string([]byte{code}) + "\x00\x01\x00\x00\x00\x00\x00\x00"
+	if got, err := io.ReadAll(tcp); err != nil || string(got) != want {
+		r.t.Errorf("association: got % x, %v, want % x", got, err, want)
+	}
+}
+
+// A range of ports is kept to. When all are taken the client is told, and the next
+// one gets the port that is free again.
+func TestAssociatePorts(t *testing.T) {
+	free := udpSocket(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	port := free.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	r := startRelayWith(t, "127.0.0.1:0", &socks5.Options{UDP: true, UDPPorts: fmt.Sprint(port)})
+	r.refused(1)
+	_ = free.Close()
+	to := echo(t, "127.0.0.1:0")
+	for range 2 {
+		c := r.associate(nowhere)
+		if c.relay.Port() != port {
+			t.Errorf("port: got %d, want %d", c.relay.Port(), port)
+		}
+		c.asks(to, "hello")
+		r.refused(1)
+		_ = c.tcp.Close()
+		wait(t, "end", func() bool { return r.srv.Snapshot().Packets == 0 })
+	}
+	if got := r.srv.Snapshot().Ends[transport.OverLimit]; got != 3 {
+		t.Errorf("over the limit: got %d, want 3", got)
 	}
 }
