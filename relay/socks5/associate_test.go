@@ -2,6 +2,7 @@ package socks5
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -122,6 +123,18 @@ func TestWhoMayAssociate(t *testing.T) {
 	}
 	if got := replyFor(relay.ErrFull); got != replyFailure {
 		t.Errorf("reply of a full relay: got %d, want %d", got, replyFailure)
+	}
+}
+
+// Before the first datagram nothing is sent to anybody.
+func TestNoClientYet(t *testing.T) {
+	a := &association{client: netip.MustParseAddr("127.0.0.1")}
+	to, err := transport.ParseTarget("127.0.0.1:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.WritePacket([]byte("answer"), to); !errors.Is(err, errNoClient) {
+		t.Errorf("write before the first datagram: got %v, want %v", err, errNoClient)
 	}
 }
 
