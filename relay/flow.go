@@ -28,15 +28,15 @@ type conn struct {
 	source  netip.Addr
 	client  net.Addr // if a PROXY protocol header told it
 	began   time.Time
-	counted bool           // in srv.sources
 	place   *list.Element  // in srv.sources; under its lock
-	evicted atomic.Bool    // reset to make room
+	counted bool           // in srv.sources
+	joined  bool           // with the core, for a cut; in srv.sources, under its lock
 	served  bool           // a user's session has begun, or an anonymous one
 	untold  bool           // denied in a protocol that has no reply
+	evicted atomic.Bool    // reset to make room
 	visit   *visit         // when it is parked
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
-	joined  bool           // with the core, for a cut; in srv.sources, under its lock
 	cut     cutter
 	sess    *auth.Session // once it is joined
 	stream  *multiplexed  // brought it; nil: it was accepted
