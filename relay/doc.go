@@ -15,6 +15,10 @@
 //	splice     relay/splice       join the two connections until both directions end
 //	account    auth, flow.go      bytes per user, one status word, one log line
 //
+// Two kinds of request have no pair to join: datagrams are moved by goroutines of
+// their own (packets.go), and a stream of many requests brings each of them here
+// again (multiplex.go, inner.go).
+//
 // [Server] owns the listeners and applies settings; a reload swaps them without
 // touching connections that run. Parts are listed once, in cmd/relay/wire.go:
 // a new inbound is a folder and a line there.

@@ -28,16 +28,16 @@ type conn struct {
 	source  netip.Addr
 	client  net.Addr // if a PROXY protocol header told it
 	began   time.Time
-	counted bool           // in srv.sources
 	place   *list.Element  // in srv.sources; under its lock
 	over    *list.Element  // the same, if its source has too many
-	evicted atomic.Bool    // reset to make room
+	counted bool           // in srv.sources
+	joined  bool           // with the core, for a cut; in srv.sources, under its lock
 	served  bool           // a user's session has begun, or an anonymous one
 	untold  bool           // denied in a protocol that has no reply
+	evicted atomic.Bool    // reset to make room
 	visit   *visit         // when it is parked
 	raw     transport.Conn // as accepted
 	near    transport.Conn // raw, or a layer around it
-	joined  bool           // with the core, for a cut; in srv.sources, under its lock
 	cut     cutter
 	sess    *auth.Session // once it is joined
 	stream  *multiplexed  // brought it; nil: it was accepted
@@ -279,7 +279,7 @@ func statusOf(err error) transport.Status {
 		return transport.OverLimit
 	case errors.Is(err, policy.ErrDenied):
 		return transport.Denied
-	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs), errors.Is(err, errCrowded), errors.Is(err, errFull):
+	case errors.Is(err, auth.ErrTooManyConns), errors.Is(err, auth.ErrTooManyIPs), errors.Is(err, errCrowded), errors.Is(err, ErrFull):
 		return transport.OverLimit
 	case errors.Is(err, errNotServed), auth.Refused(err):
 		return transport.Denied

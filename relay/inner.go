@@ -19,7 +19,7 @@ func (s *Server) inner(by *conn, raw transport.Conn) (*conn, error) {
 	}
 	if !s.reserve(c, c.set.limits.Connections) {
 		s.stats.end(transport.OverLimit)
-		return nil, errFull
+		return nil, ErrFull
 	}
 	if !s.begin(c) {
 		s.live.Add(-1)

@@ -54,7 +54,8 @@ func (c *conn) multiplex(req transport.Multiplexed) error {
 	raw := c.raw
 	c.cut.arm(func(error) { transport.Interrupt(raw) })
 	m.idle = time.AfterFunc(m.wait, m.tick)
-	c.srv.onDrain(c, m.drain)
+	c.srv.onDrain(m)
+	defer c.srv.offDrain(m)
 	err = req.Each(c.srv.ctx, m.open)
 	m.mu.Lock()
 	m.ended = true
@@ -85,7 +86,7 @@ func (c *conn) streamStatus(err error) transport.Status {
 func (m *multiplexed) open(req transport.Request) {
 	if !m.enter() {
 		m.conn.srv.stats.end(transport.OverLimit)
-		_ = req.Deny(errFull)
+		_ = req.Deny(ErrFull)
 		return
 	}
 	c, err := m.conn.srv.inner(m.conn, noConn{})
@@ -128,8 +129,12 @@ func (m *multiplexed) over() {
 	}
 }
 
-// drain says that the relay is stopping.
-func (m *multiplexed) drain() {
+// drain implements drainer.
+func (m *multiplexed) drain(now bool) {
+	if now {
+		m.conn.cut.cut(errDrained)
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wait = min(m.wait, packetDrain)

@@ -28,12 +28,13 @@ const (
 	packetPause = 50 * time.Millisecond
 )
 
-// errFull says that the relay has as many connections as it may have.
-var errFull = errors.New("the relay is full")
+// ErrFull says that the relay has as many connections as it may have. AcceptPackets
+// wraps it when it gets no socket for the client.
+var ErrFull = errors.New("the relay is full")
 
 // packets is a client's datagrams on their way.
 type packets struct {
-	srv       *Server
+	conn      *conn
 	near, far transport.PacketConn
 	sess      *auth.Session
 	began     time.Time
@@ -48,45 +49,47 @@ type packets struct {
 	done   chan struct{}
 }
 
-// connectPackets is connect for a request for datagrams. It returns when they are
-// over: with an error if they have never begun.
+// connectPackets is connect for a request for datagrams. It hands them to two
+// goroutines of their own: that of an opening has a stack which it took to read one.
 func (c *conn) connectPackets(req transport.PacketRequest) error {
 	sess, err := c.begin(req)
 	if err != nil {
 		return err
 	}
-	defer sess.End()
-	s := c.srv
-	// The sockets of datagrams are two descriptors more.
-	defer s.packets.Add(-1)
-	if n, limit := s.packets.Add(1)+s.live.Load(), c.set.limits.Connections; limit > 0 && n > int64(limit) {
-		return c.deny(req, errFull)
-	}
-	if err := transport.MayWait(c.raw); err != nil {
+	c.srv.packets.Add(1)
+	near, far, err := c.openPackets(req)
+	if err != nil {
+		c.srv.packets.Add(-1)
+		sess.End()
 		return err
 	}
-	far, err := c.dialPacket()
-	if err != nil {
-		return c.deny(req, dialError{c.cut.or(err)})
+	if c.srv.log.Enabled(c.srv.ctx, slog.LevelDebug) {
+		c.srv.log.Debug("datagrams opened", "inbound", c.inbound)
 	}
-	defer far.Close()
-	var near transport.PacketConn
-	if err = c.allow(); err == nil {
-		near, err = req.AcceptPackets(s.ctx)
-	}
-	if err != nil {
-		return c.cut.or(err)
-	}
-	if s.log.Enabled(s.ctx, slog.LevelDebug) {
-		s.log.Debug("datagrams opened", "inbound", c.inbound)
-	}
-	end := c.carry(near, far, sess)
-	if end.Status == transport.Cut || end.Status == transport.Drained {
-		_ = transport.Abort(c.raw) // nothing reaches anybody any more
-	}
-	_ = near.Close()
-	c.ended(end)
+	c.carry(near, far, sess)
 	return nil
+}
+
+// openPackets opens the way out and accepts the request.
+func (c *conn) openPackets(req transport.PacketRequest) (near, far transport.PacketConn, err error) {
+	// The sockets of datagrams are two descriptors more.
+	if n, limit := c.srv.packets.Load()+c.srv.live.Load(), c.set.limits.Connections; limit > 0 && n > int64(limit) {
+		return nil, nil, c.deny(req, ErrFull)
+	}
+	if err := transport.MayWait(c.raw); err != nil {
+		return nil, nil, err
+	}
+	if far, err = c.dialPacket(); err != nil {
+		return nil, nil, c.deny(req, dialError{c.cut.or(err)})
+	}
+	if err = c.allow(); err == nil {
+		near, err = req.AcceptPackets(c.srv.ctx)
+	}
+	if err != nil {
+		_ = far.Close()
+		return nil, nil, c.cut.or(err)
+	}
+	return near, far, nil
 }
 
 // dialPacket opens the way out.
@@ -101,10 +104,9 @@ func (c *conn) dialPacket() (transport.PacketConn, error) {
 	return by.DialPacket(ctx)
 }
 
-// carry moves datagrams until something ends that.
-func (c *conn) carry(near, far transport.PacketConn, sess *auth.Session) splice.End {
-	s := c.srv
-	p := &packets{srv: s, near: near, far: far, sess: sess, began: time.Now(), done: make(chan struct{})}
+// carry moves datagrams from here on.
+func (c *conn) carry(near, far transport.PacketConn, sess *auth.Session) {
+	p := &packets{conn: c, near: near, far: far, sess: sess, began: time.Now(), done: make(chan struct{})}
 	idle := packetIdle
 	if limit := c.set.limits.Idle; limit > 0 {
 		idle = min(idle, limit)
@@ -112,16 +114,36 @@ func (c *conn) carry(near, far transport.PacketConn, sess *auth.Session) splice.
 	p.idle.Store(int64(idle))
 	p.timer = time.AfterFunc(packetIdle, p.tick)
 	p.timer.Reset(idle) // now that tick finds p.timer
-	s.onDrain(c, p.drain)
+	c.srv.serving.Add(1)
+	c.srv.onDrain(p)
 	// A cut that came in between has met nobody: arm calls again.
 	c.cut.arm(func(error) { p.end(transport.Cut) })
+	down := make(chan struct{})
+	go func() {
+		defer close(down)
+		p.move(false)
+	}()
+	go func() {
+		p.move(true)
+		<-down
+		p.over()
+	}()
+}
 
-	var down sync.WaitGroup
-	down.Go(func() { p.move(false) })
-	p.move(true)
-	down.Wait()
+// over accounts for the end.
+func (p *packets) over() {
+	c := p.conn
 	p.timer.Stop()
-	return splice.End{Status: p.status, Up: p.moved[1].Load(), Down: p.moved[0].Load()}
+	if p.status == transport.Cut || p.status == transport.Drained {
+		_ = transport.Abort(c.raw) // nothing reaches anybody any more
+	}
+	_ = p.near.Close()
+	_ = p.far.Close()
+	p.sess.End()
+	c.srv.packets.Add(-1)
+	c.ended(splice.End{Status: p.status, Up: p.moved[1].Load(), Down: p.moved[0].Load()})
+	c.srv.offDrain(p)
+	c.srv.serving.Done()
 }
 
 // end ends both directions; the first reason counts. It does not wait.
@@ -134,8 +156,12 @@ func (p *packets) end(why transport.Status) {
 	})
 }
 
-// drain says that the relay is stopping.
-func (p *packets) drain() {
+// drain implements drainer.
+func (p *packets) drain(now bool) {
+	if now {
+		p.end(transport.Drained)
+		return
+	}
 	p.idle.Store(min(p.idle.Load(), int64(packetDrain)))
 	p.timer.Reset(0)
 }
@@ -148,7 +174,7 @@ func (p *packets) tick() {
 	case p.isOver():
 	case since < idle:
 		p.timer.Reset(idle - since)
-	case p.srv.isStopped():
+	case p.conn.srv.isStopped():
 		p.end(transport.Drained)
 	default:
 		p.end(transport.Timeout)
@@ -200,12 +226,12 @@ func (p *packets) move(up bool) {
 func (p *packets) pass(up bool, dst transport.PacketConn, b []byte, peer transport.Target, free *time.Time) time.Duration {
 	now := time.Now()
 	if now.Before(*free) {
-		p.srv.dropped.Add(1)
+		p.conn.srv.dropped.Add(1)
 		return 0
 	}
 	// An error is about this one: whether the way is over, reading tells.
 	if err := dst.WritePacket(b, peer); err != nil {
-		p.srv.dropped.Add(1)
+		p.conn.srv.dropped.Add(1)
 		return 0
 	}
 	p.last.Store(int64(now.Sub(p.began)))
@@ -237,7 +263,7 @@ func (p *packets) wait(pause time.Duration) {
 // endRead names the end of a side that could not be read any more.
 func (p *packets) endRead(up bool, err error) {
 	switch {
-	case p.srv.ctx.Err() != nil:
+	case p.conn.srv.ctx.Err() != nil:
 		p.end(transport.Drained)
 	case up && errors.Is(err, io.EOF):
 		p.end(transport.OK)

@@ -271,10 +271,24 @@ func TestPacketsDenied(t *testing.T) {
 // A flood far over the user's rate gets the rate, and afterwards no more delay than
 // anybody's: what was dropped is not a debt.
 func TestPacketsRate(t *testing.T) {
-	const rate, size, seconds = 1 << 20, 1000, 20 // bytes a second
+	for _, tt := range []struct {
+		name       string
+		rate, size int // bytes a second, bytes
+		dropped    bool
+	}{
+		{"small datagrams wait", 1 << 20, 1000, false},
+		{"large ones would wait too long", 100_000, 10_000, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) { packetsRate(t, tt.rate, tt.size, tt.dropped) })
+	}
+}
+
+func packetsRate(t *testing.T, rate, size int, dropped bool) {
+	t.Helper()
+	const seconds = 20
 	inPacketRig(t, nil, func(r *packetRig) {
 		r.user("alice", 0)
-		if _, err := r.users.Update("alice", func(rec *auth.Record) error { rec.Rate = 8 * rate; return nil }); err != nil {
+		if _, err := r.users.Update("alice", func(rec *auth.Record) error { rec.Rate = auth.BitRate(8 * rate); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		control, client, far := r.associate("alice")
@@ -290,21 +304,24 @@ func TestPacketsRate(t *testing.T) {
 			}
 		}()
 		for range seconds * 1000 {
-			for range 10 {
+			for range max(1, 10_000/size) {
 				_ = client.WritePacket(make([]byte, size), somewhere)
 			}
 			time.Sleep(time.Millisecond)
 		}
 		synctest.Wait()
 		before := got.Load()
-		if least, most := int64(rate*seconds*9/10), int64(rate*seconds+rate); before < least || before > most {
+		if least, most := int64(rate*seconds*8/10), int64(rate*seconds+rate); before < least || before > most {
 			t.Errorf("moved in %d s: got %d bytes, want %d to %d", seconds, before, least, most)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		_ = client.WritePacket(make([]byte, size), somewhere)
 		synctest.Wait()
+		if drops := r.srv.Snapshot().Dropped; drops > 0 != dropped {
+			t.Errorf("dropped: got %d, want some: %v", drops, dropped)
+		}
 		// The pipe may still hold some of the flood.
-		if moved := got.Load() - before; moved < size {
+		if moved := got.Load() - before; moved < int64(size) {
 			t.Errorf("after the flood: got %d bytes, want at least %d", moved, size)
 		}
 		_ = control.Close()

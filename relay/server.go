@@ -111,7 +111,7 @@ type Server struct {
 	// admits a connection.
 	admission sync.Mutex
 	opening   map[*conn]struct{} // not yet with the splice core
-	drains    map[*conn]func()   // of those in opening that go on until they are told
+	drains    map[drainer]struct{}
 	stopped   bool
 	serving   sync.WaitGroup
 }
@@ -124,7 +124,7 @@ func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, users: o.Users, splice: o.Splice, listen: o.Listen,
 		lines: rate.NewLimiter(10, 100), sources: newSources(), openings: make(chan opening), began: time.Now(),
-		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}), drains: make(map[*conn]func()),
+		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}), drains: make(map[drainer]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
@@ -238,8 +238,8 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	s.mu.Lock()
 	s.admission.Lock()
 	s.stopped = true
-	for _, drain := range s.drains {
-		drain()
+	for d := range s.drains {
+		d.drain(false)
 	}
 	s.admission.Unlock()
 	for _, l := range s.listeners {
@@ -260,6 +260,9 @@ func (s *Server) Shutdown(ctx context.Context) int {
 		for c := range s.opening {
 			transport.Interrupt(c.raw)
 		}
+		for d := range s.drains {
+			d.drain(true)
+		}
 		s.admission.Unlock()
 		<-opened
 	}
@@ -273,6 +276,7 @@ func (s *Server) Shutdown(ctx context.Context) int {
 func (s *Server) Trim() {
 	s.admission.Lock()
 	s.opening = maps.Collect(maps.All(s.opening))
+	s.drains = maps.Collect(maps.All(s.drains))
 	s.admission.Unlock()
 	s.sources.trim()
 	s.splice.Trim()
@@ -310,15 +314,23 @@ func (s *Server) begin(c *conn) bool {
 	return true
 }
 
-// onDrain has f called when the relay stops, which waits for nothing, for a
-// connection that is not going to be handed over.
-func (s *Server) onDrain(c *conn, f func()) {
+// drainer is what goes on until it is told that the relay stops: at first to end if
+// it is idle, later to end now. It waits for nothing.
+type drainer interface{ drain(now bool) }
+
+func (s *Server) onDrain(d drainer) {
 	s.admission.Lock()
 	defer s.admission.Unlock()
-	s.drains[c] = f
+	s.drains[d] = struct{}{}
 	if s.stopped {
-		f()
+		d.drain(s.ctx.Err() != nil)
 	}
+}
+
+func (s *Server) offDrain(d drainer) {
+	s.admission.Lock()
+	defer s.admission.Unlock()
+	delete(s.drains, d)
 }
 
 // handOver lets go of a connection that the splice core is about to own:
@@ -335,7 +347,6 @@ func (s *Server) handOver(c *conn) {
 func (s *Server) opened(c *conn) {
 	s.admission.Lock()
 	delete(s.opening, c)
-	delete(s.drains, c)
 	s.admission.Unlock()
 	s.serving.Done()
 }

@@ -52,7 +52,7 @@ type Multiplexed interface {
 	// Each takes the place of Accept: it calls open for each request, in a
 	// goroutine of the request's own, and returns when the stream has ended and
 	// every open has returned. open returns when its request is over, or has
-	// been handed to the splice core. Each closes the connection that the
+	// been accepted and is served elsewhere from then on. Each closes the connection that the
 	// inbound opened.
 	Each(ctx context.Context, open func(Request)) error
 }

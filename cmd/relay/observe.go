@@ -23,7 +23,7 @@ func (in *instance) status() admin.Status {
 	up, down := in.users.Totals()
 	s := admin.Status{
 		Version: version(), Started: snap.Began, Listen: snap.Listens, Live: snap.Live,
-		Flows: snap.Flows, Ends: snap.Ends, Bytes: admin.Bytes{Up: up, Down: down},
+		Flows: snap.Flows, Packets: snap.Packets, Dropped: snap.Dropped, Ends: snap.Ends, Bytes: admin.Bytes{Up: up, Down: down},
 		Strangers: admin.Strangers{Live: snap.Strangers, Bytes: admin.Bytes{Up: snap.StrangersUp, Down: snap.StrangersDown}},
 		Users:     []admin.Activity{}, RSS: residentBytes(), FDs: openDescriptors(), FDLimit: descriptorLimit(),
 	}

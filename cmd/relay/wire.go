@@ -88,11 +88,15 @@ type access struct {
 var parts = []part{
 	{
 		name: "socks5", label: socks5.Label, scheme: "socks5h", lives: admin.Burnable,
-		inbound: func(e env, _ any) relay.Inbound {
-			return &socks5.Inbound{Verify: e.verify(socks5.Label), Anonymous: e.anonymous}
+		options: func() any { return new(socks5.Options) },
+		inbound: func(e env, options any) relay.Inbound {
+			return &socks5.Inbound{
+				Verify: e.verify(socks5.Label), Anonymous: e.anonymous,
+				UDP: socks5UDP(e.listen, options.(*socks5.Options)),
+			}
 		},
 		quick: true, links: socks5Links,
-		doctor: clearTextOnPublic,
+		doctor: socks5Findings,
 	},
 	{
 		name: "http", label: httpconnect.Label, scheme: "http", lives: admin.Burnable,

@@ -102,8 +102,10 @@ type Status struct {
 	Version  string                     `json:"version"`
 	Started  time.Time                  `json:"started"`
 	Listen   []string                   `json:"listen"`
-	Live     int                        `json:"live"`  // connections
-	Flows    int                        `json:"flows"` // of them, joined to a target
+	Live     int                        `json:"live"`              // connections
+	Flows    int                        `json:"flows"`             // of them, joined to a target
+	Packets  int                        `json:"packets"`           // of them, carrying datagrams
+	Dropped  int64                      `json:"datagrams_dropped"` // since the start
 	Ends     map[transport.Status]int64 `json:"ends"`
 	Bytes    Bytes                      `json:"bytes"` // of users, since the start
 	Users    []Activity                 `json:"users"`

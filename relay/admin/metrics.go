@@ -15,6 +15,8 @@ import (
 func WriteMetrics(w io.Writer, s Status, users bool) {
 	metrics.WriteGaugeUint64(w, "relay_connections", uint64(s.Live))
 	metrics.WriteGaugeUint64(w, "relay_flows", uint64(s.Flows))
+	metrics.WriteGaugeUint64(w, "relay_datagram_connections", uint64(s.Packets))
+	metrics.WriteCounterUint64(w, "relay_datagrams_dropped_total", uint64(s.Dropped))
 	for _, st := range slices.Sorted(maps.Keys(s.Ends)) {
 		metrics.WriteCounterUint64(w, fmt.Sprintf("relay_connections_ended_total{status=%q}", st), uint64(s.Ends[st]))
 	}

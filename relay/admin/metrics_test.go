@@ -39,7 +39,7 @@ func metricsOf(t *testing.T, s Status, users bool) map[string]float64 {
 
 func TestMetrics(t *testing.T) {
 	s := Status{
-		Started: time.Unix(1_700_000_000, 0), Live: 4, Flows: 3, Bytes: Bytes{10, 20}, Trouble: "disk",
+		Started: time.Unix(1_700_000_000, 0), Live: 4, Flows: 3, Packets: 1, Dropped: 7, Bytes: Bytes{10, 20}, Trouble: "disk",
 		Ends: map[transport.Status]int64{transport.OK: 5, transport.Denied: 6},
 		Users: []Activity{
 			{Name: "alice", Sessions: 2, Bytes: Bytes{1, 2}}, {Name: "idle"}, {Name: "", Sessions: 1, Bytes: Bytes{3, 4}},
@@ -52,7 +52,7 @@ func TestMetrics(t *testing.T) {
 		},
 	}
 	want := map[string]float64{
-		"relay_connections": 4, "relay_flows": 3, "relay_trouble": 1, "relay_draining": 1, "relay_users_active": 2, "relay_start_time_seconds": 1.7e9,
+		"relay_connections": 4, "relay_flows": 3, "relay_datagram_connections": 1, "relay_datagrams_dropped_total": 7, "relay_trouble": 1, "relay_draining": 1, "relay_users_active": 2, "relay_start_time_seconds": 1.7e9,
 		`relay_bytes_total{direction="up"}`: 10, `relay_bytes_total{direction="down"}`: 20,
 		`relay_connections_ended_total{status="ok"}`: 5, `relay_connections_ended_total{status="denied"}`: 6,
 		"relay_strangers": 7, `relay_strangers_bytes_total{direction="up"}`: 30, `relay_strangers_bytes_total{direction="down"}`: 40,

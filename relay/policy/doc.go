@@ -6,6 +6,9 @@
 // exactly that address, so a name server that changes its answer between the
 // check and the connection gains nothing (DNS rebinding).
 //
+// It is a [transport.PacketDialer] too: the targets of a client's datagrams are judged
+// in the same way, each when it is new, and only targets can answer.
+//
 // The order of judgement:
 //
 //  1. the relay's own listeners, always refused, or a relay could be made to

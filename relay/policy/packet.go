@@ -27,6 +27,7 @@ type packets struct {
 	closed   bool
 	late     bool        // the deadline has come
 	deadline *time.Timer // nil: none
+	until    time.Time   // the deadline
 	some     sync.Cond   // for the reader: a socket is ready, or closed or late
 	sockets  [2]*packetSocket
 	targets  []*packetTarget // at most maxPacketTargets
@@ -168,6 +169,7 @@ func (p *packets) socket(four bool) (*packetSocket, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = u.SetWriteDeadline(p.until)
 	s := &packetSocket{UDP: u}
 	s.empty.L = &p.mu
 	p.sockets[i] = s
@@ -193,8 +195,7 @@ func (p *packets) watch(s *packetSocket) {
 	}
 }
 
-// SetDeadline implements transport.PacketConn. Writes do not wait for anything
-// but this machine, and heed it only once it has come.
+// SetDeadline implements transport.PacketConn.
 func (p *packets) SetDeadline(t time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +206,12 @@ func (p *packets) SetDeadline(t time.Time) error {
 		p.deadline.Stop()
 		p.deadline = nil
 	}
-	p.late = false
+	p.late, p.until = false, t
+	for _, s := range p.sockets {
+		if s != nil {
+			_ = s.SetWriteDeadline(t) // watch goes on reading
+		}
+	}
 	switch wait := time.Until(t); {
 	case t.IsZero():
 	case wait <= 0:

@@ -99,6 +99,13 @@ func TestPacketEcho(t *testing.T) {
 		if want := map[string]string{"plain": "0.0.0.0", "source": "127.0.0.7"}[name]; local != want {
 			t.Errorf("%s: bound to %s, want %s", name, local, want)
 		}
+		// A deadline ends writes that are under way, and is no end by itself.
+		_ = p.SetDeadline(time.Now().Add(-time.Second))
+		if err := p.send(nil, netip.MustParseAddrPort(four)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: write after the deadline: got %v, want %v", name, err, os.ErrDeadlineExceeded)
+		}
+		_ = p.SetDeadline(time.Now().Add(10 * time.Second))
+		answers(t, p, four, four, "again")
 		if err := p.Close(); err != nil {
 			t.Errorf("%s: Close: got %v, want nil", name, err)
 		}

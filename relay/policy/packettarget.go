@@ -64,6 +64,8 @@ func (p *packets) send(b []byte, to netip.AddrPort) error {
 		return nil
 	case errors.Is(err, net.ErrClosed):
 		return net.ErrClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return os.ErrDeadlineExceeded
 	}
 	return failure("send", err)
 }

@@ -30,6 +30,8 @@ type Inbound struct {
 	Verify func(ctx context.Context, source netip.Addr, name, password string) (auth.User, error)
 	// Anonymous lets clients in without a password.
 	Anonymous bool
+	// UDP lets users send datagrams; nil: nobody may.
+	UDP *UDP
 }
 
 // Name implements relay.Inbound.
@@ -48,6 +50,7 @@ func (*Inbound) Match(prefix []byte) relay.Verdict {
 
 // Open implements relay.Inbound.
 func (in *Inbound) Open(ctx context.Context, user auth.User, c *transport.Peeked) (transport.Request, error) {
+	carried := !user.IsAnonymous()
 	method, err := in.greet(c, user)
 	if err != nil {
 		return nil, err
@@ -57,7 +60,13 @@ func (in *Inbound) Open(ctx context.Context, user auth.User, c *transport.Peeked
 			return nil, err
 		}
 	}
-	return readRequest(c, user)
+	udp := in.UDP
+	if carried || user.IsAnonymous() {
+		// Nobody could be cut off for what a stranger sends into the world; and
+		// datagrams beside a carrier would show what it hides.
+		udp = nil
+	}
+	return readRequest(c, user, udp)
 }
 
 // greet reads the method list and answers it (RFC 1928, Section 3).

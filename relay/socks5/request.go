@@ -51,9 +51,16 @@ type request struct {
 	target transport.Target
 }
 
-func readRequest(c *transport.Peeked, user auth.User) (transport.Request, error) {
+// readRequest reads what the client wants. udp is nil where it may not send
+// datagrams.
+func readRequest(c *transport.Peeked, user auth.User, udp *UDP) (transport.Request, error) {
 	n, err := peekRequest(c)
 	if err == nil {
+		if b := c.Unread()[:n]; udp != nil && b[1] == gosocks5.AssociateCommand {
+			port := clientPort(b, transport.Source(c))
+			c.Discard(n)
+			return &associate{request{c: c, user: user}, udp, port}, nil
+		}
 		var target transport.Target
 		if target, err = parseRequest(c.Unread()[:n]); err == nil {
 			c.Discard(n)
@@ -88,6 +95,12 @@ func requestLen(b []byte) (int, error) {
 	if b[0] != version {
 		return 0, &openError{replyFailure, "bad version"}
 	}
+	return targetEnd(b)
+}
+
+// targetEnd is where the target ends that begins with the address type in b[3]. b
+// has five bytes at least.
+func targetEnd(b []byte) (int, error) {
 	switch b[3] {
 	case atypIPv4:
 		return 4 + 4 + 2, nil
@@ -107,19 +120,22 @@ func parseRequest(b []byte) (transport.Target, error) {
 	if cmd := b[1]; cmd != gosocks5.ConnectCommand {
 		return transport.Target{}, &openError{replyBadCommand, "bad command"}
 	}
-	host, port := b[4:len(b)-2], uint16(b[len(b)-2])<<8|uint16(b[len(b)-1])
-	var target transport.Target
-	var err error
-	if b[3] == atypName {
-		target, err = transport.NameTarget(string(host[1:]), port)
-	} else {
-		addr, _ := netip.AddrFromSlice(host)
-		target, err = transport.AddrTarget(netip.AddrPortFrom(addr, port))
-	}
+	target, err := parseTarget(b)
 	if err != nil || !agrees(b, target) {
 		return transport.Target{}, &openError{replyFailure, "bad target"}
 	}
 	return target, nil
+}
+
+// parseTarget reads the target at the end of a request, or of a datagram's header,
+// which have the same form from the address type on, of exactly the right length.
+func parseTarget(b []byte) (transport.Target, error) {
+	host, port := b[4:len(b)-2], uint16(b[len(b)-2])<<8|uint16(b[len(b)-1])
+	if b[3] == atypName {
+		return transport.NameTarget(string(host[1:]), port)
+	}
+	addr, _ := netip.AddrFromSlice(host)
+	return transport.AddrTarget(netip.AddrPortFrom(addr, port))
 }
 
 // agrees asks the library's parser for a second opinion on the same bytes.
@@ -155,6 +171,8 @@ func (r *request) Deny(reason error) error { return writeReply(r.c, replyFor(rea
 
 func replyFor(reason error) byte {
 	switch {
+	case errors.Is(reason, transport.ErrNoPacket):
+		return replyBadCommand
 	case errors.Is(reason, policy.ErrDenied), auth.Refused(reason):
 		return replyNotAllowed
 	case errors.Is(reason, policy.ErrNetUnreachable):
@@ -171,6 +189,22 @@ func replyFor(reason error) byte {
 
 // writeReply sends a reply in one write (RFC 1928, Section 6).
 func writeReply(c transport.Conn, code byte) error {
-	_, err := c.Write([]byte{version, code, 0, atypIPv4, 0, 0, 0, 0, 0, 0})
+	return writeBound(c, code, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+}
+
+// writeBound is writeReply with an address.
+func writeBound(c transport.Conn, code byte, bound netip.AddrPort) error {
+	_, err := c.Write(appendAddr([]byte{version, code, 0}, bound))
 	return err
+}
+
+// appendAddr appends address type, address and port (RFC 1928, Section 5).
+func appendAddr(b []byte, a netip.AddrPort) []byte {
+	if a.Addr().Is4() {
+		b = append(b, atypIPv4)
+	} else {
+		b = append(b, atypIPv6)
+	}
+	b = append(b, a.Addr().AsSlice()...)
+	return append(b, byte(a.Port()>>8), byte(a.Port()))
 }
