@@ -76,6 +76,33 @@ type ReadWaiter interface {
 	WaitRead() error
 }
 
+// Host is a Conn that is served by goroutines of its own, which would only wait for
+// whoever moves its bytes.
+type Host interface {
+	// Lend runs f, which reads from the connection until that ends, or writes to
+	// it as long, in such a goroutine. false: there is none.
+	Lend(reads bool, f func()) bool
+}
+
+// Lend runs f in a goroutine of c, or of a connection below it, if one is a [Host],
+// and in a new one otherwise. It does not wait.
+func Lend(c Conn, reads bool, f func()) {
+	for {
+		switch v := c.(type) {
+		case Host:
+			if v.Lend(reads, f) {
+				return
+			}
+			c = nil
+		case interface{ Below() Conn }:
+			c = v.Below()
+		default:
+			go f()
+			return
+		}
+	}
+}
+
 // MayWait tells a connection that whoever serves it is about to wait for other
 // things: a disk, a name server, a clock. Some connections are served by code
 // that shares a thread with others, and move out of their way here. It is cheap

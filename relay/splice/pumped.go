@@ -38,8 +38,8 @@ func (c *Core) pump(ends *[2]end, lim Limits, acct Account, done func(End)) Flow
 	up := &pump{f: f, up: true, src: f.near, dst: f.far, early: ends[0].unread}
 	down := &pump{f: f, src: f.far, dst: f.near, early: ends[1].unread}
 	up.other, down.other = down, up
-	go up.run()
-	go down.run()
+	transport.Lend(f.near, true, up.run)
+	transport.Lend(f.near, false, down.run)
 	return f
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"relay/auth"
@@ -89,7 +90,7 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.preflight(w.Header(), r)
 	case both:
 		ctl := newControl(w)
-		c.begin(w, ctl)
+		c.begin(w, r, ctl)
 		s := newStream(w, r, ctl, c.source)
 		s.own = newBody(r.Body, ctl)
 		s.in = s.own
@@ -136,7 +137,7 @@ func (c *claimed) preflight(h http.Header, r *http.Request) {
 
 // begin starts an answer that lasts: nothing on the way may collect it, and the
 // request goes on below it.
-func (c *claimed) begin(w http.ResponseWriter, ctl *control) {
+func (c *claimed) begin(w http.ResponseWriter, r *http.Request, ctl *control) {
 	_ = ctl.rc.EnableFullDuplex() // HTTP/2 is, and says that it cannot
 	h := w.Header()
 	h["X-Accel-Buffering"] = []string{"no"}
@@ -146,13 +147,15 @@ func (c *claimed) begin(w http.ResponseWriter, ctl *control) {
 	}
 	w.WriteHeader(http.StatusOK)
 	_ = ctl.rc.Flush()
+	clear(r.Header) // a kilobyte and a half, for as long as the stream lasts
 }
 
 // run hands a stream to the sink and lives as long as the answer.
 func (c *claimed) run(s *stream, r *http.Request) {
 	stop := s.watch(r.Context())
 	defer stop()
-	_ = c.sink.Stream(r.Context(), c.user, s)
+	// An opening needs more stack than waiting for the end of the stream does.
+	go func() { _ = c.sink.Stream(r.Context(), c.user, s) }()
 	s.wait()
 }
 
@@ -166,7 +169,7 @@ func (c *claimed) down(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctl := newControl(w)
-	c.begin(w, ctl)
+	c.begin(w, r, ctl)
 	s := newStream(w, r, ctl, c.source)
 	s.in = ses.queue
 	s.done = func() { c.sessions.remove(ses) }
@@ -208,34 +211,60 @@ func (c *claimed) up(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	c.begin(w, b.ctl)
-	c.keep(w, r, b)
+	pads := r.Header.Get("Referer") != ""
+	c.begin(w, r, b.ctl)
+	p := &pad{w: w, ctl: b.ctl}
+	if pads {
+		p.write()
+	}
+	select {
+	case f := <-b.job:
+		f()
+	case <-b.over:
+	case <-r.Context().Done():
+	}
 	b.leave(errGone)
+	select {
+	case f := <-b.job:
+		f()
+	default:
+	}
+	p.stop()
 	b.ctl.leave()
 }
 
-// keep answers an uplink until it has ended.
-func (c *claimed) keep(w http.ResponseWriter, r *http.Request, b *body) {
-	pads := r.Header.Get("Referer") != ""
-	for {
-		if pads {
-			if _, err := io.WriteString(w, draw()); err != nil {
-				return
-			}
-			if err := b.ctl.rc.Flush(); err != nil {
-				return
-			}
-		}
-		t := time.NewTimer(leastPause + rand.N(mostPause-leastPause))
-		select {
-		case <-b.over:
-			t.Stop()
-			return
-		case <-r.Context().Done():
-			t.Stop()
-			return
-		case <-t.C:
-		}
+// pad writes padding as an answer now and then.
+type pad struct {
+	w   http.ResponseWriter
+	ctl *control
+
+	mu    sync.Mutex // while w is in use
+	timer *time.Timer
+	over  bool
+}
+
+func (p *pad) write() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
+	if _, err := io.WriteString(p.w, draw()); err != nil || p.ctl.rc.Flush() != nil {
+		return // whoever reads from the same client hears of it
+	}
+	p.timer = time.AfterFunc(leastPause+rand.N(mostPause-leastPause), p.write)
+}
+
+// stop takes w away, from a client that takes nothing too.
+func (p *pad) stop() {
+	if !p.mu.TryLock() {
+		p.ctl.stopWriting()
+		p.mu.Lock()
+	}
+	defer p.mu.Unlock()
+	p.over = true
+	if p.timer != nil {
+		p.timer.Stop()
 	}
 }
 

@@ -229,6 +229,14 @@ func (q *queue) follow(b *body) error {
 	return nil
 }
 
+// lend gives f to the handler of the only request of the uplink.
+func (q *queue) lend(f func()) bool {
+	q.mu.Lock()
+	b := q.tail
+	q.mu.Unlock()
+	return b != nil && b.lend(f)
+}
+
 // finish ends the uplink when what is here of it has been read. Pieces have no last
 // one: a client that has been told the end of the downlink sends no more, as its own
 // end is the end of the stream to it.

@@ -28,6 +28,7 @@ type stream struct {
 
 	writing sync.Mutex    // while w is in use
 	over    chan struct{} // closed when the answer is complete
+	job     chan func()   // for the handler, at most one
 
 	mu     sync.Mutex
 	ended  bool  // over is closed
@@ -38,7 +39,7 @@ type stream struct {
 }
 
 func newStream(w http.ResponseWriter, r *http.Request, ctl *control, source netip.Addr) *stream {
-	s := &stream{w: w, ctl: ctl, source: source, over: make(chan struct{})}
+	s := &stream{w: w, ctl: ctl, source: source, over: make(chan struct{}), job: make(chan func(), 1)}
 	s.local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	return s
 }
@@ -50,7 +51,17 @@ func (s *stream) watch(ctx context.Context) (stop func() bool) {
 
 // wait is the rest of the life of the handler that answers.
 func (s *stream) wait() {
-	<-s.over
+	select {
+	case f := <-s.job:
+		f()
+		<-s.over
+	case <-s.over:
+		select {
+		case f := <-s.job:
+			f()
+		default:
+		}
+	}
 	s.mu.Lock()
 	reset := s.reset || s.err != nil
 	s.mu.Unlock()
@@ -68,6 +79,26 @@ func (s *stream) wait() {
 		// The server takes this panic, and none but this, for a reset of the
 		// stream or connection.
 		panic(http.ErrAbortHandler)
+	}
+}
+
+// Lend implements transport.Host: the handler of the answer writes it, and that of
+// the uplink, if there is one, reads it.
+func (s *stream) Lend(reads bool, f func()) bool {
+	if reads {
+		q, ok := s.in.(*queue)
+		return ok && q.lend(f)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	select {
+	case s.job <- f:
+		return true
+	default:
+		return false
 	}
 }
 

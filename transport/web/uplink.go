@@ -69,12 +69,29 @@ type body struct {
 	first  []byte // read and not taken
 	direct bool   // there may be more already: see Read
 
+	job chan func() // for the handler, at most one
+
 	mu  sync.Mutex
 	err error // why nothing follows first
 }
 
 func newBody(r io.Reader, ctl *control) *body {
-	return &body{r: r, ctl: ctl, over: make(chan struct{})}
+	return &body{r: r, ctl: ctl, over: make(chan struct{}), job: make(chan func(), 1)}
+}
+
+// lend gives f, which reads until the end, to the handler.
+func (b *body) lend(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return false
+	}
+	select {
+	case b.job <- f:
+		return true
+	default:
+		return false
+	}
 }
 
 // WaitRead implements uplink.
