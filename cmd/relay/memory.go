@@ -8,7 +8,10 @@ import (
 )
 
 const (
-	rushEvery = 5 * time.Second
+	lookEvery = time.Second
+	rushEvery = 5 // looks
+	// growthLeast is how many connections more leave garbage worth collecting.
+	growthLeast = 256
 	// rushLeast is how many connections make a rush: with fewer, there is little
 	// to give back.
 	rushLeast = 1024
@@ -34,23 +37,45 @@ func (r *rush) over(live int) bool {
 	return true
 }
 
-// giveBack returns memory to the system when a rush has ended, until ctx ends.
-// The runtime collects when new garbage has come, and without that after two
-// minutes: a relay that nobody floods any more would keep the flood's memory.
+// growth notices when many connections have come and stay.
+type growth struct{ since, before int }
+
+// settled looks at how many there are, and says whether they have just become many
+// more, and no more are coming.
+func (g *growth) settled(live int) bool {
+	steady := live-g.before <= live/32
+	g.before, g.since = live, min(g.since, live)
+	if live-g.since < growthLeast || !steady {
+		return false
+	}
+	g.since = live
+	return true
+}
+
+// giveBack returns memory to the system when a rush has ended, and what openings
+// have left when many connections have come, until ctx ends. The runtime collects
+// when new garbage has come, and without that after two minutes: a relay that nobody
+// floods any more would keep the flood's memory, and one with idle clients what it
+// took to let them in.
 func giveBack(ctx context.Context, live func() int, trim func()) {
-	t := time.NewTicker(rushEvery)
+	t := time.NewTicker(lookEvery)
 	defer t.Stop()
 	var r rush
-	for {
+	var g growth
+	for looks := 1; ; looks++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			if r.over(live()) {
-				trim()
-				runtime.GC() // pools keep what they have for one collection more
-				debug.FreeOSMemory()
-			}
+		}
+		n := live()
+		over := looks%rushEvery == 0 && r.over(n)
+		if over {
+			trim()
+			runtime.GC() // pools keep what they have for one collection more
+		}
+		if g.settled(n) || over {
+			debug.FreeOSMemory()
 		}
 	}
 }

@@ -29,3 +29,30 @@ func TestRush(t *testing.T) {
 		}
 	}
 }
+
+func TestGrowth(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		live []int
+		want string // a letter for each look: s for settled
+	}{
+		{"few", []int{0, 100, 200, 200, 200, 200}, "------"},
+		{"many at once", []int{0, 1000, 1000, 1000, 1010}, "--s--"},
+		{"many by and by", []int{0, 500, 1000, 1500, 1520, 1520}, "----s-"},
+		{"slowly", []int{10000, 10100, 10200, 10300, 10400}, "-s--s"},
+		{"up again", []int{0, 1000, 1000, 0, 1000, 1000}, "--s--s"},
+	} {
+		var g growth
+		got := ""
+		for _, n := range tt.live {
+			c := "-"
+			if g.settled(n) {
+				c = "s"
+			}
+			got += c
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
