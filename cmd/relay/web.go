@@ -65,7 +65,7 @@ func webLinks(a access, _ any) []link {
 	if !ok || a.password == "" {
 		return nil
 	}
-	port, name, mode := a.port, a.name, "stream-up"
+	port, name, mode := a.port, a.name, "stream-one"
 	if a.origin {
 		// The CDN's own port and name; most of them collect what goes up.
 		port, name, mode = 443, a.host, "packet-up"
