@@ -150,7 +150,7 @@ func (u *Users) Remove(name string) error {
 	if u.secrets != nil {
 		u.secrets.dropNamed(name)
 	}
-	for _, x := range u.indexes {
+	for _, x := range u.allIndexes() {
 		x.drop(name)
 	}
 	if a := u.live[name]; a != nil {

@@ -3,6 +3,7 @@ package auth
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,14 +61,9 @@ func (u *Users) Index(label string) error {
 	x := &index{label: label, byHash: make(map[[sha256.Size]byte]*indexed), byID: make(map[uint64]*indexed)}
 	u.changes.Lock()
 	defer u.changes.Unlock()
-	u.mu.Lock()
-	for _, old := range u.indexes {
-		if old.label == label {
-			u.mu.Unlock()
-			return nil
-		}
+	if u.index(label) != nil {
+		return nil
 	}
-	u.mu.Unlock()
 	err := u.store.Each(func(r *Record) bool {
 		x.put(u.store.Realm(), r)
 		return true
@@ -75,9 +71,8 @@ func (u *Users) Index(label string) error {
 	if err != nil {
 		return err
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.indexes = append(u.indexes[:len(u.indexes):len(u.indexes)], x)
+	all := append(slices.Clone(u.allIndexes()), x)
+	u.indexes.Store(&all)
 	return nil
 }
 
@@ -123,9 +118,10 @@ func (u *Users) index(label string) *index {
 }
 
 func (u *Users) allIndexes() []*index {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.indexes
+	if all := u.indexes.Load(); all != nil {
+		return *all
+	}
+	return nil
 }
 
 // reindex is told of every record that is new or has changed.

@@ -48,14 +48,14 @@ type Users struct {
 	changes sync.Mutex // one change at a time; taken before mu
 	saving  sync.Mutex // one save at a time; taken before mu
 
-	totalUp, totalDown atomic.Int64 // of everyone, since the start
+	totalUp, totalDown atomic.Int64             // of everyone, since the start
+	indexes            atomic.Pointer[[]*index] // strangers ask too: without a lock
 
 	mu      sync.Mutex
 	live    map[string]*account // by name: users with sessions or unsaved counters
 	anon    *account
 	changed uint64   // counts the records that changed and the accounts that left live
 	secrets *secrets // nil: no label of that kind is in use
-	indexes []*index // never changed in place
 	saveErr error
 	closed  bool
 
