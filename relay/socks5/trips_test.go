@@ -13,7 +13,7 @@ import (
 
 // TestTrips counts the round trips from nothing to the target's first byte: one
 // for the TCP handshake, and one for every time that the client has to wait
-// before it can go on. The figures are those of issue 2.
+// before it can go on.
 func TestTrips(t *testing.T) {
 	const payload, answer = "hello", "welcome"
 	type turn struct{ say, hear string }
