@@ -59,16 +59,22 @@ func webClaims(e env, options any) (secure, origin site.Claim) {
 	return h.Claim, h.ClaimOrigin(c.Origin(proxies))
 }
 
-// webLinks are what clients of VLESS take: XHTTP first, as it shares connections.
+// xhttpShared has Xray put up to 32 streams into one connection: v26.3.27 opens one
+// for each by itself, and censors count them. It is for pieces only. In the other
+// modes a target that takes nothing stops all streams of the connection: SPEC.md of
+// transport/web, Section 8.
+const xhttpShared = `{"xmux":{"maxConcurrency":"16-32","hMaxRequestTimes":"600-900","hMaxReusableSecs":"1800-3000"}}`
+
+// webLinks are what clients of VLESS take: XHTTP first, as it can share connections.
 func webLinks(a access, _ any) []link {
 	id, ok := a.record.UUID(a.realm, web.Label)
 	if !ok || a.password == "" {
 		return nil
 	}
-	port, name, mode := a.port, a.name, "stream-up"
+	port, name, xhttp := a.port, a.name, []string{"mode", "stream-up"}
 	if a.origin {
 		// The CDN's own port and name; most of them collect what goes up.
-		port, name, mode = 443, a.host, "packet-up"
+		port, name, xhttp = 443, a.host, []string{"mode", "packet-up", "extra", xhttpShared}
 	}
 	uuid := fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 	make := func(kind, note string, more ...string) link {
@@ -84,7 +90,7 @@ func webLinks(a access, _ any) []link {
 	}
 	path := "/" + a.password + "/"
 	return []link{
-		make("xhttp", "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard", "path", path, "mode", mode, "alpn", "h2"),
+		make("xhttp", "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard", append(xhttp, "path", path, "alpn", "h2")...),
 		make("ws", "the same over WebSocket, for sing-box, NekoBox, Hiddify and apps that do not know xhttp", "path", path+"?ed=2048", "alpn", "http/1.1"),
 	}
 }
