@@ -44,7 +44,7 @@ func TestVLESSPackets(t *testing.T) {
 				}
 				t.Run(w.name, func(t *testing.T) {
 					via := w.start(t, s.links[w.link].with(w.changes), w.vlessWay)
-					if err := packetTrips(t, via, w.targets); err != nil {
+					if err := w.try(t, func() error { return packetTrips(t, via, w.targets) }); err != nil {
 						t.Error(err)
 					}
 					if w.mux > 0 {
