@@ -15,6 +15,14 @@
 //	splice     relay/splice       join the two connections until both directions end
 //	account    auth, flow.go      bytes per user, one status word, one log line
 //
+// A carrier proves a user and has streams in which an inbound is looked for again.
+// FakeTLS is a candidate on the route and has one stream. transport/web is a guest
+// of the site in this process: to the flow its visitors are strangers, until the site
+// says that a request was claimed ([transport.Guest], cover.go). Its streams are many
+// and come from connections that the flow does not know, so each is a connection of
+// its own from the opening on: it counts, has limits and ends with a log line
+// ([Server.Sink], inside.go, inner.go).
+//
 // Two kinds of request have no pair to join: datagrams are moved by goroutines of
 // their own (packets.go), and a stream of many requests brings each of them here
 // again (multiplex.go, inner.go).
@@ -33,7 +41,9 @@
 //	upstream    a relay that we dial
 //	cover       the site that a stranger sees
 //	stranger    whoever is nobody's: no inbound claims the bytes
-//	carrier     the server half of a transport on a route, with what is looked for inside
+//	carrier     the server half of a transport, with what is looked for inside: on a route, or in the site
+//	stream      what a carrier brings, one or many; on it an inbound has its opening
+//	origin      a listener without TLS, for a CDN or a proxy that ends it
 //	route       the candidates of a listener, in order: inbounds and carriers
 //	peek        look at first bytes that stay unread; prefix: those bytes; verdict: No, Yes, More
 //	opening     everything a client says before its payload

@@ -59,6 +59,11 @@ func webClaims(e env, options any) (secure, origin site.Claim) {
 	return h.Claim, h.ClaimOrigin(c.Origin(proxies))
 }
 
+// xhttpShared has Xray put all streams into three connections, as later versions do by
+// themselves: v26.3.27 opens one for each, and censors count them. A target that takes
+// nothing can stop the uploads of its connection: SPEC.md of transport/web, Section 8.
+const xhttpShared = `{"xmux":{"maxConnections":3,"hMaxRequestTimes":"600-900","hMaxReusableSecs":"1800-3000"}}`
+
 // webLinks are what clients of VLESS take: XHTTP first, as it shares connections.
 func webLinks(a access, _ any) []link {
 	id, ok := a.record.UUID(a.realm, web.Label)
@@ -84,7 +89,7 @@ func webLinks(a access, _ any) []link {
 	}
 	path := "/" + a.password + "/"
 	return []link{
-		make("xhttp", "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard", "path", path, "mode", mode, "alpn", "h2"),
+		make("xhttp", "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard", "path", path, "mode", mode, "alpn", "h2", "extra", xhttpShared),
 		make("ws", "the same over WebSocket, for sing-box, NekoBox, Hiddify and apps that do not know xhttp", "path", path+"?ed=2048", "alpn", "http/1.1"),
 	}
 }

@@ -113,15 +113,23 @@ func tryAssociate(via *url.URL) (*association, error) {
 	return &association{c, u}, nil
 }
 
+// associateHandshake is RFC 1928 and 1929 up to the reply; without a user there is
+// no password.
 func associateHandshake(c net.Conn, user *url.Userinfo) (relay netip.AddrPort, err error) {
-	password, _ := user.Password()
-	b := append([]byte{1, byte(len(user.Username()))}, user.Username()...)
-	b = append(append(b, byte(len(password))), password...)
-	if err := expect(c, []byte{5, 1, 2}, []byte{5, 2}); err != nil {
-		return relay, fmt.Errorf("method: %w", err)
-	}
-	if err := expect(c, b, []byte{1, 0}); err != nil {
-		return relay, fmt.Errorf("password: %w", err)
+	if user == nil {
+		if err := expect(c, []byte{5, 1, 0}, []byte{5, 0}); err != nil {
+			return relay, fmt.Errorf("method: %w", err)
+		}
+	} else {
+		password, _ := user.Password()
+		b := append([]byte{1, byte(len(user.Username()))}, user.Username()...)
+		b = append(append(b, byte(len(password))), password...)
+		if err := expect(c, []byte{5, 1, 2}, []byte{5, 2}); err != nil {
+			return relay, fmt.Errorf("method: %w", err)
+		}
+		if err := expect(c, b, []byte{1, 0}); err != nil {
+			return relay, fmt.Errorf("password: %w", err)
+		}
 	}
 	if err := expect(c, []byte{5, 3, 0, 1, 0, 0, 0, 0, 0, 0}, []byte{5, 0, 0, 1}); err != nil {
 		return relay, fmt.Errorf("request: %w", err)

@@ -69,6 +69,27 @@ var vlessLacks = map[string]string{
 	"sing-box ws early/late answer": "the client closes both directions with the first",
 }
 
+// vlessFlaws are what a client does now and then, whatever the server: what fails is
+// tried once more. (Xray v26.3.27, splithttp/dialer.go: Write asks buffers for their
+// length that the uploading goroutine may have given back; what it takes for unwritten
+// goes up again, the opening in front. Seen in one upload of some 2,000, when the
+// downlink was late.)
+var vlessFlaws = map[string]string{
+	"xray packet-up":       "the client sends some bytes twice",
+	"xray packet-up plain": "the client sends some bytes twice",
+}
+
+// try runs what has to succeed.
+func (w vlessWay) try(t *testing.T, run func() error) error {
+	t.Helper()
+	err := run()
+	if why := vlessFlaws[w.name]; err != nil && why != "" {
+		t.Logf("once more, as %s: %v", why, err)
+		err = run()
+	}
+	return err
+}
+
 // vlessServers are what all of it is run against: Xray's own server, to prove the
 // tests, and the relay.
 var vlessServers = []struct {
@@ -108,8 +129,13 @@ func (s *vlessServer) use(t *testing.T, w vlessWay, scenarios []vlessScenario) {
 	for _, c := range scenarios {
 		t.Run(c.name, func(t *testing.T) {
 			began := time.Now()
-			err := c.run(t, u)
 			why, known := lacks[w.name+"/"+c.name]
+			var err error
+			if known {
+				err = c.run(t, u)
+			} else {
+				err = w.try(t, func() error { return c.run(t, u) })
+			}
 			switch {
 			case known && err == nil:
 				t.Errorf("got what %s lacks (%s): take it off the list", s.name, why)

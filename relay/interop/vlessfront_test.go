@@ -103,7 +103,7 @@ func (s *vlessServer) behind(t *testing.T, f cdnFront) {
 			}
 			for _, c := range cdnScenarios {
 				began := time.Now()
-				err := c.run(t, u)
+				err := w.try(t, func() error { return c.run(t, u) })
 				if _, known := vlessLacks[w.name+"/"+c.name]; err != nil && !known {
 					t.Errorf("%s: %v", c.name, err)
 				}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -45,7 +44,7 @@ func TestVLESSPackets(t *testing.T) {
 				}
 				t.Run(w.name, func(t *testing.T) {
 					via := w.start(t, s.links[w.link].with(w.changes), w.vlessWay)
-					if err := packetTrips(t, via, w.targets); err != nil {
+					if err := w.try(t, func() error { return packetTrips(t, via, w.targets) }); err != nil {
 						t.Error(err)
 					}
 					if w.mux > 0 {
@@ -81,11 +80,11 @@ var packetSizes = []int{1, 100, 600, 1252, 1472, 4000}
 // packetTrips sends datagrams to each of n targets and wants each back, from
 // whom it was sent to.
 func packetTrips(t *testing.T, via *url.URL, n int) error {
-	a, err := associate(via)
+	a, err := tryAssociate(via)
 	if err != nil {
 		return err
 	}
-	defer a.close()
+	defer a.Close()
 	var targets []netip.AddrPort
 	for range n {
 		targets = append(targets, echoPackets(t))
@@ -95,7 +94,7 @@ func packetTrips(t *testing.T, via *url.URL, n int) error {
 			sent := patternBytes(int64(size))
 			sent[0] = byte(round*len(packetSizes) + i)
 			to := targets[(round+i)%n]
-			if err := a.send(to, sent); err != nil {
+			if _, err := a.udp.Write(datagram(to, string(sent))); err != nil {
 				return err
 			}
 			from, got, err := a.receive(10 * time.Second)
@@ -135,58 +134,11 @@ func echoPackets(t *testing.T) netip.AddrPort {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// association is UDP ASSOCIATE (RFC 1928, Section 7), for as long as its TCP
-// connection.
-type association struct {
-	control net.Conn
-	packets *net.UDPConn
-}
-
-func associate(via *url.URL) (*association, error) {
-	c, err := net.DialTimeout("tcp", via.Host, dialLimit)
-	if err != nil {
-		return nil, err
-	}
-	_ = c.SetDeadline(time.Now().Add(dialLimit))
-	var reply [10]byte
-	err = expect(c, []byte{5, 1, 0}, []byte{5, 0})
-	if err == nil {
-		_, err = c.Write([]byte{5, 3, 0, 1, 0, 0, 0, 0, 0, 0})
-	}
-	if err == nil {
-		_, err = io.ReadFull(c, reply[:])
-	}
-	if err == nil && [4]byte(reply[:4]) != [4]byte{5, 0, 0, 1} {
-		err = fmt.Errorf("associate: got % x, want 05 00 00 01 and an IPv4 address", reply)
-	}
-	a := &association{control: c}
-	if err == nil {
-		at := net.UDPAddr{IP: reply[4:8], Port: int(binary.BigEndian.Uint16(reply[8:]))}
-		a.packets, err = net.DialUDP("udp4", nil, &at)
-	}
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	return a, nil
-}
-
-func (a *association) close() {
-	a.packets.Close()
-	a.control.Close()
-}
-
-func (a *association) send(to netip.AddrPort, b []byte) error {
-	ip := to.Addr().As4()
-	head := binary.BigEndian.AppendUint16(append([]byte{0, 0, 0, 1}, ip[:]...), to.Port())
-	_, err := a.packets.Write(append(head, b...))
-	return err
-}
-
+// receive is the next datagram, and whom it says to be from.
 func (a *association) receive(limit time.Duration) (netip.AddrPort, []byte, error) {
-	_ = a.packets.SetReadDeadline(time.Now().Add(limit))
+	_ = a.udp.SetReadDeadline(time.Now().Add(limit))
 	b := make([]byte, 64<<10)
-	n, err := a.packets.Read(b)
+	n, err := a.udp.Read(b)
 	if err != nil {
 		return netip.AddrPort{}, nil, err
 	}

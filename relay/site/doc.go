@@ -7,6 +7,11 @@
 // site closes them. On TLS each request is first shown to the claimants, in
 // order (see [Claim]): that is how what is for the relay is told from what is for
 // the site. Nobody's claim leaves a trace in the answers to what he left alone.
+// Whoever gave the connection away is told of the first request that was claimed
+// (transport.Guest), as it is a user's from then on, and no stranger's.
+//
+// [Site.ServeOrigin] is the same for connections without TLS, from a CDN or a proxy,
+// with claimants of its own, since they learn the client's address from headers.
 //
 // # One more Caddy
 //
@@ -96,8 +101,8 @@
 //   - The same machine answers sooner: by 0.2 ms for a handshake, by 0.15 ms for a
 //     small file (medians, on a machine where those take 2.0 and 0.35 ms).
 //   - TCP options are the listener's. Keep-alives are Caddy's, those of package net,
-//     once the site has a connection: not for what a carrier or an inbound has
-//     claimed, since such probes would wake a sleeping phone.
+//     once the site has a connection, a user's of transport/web too. What the route
+//     claims before has the listener's: such probes would wake a sleeping phone.
 //   - Caddy hides its Caddyfile if that lies in the folder. There is none here.
 //   - Windows: Caddy refuses paths with colons and short names; os.Root has
 //     rules of its own.

@@ -138,7 +138,9 @@ func (c *claimed) preflight(h http.Header, r *http.Request) {
 // begin starts an answer that lasts: nothing on the way may collect it, and the
 // request goes on below it.
 func (c *claimed) begin(w http.ResponseWriter, r *http.Request, ctl *control) {
-	_ = ctl.rc.EnableFullDuplex() // HTTP/2 is, and says that it cannot
+	if c.kind != down {
+		_ = ctl.rc.EnableFullDuplex() // HTTP/2 is, and says that it cannot
+	}
 	h := w.Header()
 	h["X-Accel-Buffering"] = []string{"no"}
 	h["Cache-Control"] = []string{"no-store"}

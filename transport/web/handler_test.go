@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -265,6 +266,41 @@ func TestEnds(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestUnread: over HTTP/1.1, what is left of a request when its answer is complete
+// must not be taken for another request. Behind a proxy that would be anybody's.
+func TestUnread(t *testing.T) {
+	for _, rest := range []string{"", "sid"} {
+		s := newStand(t, false, joined(func(c transport.Conn) {
+			_, _ = io.ReadFull(c, make([]byte, 5))
+			_ = c.CloseWrite()
+			_ = c.Close()
+		}))
+		c, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is ours
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		r := s.request("POST", rest, nil)
+		_, _ = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nReferer: %s\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", r.URL.Path, r.Header.Get("Referer"))
+		if rest != "" {
+			_, _ = io.Copy(io.Discard, s.do("GET", rest, nil).Body)
+		}
+		br := bufio.NewReader(c)
+		res, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Errorf("%q: got %v, want the end of the answer", rest, err)
+		}
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if again, err := http.ReadResponse(br, nil); err == nil {
+			t.Errorf("%q: got another answer, %s, want the end of the connection", rest, again.Status)
+		}
+	}
 }
 
 // TestNotClaimed has requests that are almost right.

@@ -3,6 +3,7 @@ package web
 import (
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -20,12 +21,22 @@ type uplink interface {
 // effect once the handler has returned, when net/http's own would panic.
 type control struct {
 	mu   sync.Mutex
+	w    http.ResponseWriter
 	rc   *http.ResponseController
 	left bool
 }
 
 func newControl(w http.ResponseWriter) *control {
-	return &control{rc: http.NewResponseController(w)}
+	return &control{w: w, rc: http.NewResponseController(w)}
+}
+
+// last makes a connection of HTTP/1.1 end with the answer. Where a request and its
+// answer go on at the same time, net/http takes what it could not read of the
+// request for the next one: anybody's, behind a proxy. A body over its limit is what
+// it ends a connection for, and gives the client time to read.
+func (c *control) last() {
+	over := http.MaxBytesReader(c.w, io.NopCloser(strings.NewReader("over")), 0)
+	_, _ = over.Read(make([]byte, 2))
 }
 
 // past is a deadline that everybody has missed.
@@ -68,6 +79,7 @@ type body struct {
 	small  []byte
 	first  []byte // read and not taken
 	direct bool   // there may be more already: see Read
+	whole  bool   // its end has been read
 
 	job chan func() // for the handler, at most one
 
@@ -133,6 +145,7 @@ func (b *body) read(p []byte) int {
 	n, err := b.r.Read(p)
 	b.direct = n == len(p)
 	if err != nil {
+		b.whole = err == io.EOF
 		b.end(err)
 	}
 	return n
@@ -168,7 +181,9 @@ func (b *body) fail(err error) error {
 // leave takes the body away, as its handler has to return: the reader sees err.
 func (b *body) leave(err error) {
 	_ = b.fail(err)
-	b.using.Lock()
-	//lint:ignore SA2001 whoever was reading has left
-	b.using.Unlock()
+	b.using.Lock() // whoever was reading has left
+	defer b.using.Unlock()
+	if !b.whole {
+		b.ctl.last()
+	}
 }
