@@ -280,6 +280,7 @@ func TestNotClaimed(t *testing.T) {
 		{"HEAD", "/" + password + "/sid", long, http.StatusTeapot},
 		{"PUT", "/" + password + "/sid", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/x", long, http.StatusTeapot},
+		{"POST", "/" + password + "//0", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/-1", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/1/2", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/99999999999999999999", long, http.StatusTeapot},
