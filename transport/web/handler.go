@@ -181,7 +181,9 @@ func (c *claimed) piece(w http.ResponseWriter, r *http.Request) {
 	}
 	ses, err := c.sessions.uplink(c.key())
 	if err == nil {
-		err = ses.queue.bring(r.Context(), c.seq, r.Body)
+		ctl := newControl(w)
+		defer ctl.leave()
+		err = ses.queue.bring(r.Context(), c.seq, newHurried(r.Body, ctl))
 	}
 	if err != nil {
 		refuse(w, err)
@@ -194,6 +196,8 @@ const (
 	// An uplink in one request gets some padding as an answer now and then, so that
 	// nobody on the way takes it for dead.
 	leastPause, mostPause = 20 * time.Second, 80 * time.Second
+	// padTime is how long the client may take for it.
+	padTime = 10 * time.Second
 )
 
 // up takes all of a session's uplink.
@@ -218,13 +222,8 @@ func (c *claimed) up(w http.ResponseWriter, r *http.Request) {
 func (c *claimed) keep(w http.ResponseWriter, r *http.Request, b *body) {
 	pads := r.Header.Get("Referer") != ""
 	for {
-		if pads {
-			if _, err := io.WriteString(w, draw()); err != nil {
-				return
-			}
-			if err := b.ctl.rc.Flush(); err != nil {
-				return
-			}
+		if pads && b.pad(w) != nil {
+			return
 		}
 		t := time.NewTimer(leastPause + rand.N(mostPause-leastPause))
 		select {
@@ -237,6 +236,16 @@ func (c *claimed) keep(w http.ResponseWriter, r *http.Request, b *body) {
 		case <-t.C:
 		}
 	}
+}
+
+// pad writes some padding, to a client who may not read it.
+func (b *body) pad(w io.Writer) error {
+	limit := time.AfterFunc(padTime, b.ctl.stopWriting)
+	defer limit.Stop()
+	if _, err := io.WriteString(w, draw()); err != nil {
+		return err
+	}
+	return b.ctl.rc.Flush()
 }
 
 // refuse answers a user whose request cannot be served.
