@@ -179,7 +179,7 @@ func (c *claimed) piece(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	}
-	ses, err := c.sessions.uplink(c.key())
+	ses, err := c.sessions.uplink(c.key(), c.seq == 0)
 	if err == nil {
 		ctl := newControl(w)
 		defer ctl.leave()
@@ -202,7 +202,7 @@ const (
 
 // up takes all of a session's uplink.
 func (c *claimed) up(w http.ResponseWriter, r *http.Request) {
-	ses, err := c.sessions.uplink(c.key())
+	ses, err := c.sessions.uplink(c.key(), true)
 	var b *body
 	if err == nil {
 		b = newBody(r.Body, newControl(w))

@@ -362,7 +362,7 @@ func TestSlowTarget(t *testing.T) {
 // TestExpiry: a session that nobody reads from ends.
 func TestExpiry(t *testing.T) {
 	h := New(Options{})
-	ses, err := h.sessions.uplink(sessionKey{1, "sid"})
+	ses, err := h.sessions.uplink(sessionKey{1, "sid"}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
