@@ -36,6 +36,7 @@ func Probes() []Probe {
 		{"half handshake", halfProbes()},
 		{"http/1.1", h1Probes()},
 		{"http/2", h2Probes()},
+		{"secret path", secretProbes()},
 		{"inside tls", insideProbes()},
 		{"tcp", tcpProbes()},
 		{"replay", replayProbes()},

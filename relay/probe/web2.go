@@ -192,13 +192,7 @@ func h2Probes() (list []Probe) {
 	for _, r := range h2First() {
 		row(r, func(c *conn, b []byte) { c.say(b) })
 	}
-	for _, r := range slices.Concat(h2Requests(), h2Frames()) {
-		row(r, func(c *conn, b []byte) {
-			if c.begin() {
-				c.say(b)
-			}
-		})
-	}
+	list = append(list, h2List("h2-", slices.Concat(h2Requests(), h2Frames()))...)
 	row(h2Row{"get-at-once", "opening and GET / in one write", func(c *conn) []byte { return join(opening(), c.get(1, "/")) }},
 		func(c *conn, b []byte) { c.say(b) })
 	row(h2Row{"get-fin", "GET / and FIN", func(c *conn) []byte { return c.get(1, "/") }},
@@ -214,6 +208,18 @@ func h2Probes() (list []Probe) {
 				ok = c.say(b[:min(9, len(b))]) && c.pause(shortPause)
 			}
 		})
+	return list
+}
+
+// h2List are rows that follow the opening.
+func h2List(prefix string, rows []h2Row) (list []Probe) {
+	for _, r := range rows {
+		list = append(list, Probe{Name: prefix + r.name, Sends: "a handshake for HTTP/2; " + r.sends, run: func(c *conn) {
+			if c.secure("h2") && c.quiet() && c.begin() {
+				c.say(r.bytes(c))
+			}
+		}})
+	}
 	return list
 }
 

@@ -59,6 +59,9 @@ func (s *Site) origin(w http.ResponseWriter, r *http.Request) {
 func tell(r *http.Request) {
 	if t, ok := r.Context().Value(takenKey{}).(*taken); ok {
 		t.claim()
+		if r.ProtoMajor == 2 && t.limit.Load() == nil {
+			t.share()
+		}
 	}
 }
 

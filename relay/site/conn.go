@@ -17,7 +17,8 @@ type taken struct {
 	transport.Conn               // below everything that was peeked at
 	lag            time.Duration // what had passed since it was accepted
 
-	noWait     bool // see transport.Gate
+	noWait     bool                       // see transport.Gate
+	limit      atomic.Pointer[time.Timer] // runs during a Write: see share
 	unreadLeft atomic.Bool
 	mu         sync.Mutex
 	told       bool   // guest does not want to know of claims any more
@@ -75,8 +76,12 @@ func (t *taken) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. One goroutine writes.
 func (t *taken) Write(b []byte) (int, error) {
+	if limit := t.limit.Load(); limit != nil {
+		limit.Reset(stuckTime)
+		defer limit.Stop()
+	}
 	n, err := t.Conn.Write(b)
 	t.down.Add(int64(n))
 	return n, err
@@ -150,6 +155,19 @@ func (t *taken) piece() int {
 		t.pieces = t.pieces[1:]
 	}
 	return min(t.pieces[0], len(t.unread)) // less once it is closed
+}
+
+// stuckTime is how long a user's HTTP/2 connection may take no byte.
+const stuckTime = time.Minute
+
+// share says that a connection carries users' streams over HTTP/2. A client that
+// does not read from the socket would hold all of them for ever, and those that are
+// cut as well: the server waits for its turn to say so. Strangers have no such
+// limit, as they have none at Caddy.
+func (t *taken) share() {
+	limit := time.AfterFunc(stuckTime, func() { _ = transport.Abort(t.Conn) })
+	limit.Stop()
+	t.limit.CompareAndSwap(nil, limit)
 }
 
 // claim says that a request on the connection was claimed.

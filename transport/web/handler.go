@@ -184,9 +184,11 @@ func (c *claimed) piece(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	}
-	ses, err := c.sessions.uplink(c.key())
+	ses, err := c.sessions.uplink(c.key(), c.seq == 0)
 	if err == nil {
-		err = ses.queue.bring(r.Context(), c.seq, r.Body)
+		ctl := newControl(w)
+		defer ctl.leave()
+		err = ses.queue.bring(r.Context(), c.seq, newHurried(r.Body, ctl))
 	}
 	if err != nil {
 		refuse(w, err)
@@ -199,11 +201,13 @@ const (
 	// An uplink in one request gets some padding as an answer now and then, so that
 	// nobody on the way takes it for dead.
 	leastPause, mostPause = 20 * time.Second, 80 * time.Second
+	// padTime is how long the client may take for it.
+	padTime = 10 * time.Second
 )
 
 // up takes all of a session's uplink.
 func (c *claimed) up(w http.ResponseWriter, r *http.Request) {
-	ses, err := c.sessions.uplink(c.key())
+	ses, err := c.sessions.uplink(c.key(), true)
 	var b *body
 	if err == nil {
 		b = newBody(r.Body, newControl(w))
@@ -251,6 +255,8 @@ func (p *pad) write() {
 	if p.over {
 		return
 	}
+	limit := time.AfterFunc(padTime, p.ctl.stopWriting) // a client may not read it
+	defer limit.Stop()
 	if _, err := io.WriteString(p.w, draw()); err != nil || p.ctl.rc.Flush() != nil {
 		return // whoever reads from the same client hears of it
 	}

@@ -327,6 +327,7 @@ func TestNotClaimed(t *testing.T) {
 		{"HEAD", "/" + password + "/sid", long, http.StatusTeapot},
 		{"PUT", "/" + password + "/sid", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/x", long, http.StatusTeapot},
+		{"POST", "/" + password + "//0", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/-1", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/1/2", long, http.StatusTeapot},
 		{"POST", "/" + password + "/sid/99999999999999999999", long, http.StatusTeapot},
@@ -406,7 +407,7 @@ func TestSlowTarget(t *testing.T) {
 // TestExpiry: a session that nobody reads from ends.
 func TestExpiry(t *testing.T) {
 	h := New(Options{})
-	ses, err := h.sessions.uplink(sessionKey{1, "sid"})
+	ses, err := h.sessions.uplink(sessionKey{1, "sid"}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

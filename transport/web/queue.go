@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -25,10 +26,17 @@ const (
 	mostHeld = 64 << 20
 
 	chunkSize = 16 << 10
+	// chunkCost is what a chunk takes beside its memory. These limits count what is
+	// taken: a piece of a byte is a hundred times as much.
+	chunkCost = 96
+
+	// pieceTime is how long a piece may stand still on its way.
+	pieceTime = time.Minute
 )
 
 var (
 	errPieces = errors.New("more pieces before their turn than there is room for")
+	errSlow   = errors.New("a piece that has come before does not end")
 	errTwice  = errors.New("the session has its uplink")
 )
 
@@ -38,6 +46,7 @@ var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b
 type chunk struct {
 	b      []byte
 	pooled *[]byte
+	cost   int
 }
 
 func (c chunk) free() {
@@ -62,8 +71,9 @@ type queue struct {
 	ready   []chunk // in order
 	next    uint64  // the piece whose chunks go to ready
 	pieces  map[uint64]*brought
-	waits   int   // bytes in ready
-	earlier int   // bytes in pieces
+	waits   int   // cost of ready
+	earlier int   // cost of pieces
+	full    int   // who waits for room
 	read    bool  // somebody reads
 	tail    *body // all that follows, if it comes in one piece
 	last    bool  // no more pieces are waited for
@@ -85,11 +95,7 @@ func (q *queue) bring(ctx context.Context, seq uint64, body io.Reader) error {
 		return err
 	}
 	if p == nil {
-		_, err := io.CopyN(io.Discard, body, mostPiece)
-		if err == io.EOF {
-			err = nil
-		}
-		return err
+		return forget(body)
 	}
 	stop := context.AfterFunc(ctx, q.wake)
 	defer stop()
@@ -109,6 +115,43 @@ func (q *queue) bring(ctx context.Context, seq uint64, body io.Reader) error {
 			return e
 		}
 	}
+}
+
+// forget reads a piece that is here already.
+func forget(body io.Reader) error {
+	until := time.Now().Add(pieceTime)
+	for total := 0; total <= mostPiece && time.Now().Before(until); {
+		c, err := readChunk(body)
+		c.free()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		total += len(c.b)
+	}
+	return errSlow
+}
+
+// hurried is the body of a piece, which has to go on: sessions end, and whoever
+// waits for a body with them.
+type hurried struct {
+	io.Reader
+	timer *time.Timer
+}
+
+func newHurried(body io.Reader, ctl *control) *hurried {
+	h := &hurried{body, time.AfterFunc(pieceTime, ctl.stopReading)}
+	h.timer.Stop()
+	return h
+}
+
+// Read implements io.Reader.
+func (h *hurried) Read(b []byte) (int, error) {
+	h.timer.Reset(pieceTime)
+	defer h.timer.Stop()
+	return h.Reader.Read(b)
 }
 
 // expect makes a place for a piece; nil if there is one already.
@@ -137,11 +180,11 @@ func readChunk(body io.Reader) (chunk, error) {
 	b := chunks.Get().(*[]byte)
 	n, err := body.Read(*b)
 	if n > chunkSize/4 {
-		return chunk{b: (*b)[:n], pooled: b}, err
+		return chunk{b: (*b)[:n], pooled: b, cost: chunkSize + chunkCost}, err
 	}
 	small := append([]byte(nil), (*b)[:n]...)
 	chunks.Put(b)
-	return chunk{b: small}, err
+	return chunk{b: small, cost: cap(small) + chunkCost}, err
 }
 
 // room waits until another chunk of a piece may be held.
@@ -168,7 +211,9 @@ func (q *queue) room(ctx context.Context, seq uint64) error {
 			// connection has one window for all of its streams.
 			return errPieces
 		}
+		q.full++
 		q.changed.Wait()
+		q.full--
 	}
 }
 
@@ -181,16 +226,20 @@ func (q *queue) add(seq uint64, p *brought, c chunk, whole bool) error {
 		return q.err
 	}
 	p.whole = whole
-	q.held.Add(int64(len(c.b)))
+	if len(c.b) == 0 {
+		c.free()
+		c = chunk{}
+	}
+	q.held.Add(int64(c.cost))
 	if seq != q.next {
-		q.earlier += len(c.b)
+		q.earlier += c.cost
 		p.chunks = append(p.chunks, c)
 		return nil
 	}
 	q.append(c)
 	for p := q.pieces[q.next]; p != nil; p = q.pieces[q.next] {
 		for _, c := range p.chunks {
-			q.earlier -= len(c.b)
+			q.earlier -= c.cost
 			q.append(c)
 		}
 		p.chunks = nil
@@ -207,10 +256,9 @@ func (q *queue) add(seq uint64, p *brought, c chunk, whole bool) error {
 // append is for bytes whose turn it is; under mu.
 func (q *queue) append(c chunk) {
 	if len(c.b) == 0 {
-		c.free()
 		return
 	}
-	q.waits += len(c.b)
+	q.waits += c.cost
 	q.ready = append(q.ready, c)
 }
 
@@ -294,6 +342,8 @@ func (q *queue) Read(b []byte) (n int, err error) {
 			break
 		}
 		c.free()
+		q.waits -= c.cost
+		q.held.Add(-int64(c.cost))
 		if q.ready = q.ready[1:]; len(q.ready) == 0 {
 			q.ready = nil
 		}
@@ -301,11 +351,9 @@ func (q *queue) Read(b []byte) (n int, err error) {
 	if n == 0 {
 		return 0, q.err
 	}
-	if q.waits >= mostReady && q.waits-n < mostReady || q.held.Load() >= mostHeld {
+	if q.full > 0 {
 		q.changed.Broadcast()
 	}
-	q.waits -= n
-	q.held.Add(-int64(n))
 	return n, nil
 }
 

@@ -67,6 +67,8 @@ func parse(r *http.Request, rest string) (q request, ok bool) {
 		}
 	case http.MethodPost:
 		switch {
+		case numbered && session == "":
+			return q, false
 		case numbered:
 			q.kind = piece
 		case session != "":

@@ -13,6 +13,9 @@ const (
 	// mostEarly bounds such sessions, of one user and of all.
 	mostEarlyOfUser = 64
 	mostEarlyOfAll  = 4096
+	// mostLateOfUser is how many of them may begin with another piece than the
+	// first. Most of those are of sessions that have just ended.
+	mostLateOfUser = mostEarlyOfUser / 2
 )
 
 var (
@@ -47,14 +50,19 @@ func newSessions() *sessions {
 	return &sessions{all: make(map[sessionKey]*session), early: make(map[uint64]int)}
 }
 
-// uplink returns the session for a request that brings some of its uplink.
-func (t *sessions) uplink(key sessionKey) (*session, error) {
+// uplink returns the session for a request that brings some of its uplink, from
+// its beginning or not.
+func (t *sessions) uplink(key sessionKey, first bool) (*session, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.all[key]; s != nil {
 		return s, nil
 	}
-	if t.early[key.user] >= mostEarlyOfUser || t.wait >= mostEarlyOfAll {
+	most := mostEarlyOfUser
+	if !first {
+		most = mostLateOfUser
+	}
+	if t.early[key.user] >= most || t.wait >= mostEarlyOfAll {
 		return nil, errCrowded
 	}
 	s := t.add(key)

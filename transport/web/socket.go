@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"relay/transport"
 	"relay/transport/websocket"
@@ -13,6 +14,9 @@ import (
 
 // webGUID is what the key of a handshake is hashed with (RFC 6455, Section 1.3).
 const webGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// answerTime is how long a client may take for the answer to a handshake.
+const answerTime = 10 * time.Second
 
 // socket opens a WebSocket, and hands the connection to the sink: the handler ends,
 // and with it what an HTTP server holds for a connection.
@@ -35,7 +39,12 @@ func (c *claimed) socket(w http.ResponseWriter, r *http.Request) {
 	if c.protocol != "" {
 		answer += "Sec-WebSocket-Protocol: " + c.protocol + "\r\n"
 	}
-	if _, err := below.Write([]byte(answer + "\r\n")); err != nil {
+	// What was asked for before may not have been read. The sink has other limits.
+	err = below.SetWriteDeadline(time.Now().Add(answerTime))
+	if err == nil {
+		_, err = below.Write([]byte(answer + "\r\n"))
+	}
+	if err != nil {
 		_ = transport.Abort(below)
 		return
 	}

@@ -33,14 +33,16 @@ const (
 	proxyName = "proxy.example.org"
 )
 
-// peer is a server under test: the addresses of its ports.
-type peer struct{ label, secure, plain, proxy string }
+// peer is a server under test: the addresses of its ports. bare is the site over
+// plain HTTP, as a CDN asks for it.
+type peer struct{ label, secure, plain, bare, proxy string }
 
 // caddy is the model. The others are relay/site, with connections as they were
-// accepted and with first bytes peeked at.
+// accepted and with first bytes peeked at. All of them carry VLESS for alice.
 var (
 	caddy  peer
 	ours   []peer
+	people *users
 	roots  = x509.NewCertPool()
 	folder string
 )
@@ -85,6 +87,10 @@ func run(m *testing.M, dir string) (int, error) {
 	upstream := &http.Server{Handler: http.HandlerFunc(answer)}
 	go func() { _ = upstream.Serve(up) }()
 	defer upstream.Close()
+	if people, err = newUsers(filepath.Join(dir, "state")); err != nil {
+		return 0, err
+	}
+	defer people.close()
 	stop, err := startCaddy(dir, up.Addr().String())
 	if err != nil {
 		return 0, err
@@ -179,7 +185,7 @@ func startCaddy(dir, upstream string) (stop func(), err error) {
 			return nil, fmt.Errorf("building Caddy: %w\n%s", err, out)
 		}
 	}
-	var ports [2]int
+	var ports [3]int
 	for i := range ports {
 		l, err := listen()
 		if err != nil {
@@ -213,17 +219,21 @@ static.example.net {
 	root * %[1]s/site
 	file_server
 }
+http://www.example.org:%[5]d, http://cdn.example.org:%[5]d {
+	root * %[1]s/site
+	file_server
+}
 proxy.example.org {
 	tls %[1]s/cert.pem %[1]s/key.pem
 	reverse_proxy http://%[4]s
 }
-`, dir, ports[0], ports[1], upstream)
+`, dir, ports[0], ports[1], upstream, ports[2])
 	file := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	secure := fmt.Sprintf("127.0.0.1:%d", ports[1])
-	caddy = peer{"caddy", secure, fmt.Sprintf("127.0.0.1:%d", ports[0]), secure}
+	caddy = peer{"caddy", secure, fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[2]), secure}
 	return launch(bin, file, dir)
 }
 
@@ -257,12 +267,16 @@ func startOurs(dir, upstream string, n int) (peer, func(), error) {
 		{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")},
 		{Cert: filepath.Join(dir, "cert2.pem"), Key: filepath.Join(dir, "key2.pem")},
 	}
-	www, err := site.New(site.Options{Names: []string{name, second, third}, Folder: filepath.Join(dir, "site"), Files: files})
+	claim, originClaim := people.claims()
+	www, err := site.New(site.Options{
+		Names: []string{name, second, third}, Folder: filepath.Join(dir, "site"), Files: files,
+		Claims: claim, OriginClaims: originClaim,
+	})
 	if err != nil {
 		return peer{}, nil, err
 	}
 	proxy, err := site.New(site.Options{
-		Names: []string{proxyName}, Upstream: &url.URL{Scheme: "http", Host: upstream}, Files: files,
+		Names: []string{proxyName}, Upstream: &url.URL{Scheme: "http", Host: upstream}, Files: files, Claims: claim,
 	})
 	if err != nil {
 		return peer{}, nil, err
@@ -271,8 +285,8 @@ func startOurs(dir, upstream string, n int) (peer, func(), error) {
 	var listeners []net.Listener
 	for _, door := range []struct {
 		address *string
-		serve   func(transport.Conn, time.Time)
-	}{{&p.secure, www.Serve}, {&p.plain, www.ServePlain}, {&p.proxy, proxy.Serve}} {
+		serve   server
+	}{{&p.secure, www.Serve}, {&p.plain, www.ServePlain}, {&p.bare, www.ServeOrigin}, {&p.proxy, proxy.Serve}} {
 		l, err := listen()
 		if err != nil {
 			return peer{}, nil, err
@@ -292,7 +306,10 @@ func startOurs(dir, upstream string, n int) (peer, func(), error) {
 	}, nil
 }
 
-func accept(l *net.TCPListener, n int, serve func(transport.Conn, time.Time)) {
+// server is one of the ways in which a site serves a connection.
+type server func(c transport.Conn, began time.Time, claimed func()) (up, down int64)
+
+func accept(l *net.TCPListener, n int, serve server) {
 	for {
 		c, err := l.AcceptTCP()
 		if err != nil {
@@ -301,14 +318,14 @@ func accept(l *net.TCPListener, n int, serve func(transport.Conn, time.Time)) {
 		go func() {
 			began := time.Now()
 			if n == 0 {
-				serve(c, began)
+				serve(c, began, nil)
 				return
 			}
 			p := transport.NewPeeked(c)
 			_ = c.SetReadDeadline(began.Add(100 * time.Millisecond))
 			_, _ = p.Peek(n)
 			_ = c.SetReadDeadline(time.Time{})
-			serve(p, began)
+			serve(p, began, nil)
 		}()
 	}
 }
