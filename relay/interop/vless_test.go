@@ -69,6 +69,10 @@ var vlessLacks = map[string]string{
 	"sing-box ws early/late answer": "the client closes both directions with the first",
 }
 
+// vlessLucky are those of them that work when the answer is there before the client
+// has closed.
+var vlessLucky = []string{"sing-box ws/fin", "sing-box ws early/fin", "sing-box ws/late answer", "sing-box ws early/late answer"}
+
 // vlessFlaws are what a client does now and then, whatever the server: what fails is
 // tried once more. (Xray v26.3.27, splithttp/dialer.go: Write asks buffers for their
 // length that the uploading goroutine may have given back; what it takes for unwritten
@@ -137,6 +141,8 @@ func (s *vlessServer) use(t *testing.T, w vlessWay, scenarios []vlessScenario) {
 				err = w.try(t, func() error { return c.run(t, u) })
 			}
 			switch {
+			case known && err == nil && slices.Contains(vlessLucky, w.name+"/"+c.name):
+				t.Logf("in spite of: %s", why)
 			case known && err == nil:
 				t.Errorf("got what %s lacks (%s): take it off the list", s.name, why)
 			case known:
