@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -189,6 +190,9 @@ func (c *claimed) piece(w http.ResponseWriter, r *http.Request) {
 		ctl := newControl(w)
 		defer ctl.leave()
 		err = ses.queue.bring(r.Context(), c.seq, newHurried(r.Body, ctl))
+		if errors.Is(err, net.ErrClosed) || err == io.EOF {
+			err = nil // the target had enough before the end of the piece was here
+		}
 	}
 	if err != nil {
 		refuse(w, err)

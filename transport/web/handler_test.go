@@ -215,6 +215,21 @@ func TestEnds(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		t.Run("a piece whose end comes behind the stream's", func(t *testing.T) {
+			s := newStand(t, h2, joined(func(c transport.Conn) {
+				_, _ = io.ReadFull(c, make([]byte, 5))
+				_ = c.CloseWrite()
+				_ = c.Close()
+			}))
+			pr, pw := io.Pipe()
+			res := s.do("GET", "sid", nil)
+			go func() {
+				_, _ = io.WriteString(pw, "hello")
+				_, _ = io.ReadAll(res.Body)
+				_ = pw.Close()
+			}()
+			s.send("POST", "sid/0", pr)
+		})
 		t.Run("reset", func(t *testing.T) {
 			s := newStand(t, h2, joined(func(c transport.Conn) {
 				_, _ = c.Write([]byte("half of an"))
