@@ -26,7 +26,6 @@ const (
 // request is what the head of a request says: SPEC.md, Section 4.
 type request struct {
 	kind     kind
-	password string
 	session  string
 	seq      uint64
 	early    []byte // of a WebSocket

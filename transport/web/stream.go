@@ -62,7 +62,8 @@ func (s *stream) wait() {
 		s.own.leave(io.EOF)
 	}
 	s.writing.Lock()
-	s.writing.Unlock() //nolint:staticcheck // whoever was writing has left
+	//lint:ignore SA2001 whoever was writing has left
+	s.writing.Unlock()
 	s.ctl.leave()
 	if reset {
 		// The server takes this panic, and none but this, for a reset of the

@@ -152,5 +152,6 @@ func (b *body) fail(err error) error {
 func (b *body) leave(err error) {
 	_ = b.fail(err)
 	b.using.Lock()
-	b.using.Unlock() //nolint:staticcheck // whoever was reading has left
+	//lint:ignore SA2001 whoever was reading has left
+	b.using.Unlock()
 }
