@@ -17,7 +17,7 @@ import (
 
 // What clients of a user's send besides the path.
 const (
-	padded = "Referer: https://" + name + "/?x_padding="
+	padded   = "Referer: https://" + name + "/?x_padding="
 	upgrades = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 	wsKey    = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 )
