@@ -42,7 +42,9 @@ func TestSink(t *testing.T) {
 		other := r.stream("alice")
 		r.say(other, "go bob "+targetAddr+"\n", "no\n") // the carrier's user is another
 		_ = other.Close()
+		synctest.Wait()
 		silent := r.stream("alice") // has its time, and no more
+		synctest.Wait()
 		full := r.stream("alice")
 		if _, err := full.Read(make([]byte, 1)); err == nil {
 			t.Error("a stream over the limit of connections: got bytes")
