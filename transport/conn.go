@@ -85,20 +85,20 @@ type Host interface {
 }
 
 // Lend runs f in a goroutine of c, or of a connection below it, if one is a [Host],
-// and in a new one otherwise. It does not wait.
-func Lend(c Conn, reads bool, f func()) {
+// and in a new one otherwise, and reports which. It does not wait.
+func Lend(c Conn, reads bool, f func()) (lent bool) {
 	for {
 		switch v := c.(type) {
 		case Host:
 			if v.Lend(reads, f) {
-				return
+				return true
 			}
 			c = nil
 		case interface{ Below() Conn }:
 			c = v.Below()
 		default:
 			go f()
-			return
+			return false
 		}
 	}
 }

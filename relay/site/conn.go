@@ -130,6 +130,9 @@ func (t *taken) WaitRead() error {
 	return transport.WaitRead(t.Conn)
 }
 
+// Below returns the wrapped connection.
+func (t *taken) Below() transport.Conn { return t.Conn }
+
 // Detach implements transport.Detachable: for who has made a connection without TLS
 // his own.
 func (t *taken) Detach() (transport.Conn, transport.Codec, []byte) {

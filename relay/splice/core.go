@@ -58,6 +58,7 @@ type Core struct {
 	empty    chan struct{} // closed when the last flow ends; nil if nobody waits
 	reactors []*reactor    // nil until the first pair of sockets
 	sweeper  sweeper
+	lookout  lookout
 }
 
 // New returns a Core whose timeouts come up to two ticks late and never early;
@@ -67,7 +68,7 @@ func New(tick time.Duration) *Core {
 		tick = time.Second
 	}
 	now := time.Now()
-	return &Core{tick: tick, size: reactorCount(), epoch: now, sweeper: sweeper{tick: tick, epoch: now}}
+	return &Core{tick: tick, size: reactorCount(), epoch: now, sweeper: sweeper{tick: tick, after: patience * int64(tick), epoch: now}}
 }
 
 // Join takes both connections over and returns at once. near is the client's
@@ -156,6 +157,7 @@ func (c *Core) rest() {
 		r.close()
 	}
 	c.sweeper.rest()
+	c.lookout.rest()
 }
 
 // begin counts a flow; ended takes it off again.

@@ -19,7 +19,8 @@
 //	two TCP sockets, Linux   reactor      the kernel moves the bytes
 //	the same with codecs     reactor      one read, the codecs, one write; bulk that
 //	                                      only gets headers, the kernel moves
-//	anything else            portable     a goroutine for each direction
+//	anything else            portable     a goroutine for each direction that is
+//	                                      not idle
 //
 // A flow means the same on all of them: one suite of tests runs on every path.
 //
@@ -73,6 +74,13 @@
 //
 // One way is a pump (pump.go): wait until the source is readable, read into a
 // pooled buffer, write, give the buffer back.
+//
+// A direction in which nothing has moved for two ticks, and which waits for a socket
+// below its layers, is parked (idle.go): the sweeper makes its read fail with a
+// deadline, its goroutine ends, and the lookout (lookout_linux.go), one epoll
+// descriptor and one goroutine for all, starts another one when the socket can be read
+// or the flow has ended. A layer that names what is below it must be able to go on
+// after a time-out.
 //
 // # Ends
 //

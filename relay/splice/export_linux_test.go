@@ -6,6 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Parked is how many directions the lookout waits for.
+func (c *Core) Parked() int {
+	c.lookout.mu.Lock()
+	defer c.lookout.mu.Unlock()
+	return len(c.lookout.parked)
+}
+
 // OnReactor reports whether a flow is on a reactor.
 func OnReactor(f Flow) bool {
 	_, ok := f.(*pair)

@@ -24,6 +24,7 @@ type path struct {
 	pair     func(t testing.TB) (given, peer transport.Conn)
 	portable bool // no reactor
 	restless bool // reactors pass pairs to each other all the time
+	parking  bool // directions without a reactor are parked all the time
 	fake     bool // runs with fake time
 }
 
@@ -33,10 +34,12 @@ var paths = []path{
 	{name: "tcp", pair: plainPair},
 	{name: "tcp-restless", pair: plainPair, restless: true},
 	{name: "tcp-portable", pair: plainPair, portable: true},
+	{name: "tcp-parking", pair: plainPair, portable: true, parking: true},
 	{name: "ctr", pair: ctrPair},
 	{name: "records", pair: recordsPair},
 	{name: "records-restless", pair: recordsPair, restless: true},
 	{name: "records-portable", pair: recordsPair, portable: true},
+	{name: "records-parking", pair: recordsPair, portable: true, parking: true},
 }
 
 func memoryPair(testing.TB) (given, peer transport.Conn) { return relaytest.Pipe() }
@@ -66,6 +69,9 @@ func (p path) core(tick time.Duration) *splice.Core {
 	}
 	if p.restless {
 		c.TestingRestless()
+	}
+	if p.parking {
+		c.TestingParking()
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,9 @@ type pump struct {
 	early    []byte // read before the flow began; goes first
 	ready    *transport.Ready
 
+	wish atomic.Int32 // see idle.go
+	name uint64       // among those that are parked; under lookout.mu
+
 	writing sync.Mutex // held during a write to dst
 	refused bool       // a write failed, and not because the peer has closed in order; under writing
 }
@@ -39,6 +43,10 @@ var (
 
 func (p *pump) run() {
 	err := p.move()
+	if err == errParked {
+		return
+	}
+	p.wish.CompareAndSwap(free, never)
 	if err == nil && p.sourceWasReset() {
 		err = errSource
 	}
@@ -95,7 +103,7 @@ func (p *pump) gone(client bool) transport.Status {
 }
 
 // move returns nil when the source ended in order and everything was
-// delivered, errSource, errSink, or net.ErrClosed when the flow was ended.
+// delivered, errSource, errSink, errParked, or net.ErrClosed when the flow was ended.
 func (p *pump) move() error {
 	if len(p.early) > 0 {
 		early := p.early
@@ -106,11 +114,19 @@ func (p *pump) move() error {
 		}
 		p.f.pause(wait)
 	}
-	p.ready = transport.NewReady(p.src)
+	if p.ready == nil {
+		p.ready = transport.NewReady(p.src)
+	}
 	for {
 		b, n, err := p.ready.Read(&buffers)
 		if n == 0 {
-			return p.sourceEnd(err)
+			if !p.askedFor(err) {
+				return p.sourceEnd(err)
+			}
+			if p.park() {
+				return errParked
+			}
+			continue
 		}
 		wait, err := p.write((*b)[:n])
 		buffers.Put(b)

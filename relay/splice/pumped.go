@@ -8,13 +8,15 @@ import (
 	"relay/transport"
 )
 
-// pumped is a flow on the portable path: one goroutine for each direction.
+// pumped is a flow on the portable path: one goroutine for each direction that is
+// not parked.
 type pumped struct {
 	core      *Core
 	near, far transport.Conn
 	lim       Limits
 	acct      Account
 	done      func(End)
+	ways      [2]pump // up, down
 
 	prev, next *pumped // under sweeper.mu
 
@@ -34,12 +36,16 @@ type pumped struct {
 func (c *Core) pump(ends *[2]end, lim Limits, acct Account, done func(End)) Flow {
 	f := &pumped{core: c, near: ends[0].wrap(), far: ends[1].wrap(), lim: lim, acct: acct, done: done}
 	f.pumps.Store(2)
+	up, down := &f.ways[0], &f.ways[1]
+	up.f, up.up, up.src, up.dst, up.early, up.other = f, true, f.near, f.far, ends[0].unread, down
+	down.f, down.src, down.dst, down.early, down.other = f, f.far, f.near, ends[1].unread, up
 	c.sweeper.add(f)
-	up := &pump{f: f, up: true, src: f.near, dst: f.far, early: ends[0].unread}
-	down := &pump{f: f, src: f.far, dst: f.near, early: ends[1].unread}
-	up.other, down.other = down, up
-	transport.Lend(f.near, true, up.run)
-	transport.Lend(f.near, false, down.run)
+	for _, p := range []*pump{up, down} {
+		// A goroutine that was there before stays, whether it has this to do or not.
+		if transport.Lend(f.near, p.up, p.run) {
+			p.wish.CompareAndSwap(free, never)
+		}
+	}
 	return f
 }
 
@@ -62,10 +68,11 @@ func (f *pumped) end(s transport.Status, reset bool) {
 	if reset {
 		_ = transport.Abort(f.near)
 		_ = transport.Abort(f.far)
-		return
+	} else {
+		_ = f.near.Close()
+		_ = f.far.Close()
 	}
-	_ = f.near.Close()
-	_ = f.far.Close()
+	f.wake()
 }
 
 // broken notes who left when a direction could not deliver. The other

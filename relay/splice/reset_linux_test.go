@@ -111,7 +111,7 @@ func TestAnswerIsWhole(t *testing.T) {
 // at once: a prober counts how many writes it takes.
 func TestResetAfterTheEnd(t *testing.T) {
 	onSockets(t, func(t *testing.T, h *harness) {
-		if h.name == "tcp-portable" {
+		if h.portable {
 			t.Skip("a goroutine that does not read is not told of resets")
 		}
 		for name, client := range map[string]bool{"target": false, "client": true} {

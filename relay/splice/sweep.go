@@ -7,11 +7,12 @@ import (
 	"relay/transport"
 )
 
-// sweeper keeps the time-outs of the flows on the portable path: a pump only
-// stores the time of its last movement. It runs while there are flows,
+// sweeper keeps the time-outs of the flows on the portable path, and parks what is
+// idle: a pump only stores the time of its last movement. It runs while there are flows,
 // so that an idle relay has no timer at all.
 type sweeper struct {
 	tick  time.Duration
+	after int64 // what moves nothing for so long is parked: see idle.go
 	epoch time.Time
 
 	mu    sync.Mutex
@@ -68,15 +69,15 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 	defer close(swept)
 	t := time.NewTicker(s.tick)
 	defer t.Stop()
-	var late, left []*pumped
-	for {
+	var late, left, idle, lost []*pumped
+	for turn := 1; ; turn++ {
 		select {
 		case <-stop:
 			return
 		case <-t.C:
 		}
 		now := s.clock()
-		late, left = late[:0], left[:0]
+		late, left, idle, lost = late[:0], left[:0], idle[:0], lost[:0]
 		s.mu.Lock()
 		if s.flows.head == nil && s.stop == stop {
 			s.stop = nil
@@ -89,6 +90,10 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 				late = append(late, f)
 			case f.deserted():
 				left = append(left, f)
+			case f.canRest(now, s.after):
+				idle = append(idle, f)
+			case turn%lostEvery == 0 && f.lost():
+				lost = append(lost, f)
 			}
 		}
 		s.mu.Unlock()
@@ -98,8 +103,16 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 		for _, f := range left {
 			f.end(transport.TargetGone, false) // its own system keeps it as long
 		}
+		for _, f := range idle {
+			f.rest()
+		}
+		for _, f := range lost {
+			f.wake()
+		}
 		clear(late)
 		clear(left)
+		clear(idle)
+		clear(lost)
 	}
 }
 

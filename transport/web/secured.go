@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/tls"
 	"errors"
+	"os"
 
 	"relay/transport"
 )
@@ -30,8 +31,19 @@ func (s *secured) WaitRead() error {
 		return nil
 	}
 	n, err := s.wait(s.first[:])
-	s.have, s.err = n > 0, err
+	if s.have = n > 0; !s.have && errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	s.keep(err)
 	return nil
+}
+
+// keep keeps an error for who reads next. A deadline can be moved, and what has not
+// come yet may come.
+func (s *secured) keep(err error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrNotYet) {
+		s.err = err
+	}
 }
 
 // Read implements net.Conn.
@@ -42,10 +54,8 @@ func (s *secured) Read(b []byte) (n int, err error) {
 	case s.have:
 		b[0], s.have = s.first[0], false
 		n, err = s.try(b[1:])
-		if n++; !errors.Is(err, transport.ErrNotYet) {
-			s.err = err
-		}
-		return n, nil
+		s.keep(err)
+		return n + 1, nil
 	case s.err != nil:
 		return 0, s.err
 	}
