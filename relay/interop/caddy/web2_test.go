@@ -28,28 +28,44 @@ func referer(n int) []string {
 	return []string{"referer", "https://" + name + "/?x_padding=" + strings.Repeat("X", n)}
 }
 
-// webFrames are uploads, and what abuses HTTP/2, at a path; the fields make them a
-// user's, if the path does.
-func webFrames(p path, fields ...string) (all []conversation) {
-	add := func(what string, say func(*stream)) {
-		all = append(all, conversation{name: p.what + ", " + what, say: say})
+// uploads are to a path; the fields make them a user's, if the path does.
+type uploads struct {
+	path
+	fields []string
+}
+
+func (u uploads) head(s *stream, id uint32, method, rest string, more ...string) {
+	s.head(id, false, slices.Concat([]string{":method", method, ":scheme", "https", ":authority", name, ":path", u.text + rest}, u.fields, more)...)
+}
+
+// data is n bytes in frames of at most 16 kB.
+func data(s *stream, id uint32, n int, end bool) {
+	for ; n > 16000; n -= 16000 {
+		_ = s.WriteData(id, false, make([]byte, 16000))
 	}
-	head := func(s *stream, id uint32, method, rest string, more ...string) {
-		s.head(id, false, slices.Concat([]string{":method", method, ":scheme", "https", ":authority", name, ":path", p.text + rest}, fields, more)...)
+	_ = s.WriteData(id, end, make([]byte, n))
+}
+
+// webFrames are uploads and abuses at a path.
+func webFrames(p path, fields ...string) []conversation {
+	u := uploads{p, fields}
+	all := append(u.bodies(), u.abuses()...)
+	for i := range all {
+		all[i].name = p.what + ", " + all[i].name
 	}
-	data := func(s *stream, id uint32, n int, end bool) {
-		for ; n > 16000; n -= 16000 {
-			_ = s.WriteData(id, false, make([]byte, 16000))
-		}
-		_ = s.WriteData(id, end, make([]byte, n))
-	}
+	return all
+}
+
+func (u uploads) bodies() (all []conversation) {
+	add := func(what string, say func(*stream)) { all = append(all, conversation{name: what, say: say}) }
+	head := u.head
 	add("a piece", func(s *stream) { head(s, 1, "POST", "/sid/0"); data(s, 1, 5, true) })
 	add("pieces", func(s *stream) {
 		for i := range uint32(8) {
 			head(s, 2*i+1, "POST", "/sid/"+string(rune('0'+i)))
 			data(s, 2*i+1, 500, true)
 		}
-		s.ask(21, "GET", name, p.text+"/sid", fields...)
+		s.ask(21, "GET", name, u.text+"/sid", u.fields...)
 	})
 	add("1 MB", func(s *stream) { head(s, 1, "POST", "/sid"); data(s, 1, 1000000, true) })
 	add("open", func(s *stream) { head(s, 1, "POST", "/") })
@@ -59,6 +75,13 @@ func webFrames(p path, fields ...string) (all []conversation) {
 	add("announces 2 MB", func(s *stream) { head(s, 1, "POST", "/sid/0", "content-length", "2000000") })
 	add("trailers", func(s *stream) { head(s, 1, "POST", "/sid"); s.head(1, true, "t", "x") })
 	add("expects", func(s *stream) { head(s, 1, "POST", "/sid/0", "expect", "100-continue") })
+	return all
+}
+
+// abuses are of HTTP/2's windows and resets, and ask for other protocols.
+func (u uploads) abuses() (all []conversation) {
+	add := func(what string, say func(*stream)) { all = append(all, conversation{name: what, say: say}) }
+	head, p, fields := u.head, u.path, u.fields
 	add("reset", func(s *stream) { head(s, 1, "POST", "/sid"); _ = s.WriteRSTStream(1, http2.ErrCodeCancel) })
 	add("30 resets", func(s *stream) {
 		for i := range uint32(30) {

@@ -15,17 +15,16 @@ import (
 	"relay/auth"
 )
 
-// The bytes of a path of a user's that are asked for with it.
+// What clients of a user's send besides the path.
 const (
-	padded = "Referer: https://" + name + "/?x_padding="
-	// upgrades asks for a WebSocket.
+	padded   = "Referer: https://" + name + "/?x_padding="
 	upgrades = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 	wsKey    = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 )
 
 var padding = padded + strings.Repeat("X", 100)
 
-// path is one that is asked for, and what of it is not a user's.
+// path is one that is asked for, and in what it differs from a user's.
 type path struct{ what, text string }
 
 // wrongPaths are almost those of alice, or those of others.
