@@ -41,6 +41,7 @@ type conn struct {
 	cut     cutter
 	sess    *auth.Session // once it is joined
 	stream  *multiplexed  // brought it; nil: it was accepted
+	unsaid  uint64        // the user in whose count of unsaid it is; 0: none
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
@@ -130,6 +131,7 @@ func (c *conn) begin(req transport.Request) (*auth.Session, error) {
 		return nil, c.deny(req, fmt.Errorf("%w: %w", errNotServed, err))
 	}
 	c.served = true
+	c.said()
 	return sess, nil
 }
 

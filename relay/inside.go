@@ -2,6 +2,8 @@ package relay
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"relay/auth"
 	"relay/transport"
@@ -24,11 +26,19 @@ func (k *sink) Stream(_ context.Context, user auth.User, near transport.Conn) er
 		_ = transport.Abort(near)
 		return errDrained
 	}
+	if !k.srv.unsaid.enter(user.ID) {
+		k.srv.stats.end(transport.OverLimit)
+		_ = transport.Abort(near)
+		return errUnsaid
+	}
 	c, err := k.srv.inner(carrier, near)
 	if err != nil {
+		k.srv.unsaid.leave(user.ID)
 		_ = transport.Abort(near)
 		return err
 	}
+	c.unsaid = user.ID
+	defer c.said()
 	c.run(func() error {
 		if err := near.SetDeadline(c.began.Add(c.set.limits.Handshake)); err != nil {
 			return err
@@ -36,4 +46,52 @@ func (k *sink) Stream(_ context.Context, user auth.User, near transport.Conn) er
 		return (&inside{&visit{conn: c}, k.inbounds}).Stream(k.srv.ctx, user, near)
 	})
 	return nil
+}
+
+// mostUnsaid is how many streams of a user may not belong to a session: they have not
+// said yet where they want to go, or stand for many requests. The user's own limits do
+// not count them, and a few connections bring enough of them to fill the relay.
+const mostUnsaid = 512
+
+var errUnsaid = errors.New("too many streams of one user that belong to no session")
+
+// unsaid counts such streams by user.
+type unsaid struct {
+	mu sync.Mutex
+	n  map[uint64]int
+}
+
+func (u *unsaid) enter(user uint64) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if user == 0 {
+		return true // nobody's
+	}
+	if u.n[user] >= mostUnsaid {
+		return false
+	}
+	if u.n == nil {
+		u.n = make(map[uint64]int)
+	}
+	u.n[user]++
+	return true
+}
+
+func (u *unsaid) leave(user uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if user == 0 {
+		return
+	}
+	if u.n[user]--; u.n[user] == 0 {
+		delete(u.n, user)
+	}
+}
+
+// said takes a stream out of the count, once.
+func (c *conn) said() {
+	if c.unsaid != 0 {
+		c.srv.unsaid.leave(c.unsaid)
+		c.unsaid = 0
+	}
 }

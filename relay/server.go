@@ -99,6 +99,7 @@ type Server struct {
 	early     atomic.Int64 // connections to the cover that nobody may need
 	packets   atomic.Int64 // connections that carry datagrams
 	dropped   atomic.Int64 // datagrams
+	unsaid    unsaid
 	own       atomic.Pointer[[]netip.AddrPort]
 	current   atomic.Pointer[settings] // for what no listener has accepted
 	began     time.Time
