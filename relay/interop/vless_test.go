@@ -70,8 +70,9 @@ var vlessLacks = map[string]string{
 }
 
 // vlessLucky are those of them that work when the answer is there before the client
-// has closed.
-var vlessLucky = []string{"sing-box ws/fin", "sing-box ws early/fin", "sing-box ws/late answer", "sing-box ws early/late answer"}
+// has closed. Xray closes a second after its application's end; the WebSocket's close
+// is the end that the target waits for, and its answer can be as quick as that.
+var vlessLucky = []string{"xray ws/fin", "xray ws early/fin", "sing-box ws/fin", "sing-box ws early/fin", "sing-box ws/late answer", "sing-box ws early/late answer"}
 
 // vlessFlaws are what a client does now and then, whatever the server: what fails is
 // tried once more. (Xray v26.3.27, splithttp/dialer.go: Write asks buffers for their

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -89,6 +90,9 @@ func packetTrips(t *testing.T, via *url.URL, n int) error {
 	for range n {
 		targets = append(targets, echoPackets(t))
 	}
+	if err := a.ready(targets[0]); err != nil {
+		return err
+	}
 	for round := range 10 {
 		for i, size := range packetSizes {
 			sent := patternBytes(int64(size))
@@ -132,6 +136,20 @@ func echoPackets(t *testing.T) netip.AddrPort {
 	}()
 	t.Cleanup(func() { c.Close(); <-done })
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// ready waits for an answer. A client may listen for datagrams a moment after it does
+// for connections; until then they are refused.
+func (a *association) ready(to netip.AddrPort) error {
+	for limit := time.Now().Add(peerLimit); ; time.Sleep(20 * time.Millisecond) {
+		_, err := a.udp.Write(datagram(to, "ready?"))
+		if err == nil {
+			_, _, err = a.receive(10 * time.Second)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) || time.Now().After(limit) {
+			return err
+		}
+	}
 }
 
 // receive is the next datagram, and whom it says to be from.
