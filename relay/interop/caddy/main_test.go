@@ -307,7 +307,13 @@ func startOurs(dir, upstream string, n int) (peer, func(), error) {
 }
 
 // server is one of the ways in which a site serves a connection.
-type server func(c transport.Conn, began time.Time, claimed func()) (up, down int64)
+type server func(c transport.Conn, began time.Time, g transport.Guest)
+
+// guest is a connection whose end nobody waits for.
+type guest struct{}
+
+func (guest) Claimed()          {}
+func (guest) Closed(_, _ int64) {}
 
 func accept(l *net.TCPListener, n int, serve server) {
 	for {
@@ -318,14 +324,14 @@ func accept(l *net.TCPListener, n int, serve server) {
 		go func() {
 			began := time.Now()
 			if n == 0 {
-				serve(c, began, nil)
+				serve(c, began, guest{})
 				return
 			}
 			p := transport.NewPeeked(c)
 			_ = c.SetReadDeadline(began.Add(100 * time.Millisecond))
 			_, _ = p.Peek(n)
 			_ = c.SetReadDeadline(time.Time{})
-			serve(p, began, nil)
+			serve(p, began, guest{})
 		}()
 	}
 }

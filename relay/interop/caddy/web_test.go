@@ -143,7 +143,7 @@ func refused() (all []request) {
 	}
 	for _, method := range []string{"GET", "POST"} {
 		for _, h := range []string{
-			"X: y", pads(0), pads(99), pads(1001), pads(5000), "Referer: https://" + name + "/", "Referer: %zz://" + padded[9:] + strings.Repeat("X", 100),
+			"X: y", pads(0), pads(99), pads(1001), pads(5000), "Referer: https://" + name + "/", "Referer: https://" + name + "/?a#x_padding=" + strings.Repeat("X", 100),
 			"Referer: https://" + name + "/?x_padding=%zz", "Referer: https://" + name + "/?X_Padding=" + strings.Repeat("X", 100), "Referrer" + padding[7:],
 		} {
 			ask(method, "/sid", h)
@@ -152,8 +152,8 @@ func refused() (all []request) {
 			ask(method, rest, padding)
 		}
 		ask(method, "/sid?x_padding="+strings.Repeat("X", 99))
-		ask(method, "/sid?x_padding=%zz"+strings.Repeat("X", 100))
-		ask(method, "/sid?x_padding="+strings.Repeat("X", 100)+"&%zz")
+		ask(method, "/sid?x_padding=X&x_padding="+strings.Repeat("X", 100))
+		ask(method, "/sid?%zz&ax_padding="+strings.Repeat("X", 100))
 	}
 	ask("GET", "", padding)
 	ask("GET", "/", padding)
