@@ -50,6 +50,9 @@ func openACME(cfg *config.Config, before *coverOf, log *slog.Logger) (*acmeOf, e
 // retired.
 func (o *coverOf) take(before *coverOf) {
 	if o == before {
+		if o != nil && o.acme != nil {
+			o.acme.manager.Retry() // who reloads may have mended what was in the way
+		}
 		return
 	}
 	var old *acmeOf
