@@ -79,6 +79,9 @@ type claimed struct {
 	source netip.Addr
 }
 
+// User is whose request it is.
+func (c *claimed) User() auth.User { return c.user }
+
 // ServeHTTP implements http.Handler.
 func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.kind == socket {

@@ -142,8 +142,10 @@ func TestEcho(t *testing.T) {
 		check("one", s.do("POST", "", bytes.NewReader(payload)))
 
 		res := s.do("GET", "stream-up", nil)
-		go s.send("POST", "stream-up", bytes.NewReader(payload))
+		var sent sync.WaitGroup
+		sent.Go(func() { s.send("POST", "stream-up", bytes.NewReader(payload)) })
 		check("up", res)
+		sent.Wait()
 
 		res = s.do("GET", "packets", nil)
 		var wg sync.WaitGroup
@@ -183,17 +185,19 @@ func TestEnds(t *testing.T) {
 				}
 				_, _ = fmt.Fprintf(c, "%d bytes", len(b))
 			}))
+			var sent sync.WaitGroup
 			for _, rest := range []string{"", "sid"} {
 				res := (*http.Response)(nil)
 				if rest == "" {
 					res = s.do("POST", rest, strings.NewReader("twelve bytes"))
 				} else {
 					res = s.do("GET", rest, nil)
-					go s.send("POST", rest, strings.NewReader("twelve bytes"))
+					sent.Go(func() { s.send("POST", rest, strings.NewReader("twelve bytes")) })
 				}
 				if b, err := io.ReadAll(res.Body); string(b) != "12 bytes" || err != nil {
 					t.Errorf("%q: got %q, %v", rest, b, err)
 				}
+				sent.Wait()
 			}
 		})
 		t.Run("packets end with the answer", func(t *testing.T) {
