@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"relay/auth"
 	"relay/relay/splice"
 	"relay/transport"
 )
@@ -345,7 +346,11 @@ func (v *visit) toSite() error {
 
 // Claimed implements transport.Guest: a stranger turns out to be a user's carrier,
 // and counts among strangers no more.
-func (c *conn) Claimed() {
+func (c *conn) Claimed(user auth.User) {
+	if !c.srv.carriers.enter(user.ID) {
+		return // his streams are served all the same
+	}
+	c.carrier = user.ID
 	c.authenticated()
 	c.srv.strangers.Add(-1)
 	c.served, c.inbound = true, carrierName
@@ -354,6 +359,7 @@ func (c *conn) Claimed() {
 // Closed implements transport.Guest.
 func (c *conn) Closed(up, down int64) {
 	if c.served {
+		c.srv.carriers.leave(c.carrier)
 		c.ended(splice.End{Status: transport.OK}) // its streams have been counted
 	} else {
 		c.strangerEnded(splice.End{Up: up, Down: down})

@@ -42,6 +42,7 @@ type conn struct {
 	sess    *auth.Session // once it is joined
 	stream  *multiplexed  // brought it; nil: it was accepted
 	unsaid  uint64        // the user in whose count of unsaid it is; 0: none
+	carrier uint64        // the same of carriers
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which

@@ -55,19 +55,25 @@ const mostUnsaid = 512
 
 var errUnsaid = errors.New("too many streams of one user that belong to no session")
 
-// unsaid counts such streams by user.
-type unsaid struct {
-	mu sync.Mutex
-	n  map[uint64]int
+// mostCarriers is how many connections of one user do not count among strangers, and
+// are not given up first when the relay is full. Those that carry nothing cost one
+// little who wants to fill it.
+const mostCarriers = 128
+
+// perUser counts by user, up to a limit.
+type perUser struct {
+	most int
+	mu   sync.Mutex
+	n    map[uint64]int
 }
 
-func (u *unsaid) enter(user uint64) bool {
+func (u *perUser) enter(user uint64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if user == 0 {
 		return true // nobody's
 	}
-	if u.n[user] >= mostUnsaid {
+	if u.n[user] >= u.most {
 		return false
 	}
 	if u.n == nil {
@@ -77,7 +83,7 @@ func (u *unsaid) enter(user uint64) bool {
 	return true
 }
 
-func (u *unsaid) leave(user uint64) {
+func (u *perUser) leave(user uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if user == 0 {

@@ -99,7 +99,8 @@ type Server struct {
 	early     atomic.Int64 // connections to the cover that nobody may need
 	packets   atomic.Int64 // connections that carry datagrams
 	dropped   atomic.Int64 // datagrams
-	unsaid    unsaid
+	unsaid    perUser      // streams without a session
+	carriers  perUser      // connections that are not strangers any more
 	own       atomic.Pointer[[]netip.AddrPort]
 	current   atomic.Pointer[settings] // for what no listener has accepted
 	began     time.Time
@@ -126,6 +127,7 @@ func New(o Options) *Server {
 		log: o.Log, users: o.Users, splice: o.Splice, listen: o.Listen,
 		lines: rate.NewLimiter(10, 100), sources: newSources(), openings: make(chan opening), began: time.Now(),
 		listeners: make(map[string]*listener), opening: make(map[*conn]struct{}), drains: make(map[drainer]struct{}),
+		unsaid: perUser{most: mostUnsaid}, carriers: perUser{most: mostCarriers},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s

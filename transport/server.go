@@ -49,9 +49,9 @@ type Sink interface {
 // Guest is a connection in a web site's hands, as whoever gave it away sees it.
 // Its methods are called by any goroutine, and must not block.
 type Guest interface {
-	// Claimed says that a request on it was a user's, for a carrier in the site.
-	// It is called once at most.
-	Claimed()
+	// Claimed says whose the first request on it was that was for a carrier in
+	// the site. It is called once at most.
+	Claimed(user auth.User)
 	// Closed says that it is closed, after so many bytes. It is called once.
 	Closed(up, down int64)
 }

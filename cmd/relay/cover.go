@@ -13,6 +13,7 @@ import (
 
 	"github.com/gaissmai/bart"
 
+	"relay/auth"
 	"relay/relay"
 	"relay/relay/config"
 	"relay/relay/site"
@@ -131,7 +132,7 @@ func (o *coverOf) dial(ctx context.Context) (net.Conn, error) {
 // nobody does not mind what becomes of a connection.
 type nobody struct{}
 
-func (nobody) Claimed()          {}
+func (nobody) Claimed(auth.User) {}
 func (nobody) Closed(_, _ int64) {}
 
 // close ends the site. Connections have the time that is left.

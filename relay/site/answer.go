@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"relay/auth"
 )
 
 // maxMethod is the longest method that Caddy looks at.
@@ -24,7 +26,7 @@ var server = []string{Server}
 func (s *Site) answer(w http.ResponseWriter, r *http.Request) {
 	for _, claim := range s.claims {
 		if h, ok := claim(r); ok {
-			tell(r)
+			tell(r, h)
 			h.ServeHTTP(w, r)
 			return
 		}
@@ -47,7 +49,7 @@ func (s *Site) answerAlone(w http.ResponseWriter, r *http.Request) {
 func (s *Site) origin(w http.ResponseWriter, r *http.Request) {
 	for _, claim := range s.originClaims {
 		if h, ok := claim(r); ok {
-			tell(r)
+			tell(r, h)
 			h.ServeHTTP(w, r)
 			return
 		}
@@ -55,10 +57,14 @@ func (s *Site) origin(w http.ResponseWriter, r *http.Request) {
 	s.answerAlone(w, r)
 }
 
-// tell says that a request on a connection was claimed.
-func tell(r *http.Request) {
+// tell says that a request on a connection was claimed, and whose it is if h knows.
+func tell(r *http.Request, h http.Handler) {
 	if t, ok := r.Context().Value(takenKey{}).(*taken); ok {
-		t.claim()
+		var user auth.User
+		if owned, ok := h.(interface{ User() auth.User }); ok {
+			user = owned.User()
+		}
+		t.claim(user)
 		if r.ProtoMajor == 2 && t.limit.Load() == nil {
 			t.share()
 		}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"relay/auth"
 	"relay/transport"
 )
 
@@ -173,13 +174,13 @@ func (t *taken) share() {
 	t.limit.CompareAndSwap(nil, limit)
 }
 
-// claim says that a request on the connection was claimed.
-func (t *taken) claim() {
+// claim says that a request on the connection was claimed, as a user's.
+func (t *taken) claim(user auth.User) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.told {
 		t.told = true
-		t.guest.Claimed()
+		t.guest.Claimed(user)
 	}
 }
 

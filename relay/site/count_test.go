@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/auth"
 	"relay/transport"
 )
 
@@ -71,5 +72,5 @@ func TestCount(t *testing.T) {
 // counting is told what a visit has moved.
 type counting chan [2]int64
 
-func (counting) Claimed()                {}
+func (counting) Claimed(auth.User)       {}
 func (c counting) Closed(up, down int64) { c <- [2]int64{up, down} }

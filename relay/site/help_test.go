@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/auth"
 	"relay/relay/relaytest"
 	"relay/transport"
 )
@@ -134,5 +135,5 @@ func status(t testing.TB, s *Site, path string) int {
 // closing is a guest whose end is a function of the test's.
 type closing func()
 
-func (closing) Claimed()            {}
+func (closing) Claimed(auth.User)   {}
 func (f closing) Closed(_, _ int64) { f() }

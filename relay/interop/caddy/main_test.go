@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/auth"
 	"relay/relay/site"
 	"relay/transport"
 )
@@ -312,7 +313,7 @@ type server func(c transport.Conn, began time.Time, g transport.Guest)
 // guest is a connection whose end nobody waits for.
 type guest struct{}
 
-func (guest) Claimed()          {}
+func (guest) Claimed(auth.User) {}
 func (guest) Closed(_, _ int64) {}
 
 func accept(l *net.TCPListener, n int, serve server) {
