@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // RFC 6455 wants it; nothing secret depends on it
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -28,8 +27,6 @@ const (
 	maxPath   = 1 << 10
 	maxAnswer = 8 << 10 // bytes of the server's head
 
-	// webGUID goes into the answer to a key (RFC 6455, Section 1.3).
-	webGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 	// webProtocol is the subprotocol that Telegram's servers want
 	// (core.telegram.org, mtproto/transports).
 	webProtocol = "binary"
@@ -144,14 +141,13 @@ func (w Way) handshake(far transport.Conn, roots *x509.CertPool) (transport.Conn
 
 // upgraded checks the server's answer. Nothing of its text goes into the error.
 func upgraded(resp *http.Response, key string) error {
-	sum := sha1.Sum([]byte(key + webGUID)) //nolint:gosec // see the import
 	h := resp.Header
 	protocol := h.Get("Sec-WebSocket-Protocol")
 	switch {
 	case resp.StatusCode != http.StatusSwitchingProtocols:
 		return fmt.Errorf("the server answers with status %d", resp.StatusCode)
 	case !strings.EqualFold(h.Get("Upgrade"), "websocket"), !hasToken(h.Values("Connection"), "upgrade"),
-		h.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
+		h.Get("Sec-WebSocket-Accept") != websocket.AcceptKey(key):
 		return errors.New("the server's answer is not that of a WebSocket")
 	case protocol != "" && protocol != webProtocol, len(h.Values("Sec-WebSocket-Extensions")) > 0:
 		return errors.New("the server wants what was not offered")

@@ -1,9 +1,7 @@
 package web
 
 import (
-	"crypto/sha1" //nolint:gosec // RFC 6455, Section 4.2.2, has nothing else
 	"crypto/tls"
-	"encoding/base64"
 	"net/http"
 	"net/netip"
 	"time"
@@ -11,9 +9,6 @@ import (
 	"relay/transport"
 	"relay/transport/websocket"
 )
-
-// webGUID is what the key of a handshake is hashed with (RFC 6455, Section 1.3).
-const webGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // answerTime is how long a client may take for the answer to a handshake.
 const answerTime = 10 * time.Second
@@ -33,9 +28,8 @@ func (c *claimed) socket(w http.ResponseWriter, r *http.Request) {
 		_ = raw.Close()
 		return
 	}
-	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + webGUID)) //nolint:gosec // see the import
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n"
+		"Sec-WebSocket-Accept: " + websocket.AcceptKey(r.Header.Get("Sec-Websocket-Key")) + "\r\n"
 	if c.protocol != "" {
 		answer += "Sec-WebSocket-Protocol: " + c.protocol + "\r\n"
 	}
