@@ -1,7 +1,6 @@
 package web
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -41,12 +40,12 @@ func (Secret) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte("[secret]")) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Secret) UnmarshalText(text []byte) error {
-	if len(text) > 0 && len(text) < 16 {
-		return errors.New("shorter than 16 characters: whoever guesses it can look for the relay")
-	}
 	*s = Secret(text)
 	return nil
 }
+
+// leastSecret is how long Secret has to be.
+const leastSecret = 16
 
 const forwardedFor = "X-Forwarded-For"
 
@@ -68,6 +67,10 @@ func (c *Config) Check(fault func(key, problem, hint string)) {
 	switch {
 	case c.SecretHeader != "" && c.Secret == "":
 		fault("secret", "missing", "write the value that the CDN gives to "+c.SecretHeader)
+	case c.Secret != "" && len(c.Secret) < leastSecret:
+		// Not in UnmarshalText: config takes secrets out of what that says, and this
+		// one may be a word of it.
+		fault("secret", fmt.Sprintf("shorter than %d characters", leastSecret), "whoever guesses it can look for the relay; draw a longer one")
 	case c.SecretHeader == "" && c.Secret != "":
 		fault("secret_header", "missing", "write the name of the header that the CDN adds")
 	}
