@@ -52,10 +52,10 @@ func (h *Handler) Claim(r *http.Request) (http.Handler, bool) {
 	if err != nil {
 		return nil, false
 	}
-	return h.claim(r, source.Addr().Unmap().WithZone(""))
+	return h.claim(r, func() netip.Addr { return source.Addr().Unmap().WithZone("") })
 }
 
-func (h *Handler) claim(r *http.Request, source netip.Addr) (http.Handler, bool) {
+func (h *Handler) claim(r *http.Request, source func() netip.Addr) (http.Handler, bool) {
 	password, rest, ok := secretPath(r.URL.Path)
 	if !ok {
 		return nil, false
@@ -68,7 +68,7 @@ func (h *Handler) claim(r *http.Request, source netip.Addr) (http.Handler, bool)
 	if !ok {
 		return nil, false
 	}
-	return &claimed{h, q, user, source}, true
+	return &claimed{h, q, user, source()}, true
 }
 
 // claimed is a request that is a user's.

@@ -31,7 +31,8 @@ func (h *Handler) ClaimOrigin(o Origin) func(*http.Request) (http.Handler, bool)
 		if o.SecretHeader != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get(o.SecretHeader)), []byte(o.Secret)) != 1 {
 			return nil, false
 		}
-		return h.claim(r, o.client(r, peer.Addr().Unmap().WithZone("")))
+		// Strangers' headers are not read: they can be long.
+		return h.claim(r, func() netip.Addr { return o.client(r, peer.Addr().Unmap().WithZone("")) })
 	}
 }
 
