@@ -3,8 +3,11 @@ package web
 import (
 	"bufio"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"relay/auth"
 )
 
 // FuzzRequest reads heads of requests: what is taken for a user's is what SPEC.md says.
@@ -18,6 +21,8 @@ func FuzzRequest(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	h := New(Options{Find: func(string) (auth.User, bool) { return auth.User{ID: 1}, true }})
+	origin := h.ClaimOrigin(Origin{ClientHeader: "X-Forwarded-For", Proxies: netip.Addr.Is4})
 	f.Fuzz(func(t *testing.T, head string) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head + "Host: h\r\n\r\n")))
 		if err != nil {
@@ -31,6 +36,11 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("password: got %q", password)
 		}
 		q, ok := parse(r, rest)
+		r.RemoteAddr = "192.0.2.1:1234"
+		_, secure := h.Claim(r)
+		if _, plain := origin(r); secure != ok || plain != ok {
+			t.Errorf("parsed %v, claimed over TLS %v, at an origin %v", ok, secure, plain)
+		}
 		if !ok {
 			return
 		}
