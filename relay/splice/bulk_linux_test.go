@@ -21,8 +21,11 @@ import (
 // childEnv names the task of this test binary when it is its own child.
 const childEnv = "SPLICE_TEST_CHILD"
 
-// errSkip of a task says that it cannot be done here.
+// errSkip of a task says that it cannot be done here, and exitSkip tells the parent:
+// not 2, which is how a program ends that panics.
 var errSkip = errors.New("cannot be tested here")
+
+const exitSkip = 3
 
 func TestMain(m *testing.M) {
 	tasks := map[string]func() error{
@@ -37,7 +40,7 @@ func TestMain(m *testing.M) {
 		switch {
 		case errors.Is(err, errSkip):
 			fmt.Println(err)
-			os.Exit(2)
+			os.Exit(exitSkip)
 		case err != nil:
 			fmt.Println(err)
 			os.Exit(1)
@@ -60,7 +63,7 @@ func task(name string) *exec.Cmd {
 func runTask(t *testing.T, name string) {
 	t.Helper()
 	out, err := task(name).CombinedOutput()
-	if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() == 2 {
+	if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() == exitSkip {
 		t.Skipf("child: %s", out)
 	}
 	if err != nil {
