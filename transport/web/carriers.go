@@ -1,0 +1,186 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"relay/transport"
+	"relay/transport/h2"
+)
+
+const (
+	// mostCarriers is how many connections of HTTP/2 a way has: a browser has one or
+	// two for a site, and censors count.
+	mostCarriers = 3
+	// streamsEach is from how many streams on the emptiest connection another one is
+	// worth it.
+	streamsEach = 24
+	// mostLimited is mostCarriers where connections freeze after some bytes, as each
+	// carries little. Browsers have six over HTTP/1.1.
+	mostLimited = 4
+)
+
+// How long a connection takes new streams, and how many requests: numbers are drawn,
+// as connections that all end alike are a mark.
+const (
+	leastLife, mostLife         = 10 * time.Minute, 30 * time.Minute
+	leastRequests, mostRequests = 600, 900
+	// leastRest is after how long without a stream a connection is closed. The site
+	// would end it after five minutes, and a browser does as well.
+	leastRest, mostRest = 90 * time.Second, 270 * time.Second
+)
+
+// carrier is a connection that streams share.
+type carrier struct {
+	client *Client
+	conn   *h2.Conn
+	meter  *metered
+	until  time.Time     // it takes new streams
+	wake   chan struct{} // for watch: there is a new stream
+
+	// Under the lock of the client.
+	opening  int // streams that are about to be opened
+	requests int // that may still be made on it
+}
+
+// pending is a connection that is being made.
+type pending struct {
+	done chan struct{}
+	k    *carrier
+	err  error
+}
+
+// carrier returns a connection for a stream, which the caller leaves.
+func (c *Client) carrier(ctx context.Context) (*carrier, error) {
+	for {
+		c.mu.Lock()
+		k := c.pick(time.Now())
+		crowded := k == nil || k.load() >= streamsEach || c.budget > 0 && k.load() > 0
+		p := c.pending
+		if crowded && p == nil && len(c.carriers) < c.most() && c.ctx.Err() == nil {
+			p = &pending{done: make(chan struct{})}
+			c.pending = p
+			c.tasks.Go(func() { c.make(p) })
+		}
+		// Where connections are limited a stream waits for one of its own.
+		if k != nil && (c.budget == 0 || !crowded || p == nil) {
+			k.opening++
+			c.mu.Unlock()
+			return k, nil
+		}
+		c.mu.Unlock()
+		if p == nil {
+			return nil, fmt.Errorf("web: %w: closed", transport.ErrCarrier)
+		}
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, context.Cause(ctx))
+		}
+		if p.err != nil {
+			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, p.err)
+		}
+	}
+}
+
+func (c *Client) most() int {
+	if c.budget > 0 {
+		return mostLimited
+	}
+	return mostCarriers
+}
+
+// leave says that the stream for which a connection was taken has been opened.
+func (c *Client) leave(k *carrier) {
+	c.mu.Lock()
+	k.opening--
+	c.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// load is how many streams a connection has.
+func (k *carrier) load() int { return k.opening + k.conn.Streams() }
+
+// pick returns the connection with the fewest streams that takes another; nil: there
+// is none. Under mu.
+func (c *Client) pick(now time.Time) *carrier {
+	var best *carrier
+	for _, k := range c.carriers {
+		if !k.takes(now) {
+			continue
+		}
+		if best == nil || k.load() < best.load() {
+			best = k
+		}
+	}
+	return best
+}
+
+// takes reports whether a connection takes another stream.
+func (k *carrier) takes(now time.Time) bool {
+	// A stream may be two requests.
+	return k.conn.Usable() && k.conn.Room() > k.opening+1 && k.requests > 0 && now.Before(k.until) &&
+		(k.client.budget == 0 || k.meter.down.Load()+roomLimited <= k.client.budget || k.fresh())
+}
+
+// fresh reports whether nothing but the handshake has come on it.
+func (k *carrier) fresh() bool { return k.load() == 0 && k.requests >= leastRequests && !k.spent }
+
+// make makes a connection.
+func (c *Client) make(p *pending) {
+	k, err := c.newCarrier(c.ctx)
+	c.mu.Lock()
+	c.pending = nil
+	p.k, p.err = k, err
+	if err == nil {
+		if c.ctx.Err() != nil {
+			k.conn.Abort()
+		}
+		c.carriers = append(c.carriers, k)
+		c.tasks.Go(k.watch)
+	}
+	c.mu.Unlock()
+	close(p.done)
+}
+
+// connectTime bounds all of a connection.
+const connectTime = 12 * time.Second
+
+func (c *Client) newCarrier(ctx context.Context) (*carrier, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, connectTime, errSilent)
+	defer cancel()
+	conn, err := c.connect(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	if p := conn.Protocol(); p != "h2" {
+		_ = conn.Close()
+		return nil, errors.New("the server does not speak HTTP/2: is it another one's?")
+	}
+	return &carrier{
+		client: c, conn: h2.NewConn(conn, fingerprint(c.profile)), meter: conn.meter,
+		until: time.Now().Add(between(leastLife, mostLife)), wake: make(chan struct{}, 1),
+		requests: between(leastRequests, mostRequests),
+	}, nil
+}
+
+// between draws a number.
+func between[T int | time.Duration](least, most T) T {
+	return least + T(rand.Int64N(int64(most-least)+1)) //nolint:gosec // nothing secret
+}
+
+// drop forgets a connection.
+func (c *Client) drop(k *carrier) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.carriers, k); i >= 0 {
+		c.carriers = slices.Delete(c.carriers, i, i+1)
+	}
+}

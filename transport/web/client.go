@@ -1,0 +1,129 @@
+package web
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"relay/transport"
+	"relay/transport/browser"
+	"relay/transport/resolve"
+)
+
+// ClientOptions are what a [Client] is made of.
+type ClientOptions struct {
+	Way     Way
+	Profile *browser.Profile
+	// Sessions are those to resume, shared with other clients of the same profile.
+	Sessions *browser.Sessions
+	// Names looks up what the way connects to.
+	Names *resolve.Cache
+	// Roots are the authorities for certificates; nil: the system's.
+	Roots *x509.CertPool
+	// Connect makes a TCP connection; nil: with the system's help.
+	Connect func(ctx context.Context, to netip.AddrPort) (transport.Conn, error)
+	// Log gets lines at debug level only.
+	Log *slog.Logger
+}
+
+// Client is the client half: streams to the relay at the end of one Way. Those of
+// XHTTP share up to three connections, which live as long as a browser's; a WebSocket
+// is a connection of its own. It is safe for concurrent use, and ended by Close.
+type Client struct {
+	way      Way
+	profile  *browser.Profile
+	sessions *browser.Sessions
+	names    *resolve.Cache
+	roots    *x509.CertPool
+	dialTCP  func(ctx context.Context, to netip.AddrPort) (transport.Conn, error)
+	log      *slog.Logger
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu       sync.Mutex
+	carriers []*carrier
+	pending  *pending // a connection that is being made; nil: none
+	budget   int64    // bytes down that a connection survives; 0: as many as it likes
+	learned  time.Time
+	good     netip.AddrPort // worked last
+	sockets  map[*socketConn]struct{}
+}
+
+// NewClient returns a Client. It connects when it is asked to.
+func NewClient(o ClientOptions) *Client {
+	c := &Client{
+		way: o.Way, profile: o.Profile, sessions: o.Sessions, names: o.Names, roots: o.Roots,
+		dialTCP: o.Connect, log: o.Log, sockets: map[*socketConn]struct{}{},
+	}
+	if c.dialTCP == nil {
+		c.dialTCP = dialTCP
+	}
+	if c.sessions == nil {
+		c.sessions = new(browser.Sessions)
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Close ends the connections and what is on them.
+func (c *Client) Close() {
+	c.cancel()
+	c.mu.Lock()
+	all, sockets := c.carriers, c.sockets
+	c.carriers, c.sockets = nil, map[*socketConn]struct{}{}
+	c.mu.Unlock()
+	for _, k := range all {
+		k.conn.Abort()
+	}
+	for s := range sockets {
+		_ = transport.Abort(s)
+	}
+	c.tasks.Wait()
+}
+
+// Ready returns when a stream could begin at once. A way of WebSockets has nothing to
+// be ready: what fails, fails with the stream.
+func (c *Client) Ready(ctx context.Context) error {
+	if c.way.Mode == ModeWebSocket {
+		return c.probe(ctx)
+	}
+	_, err := c.carrier(ctx)
+	return err
+}
+
+// Live reports whether Ready would return at once.
+func (c *Client) Live() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.way.Mode == ModeWebSocket {
+		return len(c.sockets) > 0 || c.spare != nil
+	}
+	return c.pick(time.Now()) != nil
+}
+
+// Open begins a stream: first, if any, rides with its request. It does not wait for an
+// answer. Errors match transport.ErrCarrier where another connection may do better.
+func (c *Client) Open(ctx context.Context, first []byte) (transport.Conn, error) {
+	if c.way.Mode == ModeWebSocket {
+		return c.openSocket(ctx, first)
+	}
+	k, err := c.carrier(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.leave(k)
+	switch c.way.Mode {
+	case ModeStreamUp:
+		return k.streamUp(ctx, first)
+	case ModePacketUp:
+		return k.packetUp(ctx, first)
+	}
+	return k.streamOne(ctx, first)
+}
