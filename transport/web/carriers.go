@@ -45,6 +45,8 @@ type carrier struct {
 	// Under the lock of the client.
 	opening  int // streams that are about to be opened
 	requests int // that may still be made on it
+	opened   bool
+	why      error // it was given up
 }
 
 // pending is a connection that is being made.
@@ -69,6 +71,7 @@ func (c *Client) carrier(ctx context.Context) (*carrier, error) {
 		// Where connections are limited a stream waits for one of its own.
 		if k != nil && (c.budget == 0 || !crowded || p == nil) {
 			k.opening++
+			k.opened = true
 			c.mu.Unlock()
 			return k, nil
 		}
@@ -127,11 +130,9 @@ func (c *Client) pick(now time.Time) *carrier {
 func (k *carrier) takes(now time.Time) bool {
 	// A stream may be two requests.
 	return k.conn.Usable() && k.conn.Room() > k.opening+1 && k.requests > 0 && now.Before(k.until) &&
-		(k.client.budget == 0 || k.meter.down.Load()+roomLimited <= k.client.budget || k.fresh())
+		(k.client.budget == 0 || !k.opened || k.meter.down.Load()+roomLimited <= k.client.budget)
 }
 
-// fresh reports whether nothing but the handshake has come on it.
-func (k *carrier) fresh() bool { return k.load() == 0 && k.requests >= leastRequests && !k.spent }
 
 // make makes a connection.
 func (c *Client) make(p *pending) {

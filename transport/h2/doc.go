@@ -1,0 +1,8 @@
+// Package h2 is the client's end of one HTTP/2 connection (RFC 9113) that speaks as
+// a browser does: the order of its SETTINGS, of pseudo-header fields and of what
+// HPACK indexes, its windows and when it renews them come from a [Fingerprint].
+//
+// A [Conn] has one goroutine, which reads, and holds no buffer while nothing comes.
+// Writes go out in the goroutine of the caller, unless one is under way: then they
+// go with the next. Whoever has a Conn closes it; whoever opens a [Stream] closes that.
+package h2

@@ -1,0 +1,59 @@
+package h2
+
+// The settings of RFC 9113, Section 6.5.2.
+const (
+	SettingHeaderTableSize      = 0x1
+	SettingEnablePush           = 0x2
+	SettingMaxConcurrentStreams = 0x3
+	SettingInitialWindowSize    = 0x4
+	SettingMaxFrameSize         = 0x5
+	SettingMaxHeaderListSize    = 0x6
+)
+
+// Fingerprint is how a browser speaks HTTP/2. It is plain data.
+type Fingerprint struct {
+	// Settings are sent in this order. Known ones hold for the connection too. A
+	// setting that means nothing, as Chrome sends, is drawn by the caller.
+	Settings []Setting
+	// Window is by how much the connection's window is opened after SETTINGS; 0:
+	// not at all.
+	Window uint32
+	// Pseudo is the order of the pseudo-header fields; nil: Chrome's, which is
+	// ":method", ":authority", ":scheme", ":path".
+	Pseudo []string
+	// Priority goes with every request; nil: none does.
+	Priority *Priority
+	// Apart says that what opens the connection is a write, and so a TLS record, of
+	// its own, in front of that of the first request.
+	Apart bool
+	// Frame is how many bytes a DATA frame carries at most; 0: as many as make
+	// one full TLS record with the frame's header.
+	Frame int
+}
+
+// Setting is one entry of a SETTINGS frame.
+type Setting struct {
+	ID    uint16
+	Value uint32
+}
+
+// Priority is what a HEADERS frame says of the order of streams (RFC 7540,
+// Section 5.3).
+type Priority struct {
+	Exclusive bool
+	DependsOn uint32
+	// Chain makes a request depend on the last one that is still open, as
+	// Chrome's do, and on DependsOn if there is none.
+	Chain bool
+	// Weight is as on the wire: one less than what it stands for.
+	Weight uint8
+}
+
+// Field is a header field. Names are in lower case.
+type Field struct{ Name, Value string }
+
+// Head is the head of a request. The fields go out in their order.
+type Head struct {
+	Method, Scheme, Authority, Path string
+	Fields                          []Field
+}

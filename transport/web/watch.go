@@ -1,0 +1,170 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"relay/transport"
+)
+
+// A censor's way to end a connection is to let nothing more through, without a word
+// to either side. What a carrier has to say for itself when it is silent is a PING.
+// quietTime, at most two looks and answerWait are less than five seconds.
+const (
+	// quietTime is for how long a carrier with something under way may be silent.
+	// It doubles while nothing happens, up to mostQuiet: streams that rest are not to
+	// be known by a rhythm.
+	quietTime = time.Second
+	mostQuiet = 40 * time.Second
+	// answerWait is how long a PING may take. Within it any byte will do: what
+	// is in front of the answer may take longer than that on a slow line.
+	answerWait = 2800 * time.Millisecond
+	// lookEach is how often a carrier with streams is looked at.
+	lookEach = time.Second
+)
+
+var errFrozen = errors.New("nothing comes any more, and nobody says why: frozen on the way")
+
+// Where connections freeze after some bytes: adversary's "16 kB".
+const (
+	// leastFrozen and mostFrozen are the bytes down at which a freeze is taken for
+	// such a limit.
+	leastFrozen, mostFrozen = 6 << 10, 64 << 10
+	// roomLimited is how much has to be left for a stream to be put on a connection
+	// that another has used: a small answer.
+	roomLimited = 9 << 10
+	// limitedTime is after how long it is tried again without the limit.
+	limitedTime = 10 * time.Minute
+)
+
+// watch looks after a connection until it has ended.
+func (k *carrier) watch() {
+	defer k.client.drop(k)
+	rest := between(leastRest, mostRest)
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	quiet, busy := quietTime, time.Now()
+	var asked, used time.Time // the last PING, and the last stream
+	used = busy
+	var heard int64
+	for {
+		select {
+		case <-k.conn.Done():
+			return
+		case <-k.wake:
+		case <-timer.C:
+		}
+		now := time.Now()
+		if k.load2() == 0 {
+			if k.rest(now, used.Add(rest)) {
+				return
+			}
+			timer.Reset(max(lookEach, used.Add(rest).Sub(now)))
+			continue
+		}
+		used = now
+		at, n := k.conn.Heard()
+		sent := k.conn.Sent()
+		if n != heard || sent.After(asked) {
+			// More than the answer to a PING.
+			quiet, heard = quietTime, n
+			if n > heard || sent.After(busy) {
+				busy = now
+			}
+		}
+		k.client.lift(k)
+		if now.Sub(at) >= quiet && now.Sub(asked) >= quiet {
+			if !k.ask() {
+				return
+			}
+			asked = time.Now()
+			_, heard = k.conn.Heard()
+			quiet = min(2*quiet, mostQuiet)
+		}
+		timer.Reset(lookEach)
+	}
+}
+
+// load2 is load, for who does not hold the lock.
+func (k *carrier) load2() int {
+	k.client.mu.Lock()
+	defer k.client.mu.Unlock()
+	return k.load()
+}
+
+// rest closes a connection without streams when its time has come, or at once if it
+// takes no more.
+func (k *carrier) rest(now, until time.Time) bool {
+	c := k.client
+	c.mu.Lock()
+	if k.load() > 0 || k.takes(now) && now.Before(until) {
+		c.mu.Unlock()
+		return false
+	}
+	k.requests = 0 // nobody takes it from here on
+	c.mu.Unlock()
+	_ = k.conn.Close()
+	return true
+}
+
+// ask sends a PING, and gives the connection up if nothing comes.
+func (k *carrier) ask() bool {
+	_, before := k.conn.Heard()
+	done := make(chan error, 1)
+	k.client.tasks.Go(func() { done <- k.conn.Ping(k.client.ctx) })
+	timer := time.NewTimer(answerWait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-done:
+			return true
+		case <-k.conn.Done():
+			return false
+		case <-timer.C:
+		}
+		_, after := k.conn.Heard()
+		if after == before {
+			k.client.frozen(k)
+			return false
+		}
+		before = after
+		timer.Reset(answerWait)
+	}
+}
+
+// frozen gives a connection up, and keeps after how much.
+func (c *Client) frozen(k *carrier) {
+	down := k.meter.down.Load()
+	c.mu.Lock()
+	k.why = errFrozen
+	if down >= leastFrozen && down <= mostFrozen && (c.budget == 0 || down < c.budget) {
+		c.budget, c.learned = down, time.Now()
+	}
+	c.mu.Unlock()
+	c.log.Debug("carrier frozen", "down", down)
+	k.conn.Abort()
+}
+
+// lift forgets the limit of connections if this one is over it, or it is old.
+func (c *Client) lift(k *carrier) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.budget > 0 && (k.meter.down.Load() > 2*c.budget+roomLimited || time.Since(c.learned) > limitedTime) {
+		c.budget = 0
+	}
+}
+
+// lost says of an error of a stream whether it is its connection's.
+func (k *carrier) lost(err error) error {
+	k.client.mu.Lock()
+	why := k.why
+	k.client.mu.Unlock()
+	if why == nil {
+		why = k.conn.Err()
+	}
+	if why == nil {
+		return err
+	}
+	return fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(why))
+}
