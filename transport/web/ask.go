@@ -6,7 +6,6 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"strconv"
-	"strings"
 
 	"relay/transport/browser"
 	"relay/transport/h2"
@@ -24,7 +23,7 @@ func (c *Client) ask(method, path string, fields []browser.Field, length int) h2
 		case "origin":
 			v = "https://" + c.way.Authority
 		case "referer":
-			v = "https://" + c.way.Authority + path + "?" + paddingKey + "=" + padding()
+			v = "https://" + c.way.Authority + path + "?" + paddingKey + "=" + draw()
 		case "content-length":
 			if length < 0 {
 				continue
@@ -46,11 +45,6 @@ func (c *Client) ask(method, path string, fields []browser.Field, length int) h2
 	}
 	return head
 }
-
-// allX is what padding is cut from: HPACK does not make an X shorter.
-var allX = strings.Repeat("X", mostPadding)
-
-func padding() string { return allX[:between(leastPadding, mostPadding)] }
 
 // newSession draws the name of a session.
 func newSession() string {

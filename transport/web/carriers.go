@@ -133,7 +133,6 @@ func (k *carrier) takes(now time.Time) bool {
 		(k.client.budget == 0 || !k.opened || k.meter.down.Load()+roomLimited <= k.client.budget)
 }
 
-
 // make makes a connection.
 func (c *Client) make(p *pending) {
 	k, err := c.newCarrier(c.ctx)

@@ -3,8 +3,6 @@ package web
 import (
 	"context"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -54,6 +52,8 @@ type Client struct {
 	learned  time.Time
 	good     netip.AddrPort // worked last
 	sockets  map[*socketConn]struct{}
+	spare    *connected // for the next WebSocket; nil: there is none
+	proven   time.Time  // when a WebSocket's handshake was done last
 }
 
 // NewClient returns a Client. It connects when it is asked to.
@@ -76,9 +76,12 @@ func NewClient(o ClientOptions) *Client {
 func (c *Client) Close() {
 	c.cancel()
 	c.mu.Lock()
-	all, sockets := c.carriers, c.sockets
-	c.carriers, c.sockets = nil, map[*socketConn]struct{}{}
+	all, sockets, spare := c.carriers, c.sockets, c.spare
+	c.carriers, c.sockets, c.spare = nil, map[*socketConn]struct{}{}, nil
 	c.mu.Unlock()
+	if spare != nil {
+		_ = spare.Close()
+	}
 	for _, k := range all {
 		k.conn.Abort()
 	}
@@ -103,7 +106,7 @@ func (c *Client) Live() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.way.Mode == ModeWebSocket {
-		return len(c.sockets) > 0 || c.spare != nil
+		return c.spare != nil || time.Since(c.proven) < provenTime
 	}
 	return c.pick(time.Now()) != nil
 }

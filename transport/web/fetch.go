@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 
 	"relay/transport"
 	"relay/transport/h2"
@@ -18,9 +17,8 @@ import (
 type fetch struct {
 	down   *h2.Stream
 	k      *carrier // of down
-	checks sync.Once
-	begun  bool
-	refuse error // what is wrong with the answer
+	begun  bool     // for who reads
+	refuse error    // what is wrong with the answer
 }
 
 // streamOne begins a stream that is one request (SPEC.md, Section 4).
