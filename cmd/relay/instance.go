@@ -22,6 +22,7 @@ import (
 	"relay/relay/config"
 	"relay/relay/policy"
 	"relay/relay/splice"
+	"relay/transport"
 )
 
 // instance is a relay in this process: everything that serve and quickstart
@@ -49,6 +50,8 @@ type instance struct {
 	kept     map[string]any // by part
 	cover    *coverOf
 	reloaded time.Time
+
+	upstreams *upstreams // nil: targets are dialled directly
 }
 
 // start opens the state, the listeners and the control socket. On an error
@@ -112,12 +115,21 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		return errors.Join(err, closeMetrics(metrics))
 	}
 	set := relay.Settings{Dialer: egress, Limits: limits(cfg.Limits)}
+	ups, err := in.openUpstreams(cfg, tabs, egress)
+	if err != nil {
+		cover.discard(before)
+		return errors.Join(err, closeMetrics(metrics))
+	}
+	if ups != nil {
+		set.Dialer = ups.set
+	}
 	notes, err := prepare(cfg, tabs, in.users)
 	if err == nil {
 		set.Listeners, err = in.listeners(cfg, tabs, cover)
 	}
 	if err != nil {
 		cover.discard(before)
+		in.discard(ups)
 		return errors.Join(err, closeMetrics(metrics))
 	}
 	for _, n := range notes {
@@ -131,6 +143,7 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	}
 	if err := in.server.Apply(set); err != nil {
 		cover.discard(before)
+		in.discard(ups)
 		return listenHint(errors.Join(err, closeMetrics(metrics)))
 	}
 	in.mu.Lock()
@@ -141,20 +154,35 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		before.retire(cfg.Limits.DrainTimeout)
 	}
 	in.cfg, in.tabs, in.cover = cfg, tabs, cover
-	in.runParts(egress, cover)
+	if old := in.upstreams; old != nil && old != ups {
+		// Streams go on as long as they would if the relay stopped.
+		time.AfterFunc(cfg.Limits.DrainTimeout, old.close)
+	}
+	in.upstreams = ups
+	in.runParts(set.Dialer, cover)
 	return nil
+}
+
+// discard closes upstreams that are not in force.
+func (in *instance) discard(ups *upstreams) {
+	in.mu.Lock()
+	mine := in.upstreams == ups
+	in.mu.Unlock()
+	if !mine {
+		ups.close()
+	}
 }
 
 // runParts starts what parts do beside the flow, in place of what they did for
 // the configuration before; under in.mu.
-func (in *instance) runParts(egress *policy.Egress, cover *coverOf) {
+func (in *instance) runParts(out transport.Dialer, cover *coverOf) {
 	if in.endParts != nil {
 		in.endParts()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.endParts = cancel
 	e := in.env(in.cfg, config.Listen{})
-	e.dialer = egress
+	e.dialer = out
 	for _, p := range used(in.cfg) {
 		if p.run != nil {
 			in.parts.Go(func() { p.run(ctx, e, optionsOf(p.name, in.tabs), cover) })
@@ -322,6 +350,8 @@ func (in *instance) release() {
 	in.mu.Lock()
 	in.cover.retire(0)
 	in.cover = nil
+	in.upstreams.close()
+	in.upstreams = nil
 	if in.endParts != nil {
 		in.endParts()
 	}

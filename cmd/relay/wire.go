@@ -170,7 +170,7 @@ func labels() []string {
 
 // tables are the parts' configuration tables, with defaults.
 func tables() []config.Table {
-	var out []config.Table
+	out := []config.Table{{Name: upstreamTable, Options: new([]upstreamOptions)}}
 	for _, p := range parts {
 		if p.options == nil {
 			continue

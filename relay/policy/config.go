@@ -22,6 +22,9 @@ type Config struct {
 	Deny []string `toml:"deny"`
 	// Source is the local addresses to dial from: at most one IPv4 and one IPv6.
 	Source []string `toml:"source"`
+	// Direct lets an entry connect to targets by itself while none of its upstreams
+	// answers. Without it, it never does.
+	Direct bool `toml:"direct"`
 	// DialTimeout limits resolution and connecting together. 0: 10 s.
 	DialTimeout time.Duration `toml:"dial_timeout"`
 }
@@ -100,6 +103,17 @@ func parseSource(s string) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("%q is not a local address", s)
 	}
 	return a.Unmap(), nil
+}
+
+// Addrs are the servers of a table that Check has no fault in.
+func (d *DNS) Addrs() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range d.Servers {
+		if ap, err := parseServer(s); err == nil {
+			out = append(out, ap)
+		}
+	}
+	return out
 }
 
 func parseServer(s string) (netip.AddrPort, error) {

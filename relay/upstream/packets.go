@@ -14,7 +14,7 @@ func (s *Set) DialPacket(ctx context.Context) (transport.PacketConn, error) {
 	defer cancel()
 	w, err := s.choose(ctx, nil)
 	if err != nil {
-		if d, ok := s.direct.(transport.PacketDialer); ok && s.ctx.Err() == nil && ctx.Err() == nil {
+		if d, ok := s.rules.Load().direct.(transport.PacketDialer); ok && s.ctx.Err() == nil && ctx.Err() == nil {
 			return d.DialPacket(ctx)
 		}
 		return nil, err
@@ -45,7 +45,7 @@ type packets struct {
 
 // WritePacket implements transport.PacketConn.
 func (p *packets) WritePacket(b []byte, to transport.Target) error {
-	if err := p.set.check(to); err != nil {
+	if err := p.set.rules.Load().check(to); err != nil {
 		return err
 	}
 	err := p.PacketConn.WritePacket(b, to)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -28,14 +29,14 @@ type Options struct {
 // Set is the way out through upstreams. It is safe for concurrent use, and ended by
 // Close.
 type Set struct {
-	check  func(transport.Target) error
-	direct transport.Dialer
+	rules  atomic.Pointer[rules]
 	memory *Memory
 	log    *slog.Logger
 
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	attempts sync.WaitGroup
+	up, down atomic.Int64 // bytes of streams
 
 	mu   sync.Mutex
 	ways []*way // as written
@@ -43,13 +44,28 @@ type Set struct {
 
 var _ transport.PacketDialer = (*Set)(nil)
 
+// rules are what a reload can change while streams go on.
+type rules struct {
+	check  func(transport.Target) error
+	direct transport.Dialer
+}
+
+// Judge replaces Options.Check and Options.Direct.
+func (s *Set) Judge(check func(transport.Target) error, direct transport.Dialer) {
+	s.rules.Store(&rules{check, direct})
+}
+
+// Bytes are those of all streams so far.
+func (s *Set) Bytes() (up, down int64) { return s.up.Load(), s.down.Load() }
+
 // dialTime bounds how long a stream looks for a way. SOCKS5 clients give up at some
 // 10 to 30 seconds, and an error says more than silence.
 const dialTime = 15 * time.Second
 
 // New returns a Set. Nothing is connected before the first stream, or Warm.
 func New(o Options) *Set {
-	s := &Set{check: o.Check, direct: o.Direct, memory: o.Memory, log: o.Log}
+	s := &Set{memory: o.Memory, log: o.Log}
+	s.Judge(o.Check, o.Direct)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	for _, w := range o.Ways {
 		s.ways = append(s.ways, &way{Way: w, rank: s.memory.last(w.Key)})
@@ -75,15 +91,16 @@ func (s *Set) Warm(ctx context.Context) error {
 // DialStream implements transport.Dialer. It returns when a way is ready; the target
 // is not connected by then, and how that goes the stream tells.
 func (s *Set) DialStream(ctx context.Context, to transport.Target, early []byte) (transport.Conn, error) {
-	if err := s.check(to); err != nil {
+	r := s.rules.Load()
+	if err := r.check(to); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, dialTime, errNoAnswer)
 	defer cancel()
 	w, err := s.choose(ctx, nil)
 	if err != nil {
-		if s.direct != nil && s.ctx.Err() == nil && ctx.Err() == nil {
-			return s.direct.DialStream(ctx, to, early)
+		if r.direct != nil && s.ctx.Err() == nil && ctx.Err() == nil {
+			return r.direct.DialStream(ctx, to, early)
 		}
 		return nil, err
 	}
@@ -95,6 +112,9 @@ var errNoAnswer = errors.New("no upstream has answered in time")
 // choose returns a way that is ready: the best, and one after the other beside it
 // while that does not answer. except, if not nil, is the last choice.
 func (s *Set) choose(ctx context.Context, except *way) (*way, error) {
+	if s.ctx.Err() != nil {
+		return nil, errStopped
+	}
 	order, wait := s.order(except)
 	if len(order) == 0 {
 		return nil, errors.New("upstream: there is no way")

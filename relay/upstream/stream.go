@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -33,7 +34,8 @@ type stream struct {
 	way      *way
 	kept     []byte // written so far; nil once it has begun
 	begun    bool
-	ended    bool // CloseWrite
+	passes   atomic.Bool // begun, for who does not hold mu
+	ended    bool        // CloseWrite
 	moving   bool
 	closed   bool
 	moves    int
@@ -110,7 +112,10 @@ func (t *stream) take(w *way, c transport.Conn) {
 }
 
 // begin says that the stream moves no more; under mu, or before anybody has it.
-func (t *stream) begin() { t.begun, t.kept = true, nil }
+func (t *stream) begin() {
+	t.begun, t.kept = true, nil
+	t.passes.Store(true)
+}
 
 // current is the connection to use, once nobody moves the stream.
 func (t *stream) current() (transport.Conn, error) {
@@ -139,6 +144,7 @@ func (t *stream) Read(b []byte) (int, error) {
 		n, err := c.Read(b)
 		if n > 0 {
 			t.answered()
+			t.set.down.Add(int64(n))
 		}
 		if n > 0 || err == nil || !t.move(c, err) {
 			return n, err
@@ -164,6 +170,9 @@ func (t *stream) WaitRead() error {
 
 // answered is called when something has come from the target.
 func (t *stream) answered() {
+	if t.passes.Load() {
+		return
+	}
 	t.mu.Lock()
 	if !t.begun {
 		t.begin()
@@ -188,6 +197,7 @@ func (t *stream) Write(b []byte) (int, error) {
 	}
 	t.mu.Unlock()
 	n, err := c.Write(b)
+	t.set.up.Add(int64(n))
 	if err == nil || !t.move(c, err) {
 		return n, err
 	}

@@ -23,7 +23,7 @@ type ClientOptions struct {
 	Names *resolve.Cache
 	// Roots are the authorities for certificates; nil: the system's.
 	Roots *x509.CertPool
-	// Connect makes a TCP connection; nil: with the system's help.
+	// Connect makes a TCP connection; nil: [DialTCP].
 	Connect func(ctx context.Context, to netip.AddrPort) (transport.Conn, error)
 	// Log gets lines at debug level only.
 	Log *slog.Logger
@@ -63,7 +63,7 @@ func NewClient(o ClientOptions) *Client {
 		dialTCP: o.Connect, log: o.Log, sockets: map[*socketConn]struct{}{},
 	}
 	if c.dialTCP == nil {
-		c.dialTCP = dialTCP
+		c.dialTCP = DialTCP
 	}
 	if c.sessions == nil {
 		c.sessions = new(browser.Sessions)

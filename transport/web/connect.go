@@ -230,8 +230,8 @@ func (c *Client) race(ctx context.Context, addrs []netip.AddrPort) (transport.Co
 	return nil, netip.AddrPort{}, last
 }
 
-// dialTCP connects with the system's help. Nothing is resolved.
-func dialTCP(ctx context.Context, to netip.AddrPort) (transport.Conn, error) {
+// DialTCP connects as carriers do. Nothing is resolved.
+func DialTCP(ctx context.Context, to netip.AddrPort) (transport.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 45 * time.Second}, FallbackDelay: -1}
 	c, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {

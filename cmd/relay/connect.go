@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"relay/relay/config"
+	"relay/relay/vless"
+	"relay/transport/resolve"
+	"relay/transport/web"
+)
+
+type connectCmd struct {
+	Links    []string `arg:"" help:"Links to relays, the best first. @FILE reads them from a file, one in a line, and - from standard input: other users of this computer can see a command line." placeholder:"LINK"`
+	Listen   string   `help:"Address to listen on." default:"127.0.0.1:1080" placeholder:"IP:PORT"`
+	State    string   `help:"Folder for what is remembered (default: connect in the XDG state folder)." placeholder:"DIR" type:"path"`
+	Resolver string   `help:"Who is asked for the names in links: system, or a DoH server as https://HOST/PATH#ADDRESS." default:"system" placeholder:"WHO"`
+	Profile  string   `help:"Browser to look like: a file, or a name that relay fingerprint list prints (default: the newest)." placeholder:"PROFILE"`
+	LogLevel string   `help:"Log level: debug, info, warn or error. Debug lines show targets." default:"error" placeholder:"LEVEL"`
+	jsonFlag
+}
+
+// Help is shown below the usage.
+func (*connectCmd) Help() string {
+	return `Runs a proxy for the programs on this computer, SOCKS5 and HTTP on one port, whose
+connections cross the border inside visits to a web site. Takes the vless:// links that
+relay user show prints, and those of Xray servers (XHTTP or WebSocket, with TLS).
+Prints ready lines at once, then which link is in use, and runs until Ctrl-C.
+
+Names of targets are never looked up here, and nothing goes out beside the links.
+
+Examples:
+  relay connect 'vless://…'
+  relay connect @links.txt --listen 127.0.0.1:9050
+  curl -x socks5h://127.0.0.1:1080 https://www.example.org/`
+}
+
+// mostLinks bounds the links of a command line.
+const mostLinks = 64
+
+// Run runs the proxy until a signal.
+func (c *connectCmd) Run(s streams) error {
+	cfg, tabs, err := c.config(s.in)
+	if err != nil {
+		return err
+	}
+	log, flush, err := logger(s.err, cfg.Log, c.LogLevel)
+	if err != nil {
+		return err
+	}
+	defer flush()
+	sig := catchSignals()
+	in, err := start(cfg, tabs, log, nil)
+	if err != nil {
+		return err
+	}
+	if err := in.readyLines(s.out, nil); err != nil {
+		in.release()
+		return err
+	}
+	p := newProgress(s.out, in.upstreams.set, c.JSON)
+	p.start()
+	runUntilSignal(sig, in, log, func() time.Duration { return quickstartDrain })
+	return p.stop()
+}
+
+// config is what the flags say, in the words of the file.
+func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, error) {
+	links, err := readLinks(c.Links, stdin)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg := config.Default()
+	switch {
+	case c.State != "":
+		cfg.State = c.State
+	case cfg.State == "":
+		return nil, nil, usagef("there is no home folder to keep state in: use --state DIR")
+	default:
+		cfg.State = filepath.Join(cfg.State, "connect")
+	}
+	ap, ok := listenAddr(c.Listen)
+	if !ok {
+		return nil, nil, usagef("--listen %q: want an IP address and a port, such as 127.0.0.1:1080", c.Listen)
+	}
+	if !ap.Addr().IsLoopback() {
+		return nil, nil, usagef("--listen %s would serve everyone who finds it: use a loopback address, or write a configuration with users and [[upstream]]", ap.Addr())
+	}
+	cfg.Listen = []config.Listen{{Address: ap.String(), Inbounds: quickInbounds(), Anonymous: config.AnonymousLoopback}}
+	var who resolve.Config
+	if err := who.UnmarshalTOML(c.Resolver); err != nil {
+		return nil, nil, usagef("--resolver: %v", err)
+	}
+	var options []upstreamOptions
+	for i, l := range links {
+		if _, err := vless.ParseLink(l); err != nil {
+			return nil, nil, usagef("link %d: %v", i+1, err)
+		}
+		o := upstreamOptions{Link: web.Secret(l), Profile: c.Profile, Front: []web.Front{{Resolver: who}}}
+		if len(links) > 1 {
+			o.Name = fmt.Sprintf("link %d", i+1)
+		} else {
+			o.Name = "the link"
+		}
+		var faults []string
+		o.Check(func(_, problem, hint string) { faults = append(faults, strings.Trim(problem+"; "+hint, "; ")) })
+		if len(faults) > 0 {
+			return nil, nil, usagef("link %d: %s", i+1, strings.Join(faults, "\n"))
+		}
+		options = append(options, o)
+	}
+	tabs := tables()
+	*optionsOf(upstreamTable, tabs).(*[]upstreamOptions) = options
+	return cfg, tabs, nil
+}
+
+// readLinks takes links from arguments, and from what those name.
+func readLinks(args []string, stdin io.Reader) (links []string, err error) {
+	for _, a := range args {
+		file, named := strings.CutPrefix(a, "@")
+		switch {
+		case a == "-":
+			err = eachLink(stdin, &links)
+		case named:
+			var f *os.File
+			if f, err = os.Open(file); err == nil {
+				err = errors.Join(eachLink(f, &links), f.Close())
+			}
+		default:
+			links = append(links, a)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case len(links) == 0:
+		return nil, usagef("there is no link: want vless://…, as relay user show prints it")
+	case len(links) > mostLinks:
+		return nil, usagef("there are %d links: want at most %d", len(links), mostLinks)
+	}
+	return links, nil
+}
+
+func eachLink(r io.Reader, links *[]string) error {
+	in := bufio.NewScanner(io.LimitReader(r, 1<<20))
+	for in.Scan() {
+		if l := strings.TrimSpace(in.Text()); l != "" && !strings.HasPrefix(l, "#") {
+			*links = append(*links, l)
+		}
+	}
+	return in.Err()
+}
+
