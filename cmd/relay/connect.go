@@ -64,7 +64,7 @@ func (c *connectCmd) Run(s streams) error {
 		in.release()
 		return err
 	}
-	p := newProgress(s.out, in.upstreams.set, c.JSON)
+	p := newWaysLine(s.out, in.upstreams.set, c.JSON)
 	p.start()
 	runUntilSignal(sig, in, log, func() time.Duration { return quickstartDrain })
 	return p.stop()
@@ -157,4 +157,3 @@ func eachLink(r io.Reader, links *[]string) error {
 	}
 	return in.Err()
 }
-

@@ -38,9 +38,17 @@ func (in *instance) status() admin.Status {
 		s.Trouble = "byte counters cannot be saved: " + err.Error()
 	}
 	in.mu.Lock()
-	cfg, tabs := in.cfg, in.tabs
+	cfg, tabs, ups := in.cfg, in.tabs, in.upstreams
 	s.Reloaded, s.Draining = moment(in.reloaded), in.draining
 	in.mu.Unlock()
+	if ups != nil {
+		for _, w := range ups.set.States() {
+			s.Upstreams = append(s.Upstreams, admin.Upstream{
+				Name: w.Name, Live: w.Live, Streams: w.Streams, Opened: w.Opened, Took: w.Took,
+				Failures: w.Failures, Trouble: w.Trouble, Failed: moment(w.Failed),
+			})
+		}
+	}
 	for _, p := range used(cfg) {
 		if p.report != nil {
 			p.report(in.env(cfg, config.Listen{}), optionsOf(p.name, tabs), &s)

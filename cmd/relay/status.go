@@ -26,7 +26,7 @@ type statusCmd struct {
 
 // Help is shown below the usage.
 func (*statusCmd) Help() string {
-	return `Users have a line while they are active, and Telegram's data centres once users have
+	return `Users have a line while they are active, upstreams always, and Telegram's data centres once users have
 asked for them: by which way each is reached, since when, and why one last failed.
 
 Examples:
@@ -108,12 +108,41 @@ func writeStatus(b *strings.Builder, st admin.Status) {
 	if st.Trouble != "" {
 		fmt.Fprintf(b, "TROUBLE: %s\n", st.Trouble)
 	}
+	writeUpstreams(b, st.Upstreams)
 	writeDCs(b, st.DCs)
 	writeActivity(b, st.Users)
 }
 
 // clock is a time as people here read it.
 func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
+
+func writeUpstreams(b *strings.Builder, ups []admin.Upstream) {
+	if len(ups) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	w := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "UPSTREAM\tSTATE\tSTREAMS\tOPENED\tCONNECTED IN\tLAST TROUBLE")
+	for _, u := range ups {
+		state, took, trouble := "untried", "", "none"
+		switch {
+		case u.Live:
+			state = admin.Up
+		case u.Failures > 0:
+			state = "DOWN"
+		case u.Opened > 0:
+			state = "at rest"
+		}
+		if u.Took > 0 {
+			took = u.Took.Round(time.Millisecond).String()
+		}
+		if u.Failed != nil {
+			trouble = u.Trouble + " " + clock(*u.Failed)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", u.Name, state, u.Streams, u.Opened, took, trouble)
+	}
+	_ = w.Flush()
+}
 
 func writeDCs(b *strings.Builder, dcs []admin.DC) {
 	if len(dcs) == 0 {

@@ -116,6 +116,8 @@ type Status struct {
 	Reloaded *time.Time                 `json:"reloaded,omitempty"`
 	Draining *Draining                  `json:"draining,omitempty"` // nil: it takes connections
 	DCs      []DC                       `json:"dcs,omitempty"`
+	// Upstreams are the ways to other relays; nil: this one dials targets itself.
+	Upstreams []Upstream `json:"upstreams,omitempty"`
 	// Strangers are those whom the cover has.
 	Strangers Strangers `json:"strangers"`
 }
@@ -146,6 +148,18 @@ type DC struct {
 	// LastError is why one of the ways last failed: one of the words of mtproto.Failure.
 	LastError   string     `json:"last_error,omitempty"`
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+}
+
+// Upstream is a way to a relay that this one dials.
+type Upstream struct {
+	Name     string        `json:"name"`
+	Live     bool          `json:"live"`               // it has a connection
+	Streams  int           `json:"streams"`            // open on it
+	Opened   int64         `json:"opened"`             // streams since the start
+	Took     time.Duration `json:"took_ns"`            // of the last connection, with names and handshake
+	Failures int           `json:"failures,omitempty"` // in a row
+	Trouble  string        `json:"trouble,omitempty"`  // the last failure
+	Failed   *time.Time    `json:"failed,omitempty"`   // when that was
 }
 
 // How a data centre is reached, for DC.Kind.

@@ -11,9 +11,9 @@ import (
 	"relay/relay/upstream"
 )
 
-// progress shows how the upstreams are: on a terminal in one line that changes, and
+// waysLine shows how the upstreams are: on a terminal in one line that changes, and
 // elsewhere with a line for each change of way or trouble.
-type progress struct {
+type waysLine struct {
 	w    io.Writer
 	set  *upstream.Set
 	json bool
@@ -30,11 +30,11 @@ type progress struct {
 // progressEach is how often it looks.
 const progressEach = time.Second
 
-func newProgress(w io.Writer, set *upstream.Set, asJSON bool) *progress {
-	return &progress{w: w, set: set, json: asJSON, tty: isTerminal(w) && !asJSON, done: make(chan struct{}), at: time.Now()}
+func newWaysLine(w io.Writer, set *upstream.Set, asJSON bool) *waysLine {
+	return &waysLine{w: w, set: set, json: asJSON, tty: isTerminal(w) && !asJSON, done: make(chan struct{}), at: time.Now()}
 }
 
-func (p *progress) start() {
+func (p *waysLine) start() {
 	p.wg.Go(func() {
 		t := time.NewTicker(progressEach)
 		defer t.Stop()
@@ -52,7 +52,7 @@ func (p *progress) start() {
 }
 
 // stop ends it and returns the first error of writing.
-func (p *progress) stop() error {
+func (p *waysLine) stop() error {
 	close(p.done)
 	p.wg.Wait()
 	if p.tty {
@@ -61,19 +61,19 @@ func (p *progress) stop() error {
 	return p.err
 }
 
-// report is a line as JSON.
-type report struct {
+// waysReport is a line as JSON.
+type waysReport struct {
 	Time     time.Time        `json:"time"`
 	UpRate   int64            `json:"up_rate"` // bytes a second
 	DownRate int64            `json:"down_rate"`
 	Ways     []upstream.State `json:"ways"`
 }
 
-func (p *progress) look(now time.Time) error {
+func (p *waysLine) look(now time.Time) error {
 	up, down := p.set.Bytes()
 	each := now.Sub(p.at).Seconds()
 	rate := func(n int64) int64 { return int64(float64(n) / max(each, 0.001)) }
-	r := report{Time: now.UTC().Truncate(time.Second), UpRate: rate(up - p.up), DownRate: rate(down - p.down), Ways: p.set.States()}
+	r := waysReport{Time: now.UTC().Truncate(time.Second), UpRate: rate(up - p.up), DownRate: rate(down - p.down), Ways: p.set.States()}
 	p.up, p.down, p.at = up, down, now
 	line := describe(r.Ways)
 	switch {
