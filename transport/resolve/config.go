@@ -137,7 +137,7 @@ func ParseServer(text string) (Server, error) {
 	link, get := strings.CutSuffix(link, getSuffix)
 	u, err := url.Parse(link)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
-		len(text) > maxURL || strings.ContainsAny(u.EscapedPath(), "{}") {
+		len(text) > maxURL || strings.ContainsAny(link, "{}") {
 		return Server{}, fmt.Errorf("not the URL of a DoH server: %w", errForm) // its path may be somebody's own
 	}
 	s := Server{Host: strings.ToLower(u.Hostname()), Path: u.EscapedPath(), Get: get}

@@ -32,7 +32,7 @@ func (z zone) answer(t testing.TB, query []byte) []byte {
 		return nil
 	}
 	q := m.Questions[0]
-	m.Response, m.Additionals = true, nil
+	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 	exists := false
 	name := strings.TrimSuffix(q.Name.String(), ".")
 	for key := range z {
