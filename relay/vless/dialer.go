@@ -2,6 +2,13 @@ package vless
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
 
 	"relay/transport"
 )
@@ -21,28 +28,131 @@ type Dialer struct {
 	UUID    [16]byte
 	Carrier Carrier
 	// Mux is how many streams share one of the carrier's, for carriers where each
-	// is a connection; 0: none do.
+	// is a connection; 0: none do. Datagrams have one of their own in any case.
 	Mux int
-	// Pad draws the bytes of padding of one opening, up to 252; nil: none.
+	// Pad draws the bytes of padding of one opening, up to MaxPad; nil: none.
 	Pad func() int
+
+	mu     sync.Mutex
+	muxes  []*mux // those that may still take streams
+	runs   sync.WaitGroup
+	closed bool
 }
 
 var _ transport.PacketDialer = (*Dialer)(nil)
 
+// MaxPad is the most padding that an opening has room for: the addons are 255 bytes
+// with a tag and two bytes of length.
+const MaxPad = 255 - 3
+
+// errNoTarget is what dialling the zero Target returns.
+var errNoTarget = errors.New("vless: no target")
+
 // DialStream implements transport.Dialer. Without early payload nothing goes out
 // before the first Write, and it is that which fails if the exit cannot be reached:
 // the Conn opens its stream with it, or soon after somebody waits for the target to
-// speak first.
+// speak first. Streams that share one fail there in any case. That the target was
+// refused or cannot be reached is for Read to tell, as an error before its first byte.
 func (d *Dialer) DialStream(ctx context.Context, to transport.Target, early []byte) (transport.Conn, error) {
-	return nil, transport.ErrNoPacket
+	if !to.IsValid() {
+		return nil, errNoTarget
+	}
+	if d.Mux > 0 {
+		return d.share(to, early)
+	}
+	c := newDialed(d.Carrier, appendAddress(d.opening(commandTCP), to), true)
+	if len(early) > 0 {
+		if err := c.openNow(ctx, early); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // DialPacket implements transport.PacketDialer. The datagrams share one stream of the
-// carrier, names included: the exit looks them up.
-func (d *Dialer) DialPacket(ctx context.Context) (transport.PacketConn, error) {
-	return nil, transport.ErrNoPacket
+// carrier, which the first of them opens. Names go as they are: the exit looks them up.
+func (d *Dialer) DialPacket(context.Context) (transport.PacketConn, error) {
+	return newXUDP(newDialed(d.Carrier, d.opening(commandMux), false)), nil
+}
+
+// opening is an opening up to the address.
+func (d *Dialer) opening(command byte) []byte {
+	b := append(make([]byte, 0, addonsAt+64), version)
+	b = d.appendAddons(append(b, d.UUID[:]...))
+	return append(b, command)
+}
+
+// appendAddons appends the length of the addons and, as padding, a seed. Xray and
+// sing-box know that field and make nothing of it without a flow
+// (proxy/vless/encoding/addons.proto; sing-vmess, vless/protocol.go); our own server
+// skips it.
+func (d *Dialer) appendAddons(b []byte) []byte {
+	n := 0
+	if d.Pad != nil {
+		n = min(d.Pad(), MaxPad)
+	}
+	if n <= 0 {
+		return append(b, 0)
+	}
+	seed := make([]byte, n)
+	_, _ = rand.Read(seed)
+	at := len(b)
+	b = append(b, 0, fieldSeed<<3|wireBytes)
+	b = append(binary.AppendUvarint(b, uint64(n)), seed...)
+	b[at] = byte(len(b) - at - 1)
+	return b
+}
+
+// share begins a stream among others, in a carrier's stream that has room.
+func (d *Dialer) share(to transport.Target, early []byte) (transport.Conn, error) {
+	s, err := d.session(to)
+	if err != nil {
+		return nil, err
+	}
+	c := muxConn{s}
+	if len(early) > 0 {
+		if _, err := c.Write(early); err != nil {
+			_ = transport.Abort(c)
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (d *Dialer) session(to transport.Target) (*session, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, net.ErrClosed
+	}
+	// The first that has room: the others come to rest.
+	for _, m := range d.muxes {
+		if s := m.ask(to, d.Mux); s != nil {
+			return s, nil
+		}
+	}
+	m := newClientMux(newDialed(d.Carrier, d.opening(commandMux), false))
+	d.muxes = append(d.muxes, m)
+	s := m.ask(to, d.Mux)
+	d.runs.Go(func() {
+		_ = m.run(context.Background()) // each session has been told
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.muxes = slices.DeleteFunc(d.muxes, func(o *mux) bool { return o == m })
+	})
+	return s, nil
 }
 
 // Close ends the streams that others share, and waits for what serves them. Streams
-// of their own go on.
-func (d *Dialer) Close() error { return nil }
+// and datagrams of their own go on.
+func (d *Dialer) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	muxes := slices.Clone(d.muxes)
+	d.mu.Unlock()
+	for _, m := range muxes {
+		m.fail(fmt.Errorf("dialer: %w", net.ErrClosed))
+	}
+	d.runs.Wait()
+	return nil
+}

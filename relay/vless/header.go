@@ -135,9 +135,11 @@ const (
 	wireFixed32 = 5
 )
 
-// fieldFlow is the number of the flow in the addons; the seed, number 2, and any
-// other field is skipped.
-const fieldFlow = 1
+// Fields of the addons. Any but the flow is skipped.
+const (
+	fieldFlow = 1
+	fieldSeed = 2
+)
 
 // parseAddons reads the flow from a protobuf message of up to 255 bytes.
 func parseAddons(b []byte) (flow string, err error) {

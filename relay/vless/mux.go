@@ -40,19 +40,20 @@ var outBuffers = sync.Pool{New: func() any { b := make([]byte, outSize+outSpare)
 
 var (
 	errSameSession = errors.New("session begins twice")
-	errNotReading  = errors.New("client asks on and reads nothing")
+	errNotReading  = errors.New("the other side asks on and reads nothing")
 )
 
-// mux is the stream of command 3. One goroutine reads frames and puts what is in
+// mux is the stream of command 3, its server's end, or its client's: see muxdial.go. One goroutine reads frames and puts what is in
 // them into the sessions' queues, another writes what sessions have to say; so a
 // session can be closed whatever the client does.
 type mux struct {
-	c       *reply
+	c       transport.Conn
 	user    auth.User
-	packets bool // datagrams are served
-	open    func(transport.Request)
+	packets bool                    // datagrams are served
+	open    func(transport.Request) // nil: it is a client's
 	opens   sync.WaitGroup
 	in      chunks // for the goroutine that reads
+	limit   int    // of a session's queue
 
 	mu       sync.Mutex
 	sessions map[uint16]*session // those that frames may still be said for
@@ -66,10 +67,15 @@ type mux struct {
 	done     bool                // nobody says anything more
 	err      error               // the stream has failed
 	cancel   context.CancelCauseFunc
+
+	// Of a client's.
+	asked  uint16      // the number of the last session
+	spoken bool        // something was said
+	idle   *time.Timer // it ends without a session then
 }
 
-func newMux(c *reply, user auth.User, packets bool, open func(transport.Request)) *mux {
-	m := &mux{c: c, user: user, packets: packets, open: open, in: newChunks(c), sessions: make(map[uint16]*session)}
+func newMux(c transport.Conn, user auth.User, packets bool, open func(transport.Request)) *mux {
+	m := &mux{c: c, user: user, packets: packets, open: open, in: newChunks(c), limit: queueSize, sessions: make(map[uint16]*session)}
 	for _, cond := range []*sync.Cond{&m.work, &m.room, &m.left} {
 		cond.L = &m.mu
 	}
@@ -78,7 +84,8 @@ func newMux(c *reply, user auth.User, packets bool, open func(transport.Request)
 
 // run serves the stream until it has ended.
 func (m *mux) run(ctx context.Context) error {
-	ctx, m.cancel = context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	m.start(cancel)
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
@@ -90,9 +97,6 @@ func (m *mux) run(ctx context.Context) error {
 		defer close(written)
 		m.write()
 	}()
-	m.mu.Lock()
-	m.rest()
-	m.mu.Unlock()
 	err := m.read()
 	m.in.release()
 	if err == nil {
@@ -108,15 +112,30 @@ func (m *mux) run(ctx context.Context) error {
 		<-written
 		err = fmt.Errorf("vless: mux: %w", m.failed())
 	} else {
-		_ = m.c.CloseWrite()
+		if m.serves() || m.spoken {
+			_ = m.c.CloseWrite()
+		}
 		_ = m.c.Close()
 	}
 	m.opens.Wait()
 	if !stop() {
 		<-interrupted
 	}
-	m.cancel(nil)
+	cancel(nil)
 	return err
+}
+
+// serves reports whether it is a server's.
+func (m *mux) serves() bool { return m.open != nil }
+
+// start is the beginning of run. The stream may have failed before it.
+func (m *mux) start(cancel context.CancelCauseFunc) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cancel = cancel; m.err != nil {
+		cancel(m.err)
+	}
+	m.rest()
 }
 
 // read reads frames until the client ends its direction, or has had no session
@@ -154,7 +173,9 @@ func (m *mux) frame() error {
 	var s *session
 	switch f.status {
 	case statusNew:
-		s, err = m.begin(f)
+		if m.serves() {
+			s, err = m.begin(f)
+		}
 	case statusKeep:
 		s, err = m.keep(f)
 	case statusEnd:
@@ -265,7 +286,7 @@ func (m *mux) keep(f frame) (*session, error) {
 
 // end is the end of what a client says in a session. When it has gone wrong, or
 // says so again, it has gone: of an Xray client, a second end means that it does
-// not know the session any more.
+// not know the session any more. What a server says of errors is always meant.
 func (m *mux) end(f frame) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -274,7 +295,7 @@ func (m *mux) end(f frame) {
 	case s == nil:
 	case s.ended:
 		s.lose(errForgotten)
-	case f.has(optionError) && !s.said && !s.packets:
+	case f.has(optionError) && (!m.serves() || !s.said && !s.packets):
 		s.lose(errBrokenOff)
 	default:
 		// Behind our own end an error is only how Xray answers it.
@@ -309,8 +330,12 @@ func (m *mux) finish() error {
 
 // rest gives a client without sessions its time; under mu.
 func (m *mux) rest() {
-	if len(m.sessions) == 0 && !m.ended {
+	switch {
+	case len(m.sessions) > 0 || m.ended:
+	case m.serves():
 		_ = m.c.SetReadDeadline(time.Now().Add(idleTime))
+	default:
+		m.restClient()
 	}
 }
 
@@ -333,7 +358,9 @@ func (m *mux) broke(err error) {
 		return
 	}
 	m.err = err
-	m.cancel(err)
+	if m.cancel != nil {
+		m.cancel(err)
+	}
 	for _, s := range m.sessions {
 		s.wake.Broadcast()
 	}

@@ -37,7 +37,7 @@ func (c muxConn) Write(b []byte) (n int, err error) {
 		if err := c.writable(len(piece)); err != nil {
 			return n, err
 		}
-		c.m.add(frame{id: c.id, status: statusKeep}, piece)
+		c.m.add(c.next(), piece)
 		n += len(piece)
 	}
 	return n, nil
@@ -57,6 +57,9 @@ func (c muxConn) CloseWrite() error {
 		return c.lost
 	case c.m.err != nil:
 		return fmt.Errorf("vless: mux: %w", c.m.err)
+	}
+	if c.unasked {
+		c.tell(c.next())
 	}
 	c.said = true
 	c.tell(frame{id: c.id, status: statusEnd})

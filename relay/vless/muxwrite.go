@@ -39,20 +39,21 @@ func (m *mux) say(f frame) error {
 	if len(m.out)+maxFrameOut > outSize+outSpare {
 		return errNotReading
 	}
-	m.start()
+	m.fill()
 	m.out = appendFrame(m.out, f)
 	return nil
 }
 
 // add adds a frame with data, for which there is room; under mu.
 func (m *mux) add(f frame, data []byte) {
-	m.start()
+	m.fill()
 	f.option |= optionData
 	m.out = binary.BigEndian.AppendUint16(appendFrame(m.out, f), uint16(len(data)))
 	m.out = append(m.out, data...)
 }
 
-func (m *mux) start() {
+func (m *mux) fill() {
+	m.spoken = true
 	if m.held == nil {
 		m.held = outBuffers.Get().(*[]byte)
 		m.out = (*m.held)[:0]

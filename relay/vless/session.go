@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// queueSize is how much of a session waits for its target. 128 of them
-	// hold less than as many sockets would.
+	// queueSize is how much of a session waits for its target, and of a client's
+	// to begin with. 128 of them hold less than as many sockets would.
 	queueSize = 64 << 10
 	// queuePackets bounds what datagrams cost beside their bytes.
 	queuePackets = 256
-	// stallTime is how long a session whose target takes nothing may hold up the
+	// stallTime is how long a session that nobody takes anything from may hold up the
 	// others of its stream, once its queue is full.
 	stallTime = 10 * time.Second
 )
@@ -30,8 +30,8 @@ var queueBuffers = sync.Pool{New: func() any { b := make([]byte, queueSize); ret
 // Reasons why the peer of a session is of no more use.
 var (
 	errBrokenOff = fmt.Errorf("vless: session: %w", io.ErrUnexpectedEOF)
-	errForgotten = errors.New("vless: session: the client has gone")
-	errStalled   = errors.New("vless: session: the target takes nothing")
+	errForgotten = errors.New("vless: session: the other side has gone")
+	errStalled   = errors.New("vless: session: nobody takes what comes")
 )
 
 // session is one request in a mux. What is not fixed is under m.mu.
@@ -41,8 +41,10 @@ type session struct {
 	packets bool
 	peer    transport.Target
 
-	wake     sync.Cond // the queue has changed, or how the session stands
-	held     *[]byte   // the queue: held[r:w]
+	wake     sync.Cond   // the queue has changed, or how the session stands
+	unasked  bool        // by a client: it begins with its first frame
+	soon     *time.Timer // it begins without payload then
+	held     *[]byte     // the queue: held[r:w]
 	r, w     int
 	heads    []head // of datagrams in the queue, from first on
 	first    int
@@ -81,7 +83,7 @@ func (s *session) put(b []byte) int {
 		switch {
 		case s.closed, s.lost != nil, s.m.err != nil:
 			return len(b)
-		case s.w-s.r < queueSize:
+		case s.w-s.r < s.m.limit:
 			return s.queue(b)
 		case late.passed():
 			s.giveUp(errStalled)
@@ -112,14 +114,37 @@ func (s *session) queue(b []byte) int {
 	if s.held == nil {
 		s.held = queueBuffers.Get().(*[]byte)
 	}
-	if s.w+len(b) > queueSize {
-		s.w = copy(*s.held, (*s.held)[s.r:s.w])
-		s.r = 0
+	if s.w+len(b) > len(*s.held) {
+		s.makeRoom(s.w - s.r + len(b))
 	}
 	n := copy((*s.held)[s.w:], b)
 	s.w += n
 	s.wake.Broadcast()
 	return n
+}
+
+// makeRoom makes room for n bytes in all, up to the limit; under mu.
+func (s *session) makeRoom(n int) {
+	old, size := s.held, len(*s.held)
+	for size < min(n, s.m.limit) {
+		size *= 2
+	}
+	if size > len(*old) {
+		b := make([]byte, size)
+		s.held = &b
+	}
+	s.w = copy(*s.held, (*old)[s.r:s.w])
+	s.r = 0
+	if s.held != old {
+		keepQueue(old)
+	}
+}
+
+// keepQueue puts a buffer of the usual size back.
+func keepQueue(b *[]byte) {
+	if len(*b) == queueSize {
+		queueBuffers.Put(b)
+	}
 }
 
 // unqueue moves bytes from the queue to b; under mu.
@@ -140,7 +165,7 @@ func (s *session) drop(n int) {
 // empty gives the queue's memory back; under mu.
 func (s *session) empty() {
 	if s.held != nil {
-		queueBuffers.Put(s.held)
+		keepQueue(s.held)
 	}
 	s.held, s.r, s.w = nil, 0, 0
 	s.heads, s.first = s.heads[:0], 0
@@ -163,6 +188,8 @@ func (s *session) readable() error {
 			return s.lost
 		case s.m.err != nil:
 			return fmt.Errorf("vless: mux: %w", s.m.err)
+		case s.unasked && s.soon == nil:
+			s.soon = time.AfterFunc(firstWait, s.askAlone)
 		}
 		s.wake.Wait()
 	}
@@ -294,9 +321,7 @@ func (s *session) close() {
 	if s.served {
 		s.m.begun--
 	}
-	// Clients of XUDP end an association with their stream, and have gone then: a
-	// frame for nobody would be an error.
-	if s.live() && !s.said && !(s.packets && s.m.ended) {
+	if s.live() && s.owesEnd() {
 		f := frame{id: s.id, status: statusEnd}
 		if s.abrupt {
 			f.option = optionError
@@ -305,10 +330,30 @@ func (s *session) close() {
 	}
 	s.reads.stop()
 	s.writes.stop()
+	if s.soon != nil {
+		s.soon.Stop()
+	}
 	s.empty()
 	s.remove()
 	s.wake.Broadcast()
 	s.m.room.Broadcast()
+}
+
+// owesEnd reports whether the other side has to be told that the session is closed;
+// under mu.
+func (s *session) owesEnd() bool {
+	switch {
+	case s.unasked:
+		return false
+	case s.packets && s.m.ended:
+		// Clients of XUDP end an association with their stream, and have gone then:
+		// a frame for nobody would be an error.
+		return false
+	case s.said:
+		// A second end of a client's says that he takes nothing any more.
+		return !s.m.serves() && !s.ended
+	}
+	return true
 }
 
 // SetDeadline implements net.Conn.
