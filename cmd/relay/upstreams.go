@@ -248,7 +248,7 @@ func (u *upstreams) resolver(e upstreamEnv, profile *browser.Profile, f *web.Fro
 				Way: web.ServerWay(s), Profile: profile, Names: resolve.NewCache(0), Log: e.log,
 			})
 			u.asking = append(u.asking, c)
-			return c.Exchange
+			return func(ctx context.Context, query []byte) ([]byte, error) { return c.Exchange(ctx, s, query) }
 		},
 	})...)
 	u.names = append(u.names, cache)
