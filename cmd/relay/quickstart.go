@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"relay/auth"
 	"relay/relay/config"
+	"relay/transport/web"
 )
 
 const (
@@ -25,6 +27,7 @@ const (
 
 type quickstartCmd struct {
 	Direct      bool     `help:"Connect to targets directly. This is the plain form, and the default."`
+	Tunnel      bool     `help:"Start two relays, and let the traffic cross between them inside visits to a web site."`
 	Dir         string   `help:"State folder (default: relay in the XDG state folder)." placeholder:"DIR" type:"path"`
 	Listen      string   `help:"Address to listen on (default: 127.0.0.1:1080)." placeholder:"IP:PORT"`
 	Lan         bool     `help:"Listen on this machine's private address, for the phones in the same network."`
@@ -40,6 +43,7 @@ to paste, and runs until Ctrl-C. Running it again keeps user and password.
 
 Examples:
   relay quickstart
+  relay quickstart --tunnel                     # an entry and an exit, with the disguise between them
   relay quickstart --lan                        # for the phones in this house
   relay quickstart --egress-allow 127.0.0.0/8   # let it reach this computer too`
 }
@@ -56,7 +60,16 @@ func (c *quickstartCmd) Run(s streams) error {
 	}
 	defer flush()
 	sig := catchSignals()
-	in, err := start(cfg, tables(), log, nil)
+	tabs := tables()
+	if c.Tunnel {
+		exit, link, err := startExit(cfg, log)
+		if err != nil {
+			return err
+		}
+		defer exit.stop(context.Background(), quickstartDrain)
+		*optionsOf(upstreamTable, tabs).(*[]upstreamOptions) = []upstreamOptions{{Name: "the exit", Link: web.Secret(link)}}
+	}
+	in, err := start(cfg, tabs, log, nil)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return c.portTaken(cfg.Listen[0].Address, err)
@@ -64,7 +77,7 @@ func (c *quickstartCmd) Run(s streams) error {
 		return err
 	}
 	r, err := firstUser(in.users)
-	if err == nil {
+	if err == nil && !c.Tunnel { // its exit ends with it
 		err = saveQuickstart(cfg)
 	}
 	if err == nil {
@@ -84,6 +97,9 @@ func (c *quickstartCmd) Run(s streams) error {
 
 // config is what the flags say, in the words of the file.
 func (c *quickstartCmd) config() (*config.Config, error) {
+	if c.Tunnel && c.Direct {
+		return nil, usagef("--direct and --tunnel are two things: use one of them")
+	}
 	cfg := config.Default()
 	if c.Dir != "" {
 		cfg.State = c.Dir
@@ -223,7 +239,11 @@ func (c *quickstartCmd) explain(w io.Writer, in *instance, r *auth.Record) error
 		return b
 	}
 	var b strings.Builder
-	b.WriteString("\nRelay is running. Try it in another terminal:\n\n")
+	if c.Tunnel {
+		b.WriteString("\nTwo relays are running on this computer, and what you send crosses from one to the\nother inside visits to a web site. Try it in another terminal:\n\n")
+	} else {
+		b.WriteString("\nRelay is running. Try it in another terminal:\n\n")
+	}
 	fmt.Fprintf(&b, "  curl -x '%s' https://www.example.org/\n", with("socks5").url("socks5h"))
 	b.WriteString("\nHTTP proxy, for programs that want one:\n\n")
 	fmt.Fprintf(&b, "  %s\n", with("http").url("http"))
@@ -238,6 +258,9 @@ func (c *quickstartCmd) explain(w io.Writer, in *instance, r *auth.Record) error
 				return err
 			}
 		}
+	}
+	if c.Tunnel {
+		b.WriteString("\nAn exit elsewhere is a relay with the inbound web: see README.md. Its links go into\nrelay connect, and nothing of this is needed.\n")
 	}
 	if !a.loopback() {
 		b.WriteString("\nWho listens in this network sees the password and where you connect to: SOCKS5\nand HTTP proxies have no encryption of their own.\n")
