@@ -23,8 +23,8 @@ type Fingerprint struct {
 	Pseudo []string
 	// Priority goes with every request; nil: none does.
 	Priority *Priority
-	// Apart says that what opens the connection is a write, and so a TLS record, of
-	// its own, in front of that of the first request.
+	// Apart says that each frame is a write, and so a TLS record, of its own; what
+	// opens the connection is one. Chrome writes so. Else what is there is one write.
 	Apart bool
 	// Frame is how many bytes a DATA frame carries at most; 0: as many as make
 	// one full TLS record with the frame's header.
@@ -56,4 +56,17 @@ type Field struct{ Name, Value string }
 type Head struct {
 	Method, Scheme, Authority, Path string
 	Fields                          []Field
+}
+
+// chromePseudo is the order of Chrome's pseudo-header fields.
+var chromePseudo = []string{":method", ":authority", ":scheme", ":path"}
+
+// setting returns the value of a setting, or what holds without it.
+func (f *Fingerprint) setting(id uint16, without uint32) uint32 {
+	for _, s := range f.Settings {
+		if s.ID == id {
+			return s.Value
+		}
+	}
+	return without
 }
