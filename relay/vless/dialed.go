@@ -19,6 +19,9 @@ const (
 	// with, once somebody waits for an answer: a target may speak first. By itself
 	// it would be a packet of a length that gives it away.
 	firstWait = 10 * time.Millisecond
+	// firstSize is how much payload goes with the opening. What answers it is read
+	// only when the carrier has taken all of it.
+	firstSize = 16 << 10
 	// openTime is how long a carrier may take. Ours give up by themselves.
 	openTime = 30 * time.Second
 )
@@ -66,9 +69,36 @@ func newDialed(carrier Carrier, head []byte, alone bool) *dialed {
 // openNow opens the stream with some payload.
 func (d *dialed) openNow(ctx context.Context, early []byte) error {
 	d.mu.Lock()
-	ctx = d.begin(ctx, false)
+	opening := d.begin(ctx, false)
 	d.mu.Unlock()
-	return d.open(ctx, early)
+	return within(ctx, d, func() error { _, err := d.openWith(opening, early); return err })
+}
+
+// within runs f, which writes to c, and gives c up when ctx ends before that.
+func within(ctx context.Context, c transport.Conn, f func() error) error {
+	stop := context.AfterFunc(ctx, func() { _ = transport.Abort(c) })
+	err := f()
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = transport.Abort(c)
+	}
+	return err
+}
+
+// openWith opens the stream, after begin, with as much of b as goes with the opening,
+// and writes the rest.
+func (d *dialed) openWith(ctx context.Context, b []byte) (n int, err error) {
+	n = min(len(b), firstSize)
+	if err := d.open(ctx, b[:n]); err != nil {
+		return 0, err
+	}
+	if n == len(b) {
+		return n, nil
+	}
+	more, err := d.Write(b[n:])
+	return n + more, err
 }
 
 // begin makes it the caller's to open the stream; under mu.
@@ -255,10 +285,7 @@ func (d *dialed) Write(b []byte) (int, error) {
 	case c != nil:
 		return c.Write(b)
 	}
-	if err := d.open(ctx, b); err != nil {
-		return 0, err
-	}
-	return len(b), nil
+	return d.openWith(ctx, b)
 }
 
 // CloseWrite implements transport.Conn.

@@ -15,9 +15,9 @@ import (
 
 // Carrier opens streams to an exit: it is the disguise that VLESS needs.
 type Carrier interface {
-	// Open opens a stream. first rides with what opens it, where the carrier can,
-	// and is written first where it cannot; it is not kept. The caller closes
-	// the Conn.
+	// Open opens a stream. first, up to 17 KiB, rides with what opens it, where the
+	// carrier can, and is written first where it cannot; it is not kept. It does
+	// not wait for the exit to answer. The caller closes the Conn.
 	Open(ctx context.Context, first []byte) (transport.Conn, error)
 }
 
@@ -58,7 +58,7 @@ func (d *Dialer) DialStream(ctx context.Context, to transport.Target, early []by
 		return nil, errNoTarget
 	}
 	if d.Mux > 0 {
-		return d.share(to, early)
+		return d.share(ctx, to, early)
 	}
 	c := newDialed(d.Carrier, appendAddress(d.opening(commandTCP), to), true)
 	if len(early) > 0 {
@@ -104,15 +104,14 @@ func (d *Dialer) appendAddons(b []byte) []byte {
 }
 
 // share begins a stream among others, in a carrier's stream that has room.
-func (d *Dialer) share(to transport.Target, early []byte) (transport.Conn, error) {
+func (d *Dialer) share(ctx context.Context, to transport.Target, early []byte) (transport.Conn, error) {
 	s, err := d.session(to)
 	if err != nil {
 		return nil, err
 	}
 	c := muxConn{s}
 	if len(early) > 0 {
-		if _, err := c.Write(early); err != nil {
-			_ = transport.Abort(c)
+		if err := within(ctx, c, func() error { _, err := c.Write(early); return err }); err != nil {
 			return nil, err
 		}
 	}

@@ -361,6 +361,7 @@ func (m *mux) broke(err error) {
 	if m.cancel != nil {
 		m.cancel(err)
 	}
+	m.stopIdle()
 	for _, s := range m.sessions {
 		s.wake.Broadcast()
 	}

@@ -42,10 +42,14 @@ func (m *mux) ask(to transport.Target, max int) *session {
 	s.unasked, s.answered, s.served = true, true, true
 	m.begun++
 	m.sessions[s.id] = s
+	m.stopIdle()
+	return s
+}
+
+func (m *mux) stopIdle() {
 	if m.idle != nil {
 		m.idle.Stop()
 	}
-	return s
 }
 
 // restClient gives a stream without sessions its time; under mu.
@@ -54,6 +58,7 @@ func (m *mux) restClient() {
 	if m.asked == clientLife {
 		after = 0
 	}
+	m.stopIdle()
 	m.idle = time.AfterFunc(after, m.retire)
 }
 
