@@ -56,38 +56,67 @@ type pending struct {
 	err  error
 }
 
+// crowdedWait is how often a stream looks again where all connections are taken, and
+// none of them takes another.
+const crowdedWait = 50 * time.Millisecond
+
 // carrier returns a connection for a stream, which the caller leaves.
 func (c *Client) carrier(ctx context.Context) (*carrier, error) {
 	for {
-		c.mu.Lock()
-		k := c.pick(time.Now())
-		crowded := k == nil || k.load() >= streamsEach || c.budget > 0 && k.load() > 0
-		p := c.pending
-		if crowded && p == nil && len(c.carriers) < c.most() && c.ctx.Err() == nil {
-			p = &pending{done: make(chan struct{})}
+		k, p := c.take(time.Now())
+		if k != nil {
+			return k, nil
+		}
+		var done <-chan struct{}
+		var again <-chan time.Time
+		if p != nil {
+			done = p.done
+		} else {
+			again = time.After(crowdedWait)
+		}
+		select {
+		case <-done:
+			if p.err != nil {
+				return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, p.err)
+			}
+		case <-again:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, context.Cause(ctx))
+		case <-c.ctx.Done():
+			return nil, fmt.Errorf("web: %w: closed", transport.ErrCarrier)
+		}
+	}
+}
+
+// take returns a connection for a stream, or the one that is being made, or neither:
+// there are as many as there may be.
+func (c *Client) take(now time.Time) (*carrier, *pending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.carriers = slices.DeleteFunc(c.carriers, func(k *carrier) bool {
+		spent := k.load() == 0 && !k.takes(now)
+		if spent {
+			k.requests = 0
+			c.tasks.Go(func() { _ = k.conn.Close() })
+		}
+		return spent
+	})
+	k := c.pick(now)
+	// Where connections are limited a stream waits for one of its own.
+	alone := c.budget > 0 && k != nil && k.load() > 0
+	if k == nil || alone || k.load() >= streamsEach {
+		if c.pending == nil && len(c.carriers) < c.most() && c.ctx.Err() == nil {
+			p := &pending{done: make(chan struct{})}
 			c.pending = p
 			c.tasks.Go(func() { c.make(p) })
 		}
-		// Where connections are limited a stream waits for one of its own.
-		if k != nil && (c.budget == 0 || !crowded || p == nil) {
-			k.opening++
-			k.opened = true
-			c.mu.Unlock()
-			return k, nil
-		}
-		c.mu.Unlock()
-		if p == nil {
-			return nil, fmt.Errorf("web: %w: closed", transport.ErrCarrier)
-		}
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, context.Cause(ctx))
-		}
-		if p.err != nil {
-			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, p.err)
-		}
 	}
+	if k == nil || alone {
+		return nil, c.pending
+	}
+	k.opening++
+	k.opened = true
+	return k, nil
 }
 
 func (c *Client) most() int {

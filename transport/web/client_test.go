@@ -38,12 +38,10 @@ func newDialled(t *testing.T, mode string, sink transport.Sink) *dialled {
 	d := &dialled{stand: newStand(t, true, sink), dial: DialTCP}
 	addr := netip.MustParseAddrPort(d.Listener.Addr().String())
 	pin := sha256.Sum256(d.Certificate().Raw)
-	way, err := new(Front).Way(Link{
-		Host: addr.Addr().String(), Port: addr.Port(), SNI: "example.com", Path: "/" + password + "/",
-		Mode: mode, Pins: [][32]byte{pin},
-	})
-	if err != nil {
-		t.Fatal(err)
+	way := Way{
+		Connect: []Place{{Host: addr.Addr().String(), Port: addr.Port()}}, SNI: "example.com", Authority: "example.com",
+		Path: "/" + password + "/", Pins: [][32]byte{pin}, Version: H2, Mode: mode,
+		PostBytes: Bytes{1000000, 1000000}, PostInterval: Interval{30 * time.Millisecond, 30 * time.Millisecond},
 	}
 	names := resolve.NewCache(0)
 	t.Cleanup(names.Close)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,6 +143,8 @@ func (c *Client) ech(ctx context.Context) (*echTry, error) {
 	return new(echTry), nil
 }
 
+var errNowhere = errors.New("name: there is no address to connect to")
+
 // addrs are where to connect, the one that worked last before the others.
 func (c *Client) addrs(ctx context.Context) ([]netip.AddrPort, error) {
 	var out []netip.AddrPort
@@ -159,7 +162,7 @@ func (c *Client) addrs(ctx context.Context) ([]netip.AddrPort, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, last
+		return nil, cmp.Or(last, errNowhere)
 	}
 	c.mu.Lock()
 	good := c.good

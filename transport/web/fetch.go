@@ -118,10 +118,9 @@ func statusError(status int) error {
 // early is the error of a request that has no answer yet: another connection may do
 // better, whatever it is.
 func (f *fetch) early(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	if lost := f.k.lost(err); errors.Is(lost, transport.ErrCarrier) {
+	lost := f.failed(err)
+	switch {
+	case errors.Is(lost, os.ErrDeadlineExceeded), errors.Is(lost, net.ErrClosed), errors.Is(lost, transport.ErrCarrier):
 		return lost
 	}
 	return fmt.Errorf("web: %w: %w", transport.ErrCarrier, err)
@@ -129,7 +128,7 @@ func (f *fetch) early(err error) error {
 
 // failed is the error of a stream that has begun.
 func (f *fetch) failed(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	return f.k.lost(fmt.Errorf("web: %w", err))

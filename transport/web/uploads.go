@@ -1,7 +1,9 @@
 package web
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -129,6 +131,25 @@ func (k *carrier) packetUp(ctx context.Context, first []byte) (transport.Conn, e
 		}
 	}
 	return p, nil
+}
+
+// Read implements net.Conn.
+func (p *pieces) Read(b []byte) (int, error) {
+	n, err := p.oneStream.Read(b)
+	return n, p.why(err)
+}
+
+// WaitRead implements transport.ReadWaiter.
+func (p *pieces) WaitRead() error { return p.why(p.oneStream.WaitRead()) }
+
+// why is what has failed first, where that was a piece.
+func (p *pieces) why(err error) error {
+	if !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cmp.Or(p.err, err)
 }
 
 // Write implements net.Conn. It returns when there is room for b in a piece to come.
