@@ -156,9 +156,12 @@ func TestClientReset(t *testing.T) {
 		if !begun(c) {
 			t.Error("got a stream that has not begun, after an answer")
 		}
+		if mode == ModeWebSocket {
+			return // the site's server does not have it any more
+		}
 		d.CloseClientConnections()
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if _, err := c.Read(make([]byte, 1)); mode != ModeWebSocket && !errors.Is(err, transport.ErrCarrier) {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, transport.ErrCarrier) {
 			t.Errorf("got %v, want an error of the carrier", err)
 		}
 		c = d.open(t, "ping")

@@ -28,7 +28,8 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	return &oneStream{fetch{down: s, k: k}}, nil
+	k.visit()
+	return &oneStream{fetch{down: s, k: k}, shaper{shapedWrites}}, nil
 }
 
 // open makes a request.
