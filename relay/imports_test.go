@@ -23,6 +23,8 @@ var layers = []layer{
 		"hello reads what every disguise in TLS is shown first; it knows none of them"},
 	{"relay/transport/websocket", []string{"relay/transport"},
 		"frames of WebSockets are of use to disguises and to inbounds; they know neither"},
+	{"relay/transport/browser", []string{"relay/transport", "relay/transport/hello"},
+		"browser is what a connection looks like: it knows streams and hellos, and neither users nor what is said inside"},
 	{"relay/transport/*", []string{"relay/auth", "relay/transport", "relay/transport/hello", "relay/transport/websocket"},
 		"a disguise stands alone: it must be usable, and testable, without the relay around it; parsing a ClientHello is shared, as two readers of one hello must not disagree"},
 	{"relay/relay/splice", []string{"relay/auth", "relay/transport"},
