@@ -34,8 +34,8 @@ type Conn struct {
 
 	heard, asked atomic.Int64 // since born
 	total        atomic.Int64
-	in           credit // of the connection
-	earned       atomic.Int64
+	in           credit       // of the connection
+	earned       atomic.Int64 // what the peer may answer; see charge
 	stray        atomic.Int64 // what may still come for streams that we have reset
 
 	mu      sync.Mutex
@@ -56,19 +56,19 @@ type Conn struct {
 	frame   int   // bytes of one of ours
 	window  int64 // of the peer
 	out     *buffer
-	opening int       // bytes of out that open the connection
-	started bool      // something is to be sent at all
-	writing bool      // somebody writes
-	ready   turns     // who has something to send
-	limit   time.Time // the write deadline of conn
+	opening int   // bytes of out that open the connection
+	started bool  // something is to be sent at all
+	writing bool  // somebody writes
+	ready   turns // who has something to send
+	limit   int64 // the write deadline of conn, since born
 }
 
 // NewConn speaks HTTP/2 on c, which it owns from here. Nothing is sent before the
 // first request or ping. f must not change any more.
 func NewConn(c net.Conn, f *Fingerprint) *Conn {
-	frame := recordFrame
+	frame := FullFrame
 	if f.Frame > 0 {
-		frame = min(f.Frame, recordFrame)
+		frame = min(f.Frame, FullFrame)
 	}
 	h := &Conn{
 		conn: c, f: f, born: time.Now(), done: make(chan struct{}),

@@ -14,8 +14,8 @@ const (
 	// empty frames and unknown ones. What the streams carry earns more.
 	mostIdle = 2000
 	idleRate = 500
-	// earnedByFrame is for a DATA frame of ours: it is answered with windows, by Go's
-	// server with two for each 4 KiB, by others for each read of theirs.
+	// earnedByFrame is for a request or a DATA frame of ours: that is answered with
+	// windows, by Go's server with two for each 4 KiB.
 	earnedByFrame = 32
 	// earnedBySize is how many bytes of the peer's earn one.
 	earnedBySize = 1 << 10

@@ -89,6 +89,7 @@ func (c *Conn) appendHead(id uint32, head Head, end bool) {
 		o.b = c.encoder.field(o.b, f)
 	}
 	o.b = split(o.b, start, h)
+	c.earned.Add(1)
 	c.asked.Store(c.now())
 }
 
@@ -272,9 +273,9 @@ func (c *Conn) drain(own *Stream) {
 
 // put writes b, which begins with so many bytes that open the connection.
 func (c *Conn) put(b []byte, opening int) error {
-	if now := time.Now(); c.limit.Sub(now) < writeTime {
-		c.limit = now.Add(writeTime + writeSlack)
-		if err := c.conn.SetWriteDeadline(c.limit); err != nil {
+	if now := c.now(); c.limit-now < int64(writeTime) {
+		c.limit = now + int64(writeTime+writeSlack)
+		if err := c.conn.SetWriteDeadline(c.born.Add(time.Duration(c.limit))); err != nil {
 			return err
 		}
 	}
