@@ -63,14 +63,15 @@ func (s Static) Lookup(_ context.Context, name string) (Answer, error) {
 // clean returns a name as it is compared: in lower case, without a final dot.
 func clean(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if !isName(name) {
+	if !IsName(name) {
 		return "", ErrName
 	}
 	return name, nil
 }
 
-// isName reports whether s can be a host name. Addresses are none.
-func isName(s string) bool {
+// IsName reports whether s can be a host name. Addresses are none, and a final dot is
+// not part of one.
+func IsName(s string) bool {
 	if s == "" || len(s) > maxName {
 		return false
 	}
