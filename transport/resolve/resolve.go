@@ -15,6 +15,8 @@ type Answer struct {
 	// none, or the way of asking cannot carry one.
 	ECH []byte
 	TTL time.Duration // as the answer had it; a Cache has bounds of its own
+
+	part bool // some questions about the name had no answer
 }
 
 // Resolver looks names up. Its errors wrap those below and never have the name.
