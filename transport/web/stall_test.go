@@ -1,0 +1,152 @@
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"relay/auth"
+	"relay/transport"
+)
+
+// shared is one HTTP/2 connection, of the kind that the site serves, in fake time.
+type shared struct {
+	t    *testing.T
+	h    *Handler
+	conn *http2.ClientConn
+}
+
+func newShared(t *testing.T, sink transport.Sink) *shared {
+	t.Helper()
+	h := New(Options{
+		Find: func(p string) (auth.User, bool) { return auth.User{ID: 1, Name: "alice"}, p == password },
+		Sink: sink,
+	})
+	near, far := link(10 * time.Millisecond)
+	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "192.0.2.1:1234"
+		if mine, ok := h.Claim(r); ok {
+			mine.ServeHTTP(w, r)
+		}
+	})
+	srv, served := new(http2.Server), make(chan struct{})
+	// Else it shares channels with other servers, in other tests' time.
+	//lint:ignore SA1019 it is the site's
+	if err := http2.ConfigureServer(new(http.Server), srv); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(served)
+		//lint:ignore SA1019 as above
+		srv.ServeConn(far, &http2.ServeConnOpts{Handler: serve})
+	}()
+	//lint:ignore SA1019 as above
+	conn, err := new(http2.Transport).NewClientConn(near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		for _, c := range []net.Conn{near, far} {
+			_ = c.Close()
+		}
+		<-served
+		time.Sleep(time.Minute) // until timers have fired
+	})
+	return &shared{t, h, conn}
+}
+
+func (s *shared) upload(ctx context.Context, rest string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, "POST", "https://example.org/"+password+"/"+rest, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Referer", "https://example.org/?x_padding="+strings.Repeat("X", 100))
+	return s.conn.RoundTrip(r)
+}
+
+// TestStall has a target that takes nothing, and an upload beside it, on one
+// connection: the window of that is given back, up to a limit and then by a reset.
+func TestStall(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		pending int
+		within  time.Duration // the neighbour is through
+		reset   bool
+	}{
+		{"what fits", 3 << 20, 2 * time.Second, false},
+		{"what does not fit", 16 << 20, stallTime + 3*stallTick, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				goOn, sums, took := make(chan struct{}), make(chan [sha256.Size]byte, 1), make(chan time.Time, 1)
+				s := newShared(t, joined(func(c transport.Conn) {
+					word := make([]byte, 5)
+					_, _ = io.ReadFull(c, word)
+					if string(word) != "stall" {
+						_, _ = io.ReadFull(c, make([]byte, 1<<20))
+						took <- time.Now()
+						_ = c.CloseWrite()
+						_ = c.Close()
+						return
+					}
+					<-goOn
+					sum := sha256.New()
+					if _, err := io.Copy(sum, c); (err != nil) != tt.reset {
+						t.Errorf("the stalled one: got %v", err)
+					}
+					sums <- [sha256.Size]byte(sum.Sum(nil))
+					_ = c.CloseWrite()
+					_ = c.Close()
+				}))
+				payload := random(tt.pending)
+				stalled, err := s.upload(t.Context(), "", io.MultiReader(strings.NewReader("stall"), strings.NewReader(string(payload))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(stallTick / 2) // until the window is full
+				time.Sleep(stallTick / 2) // until the window is full
+				began := time.Now()
+				res, err := s.upload(t.Context(), "", io.MultiReader(strings.NewReader("taken"), strings.NewReader(string(make([]byte, 1<<20)))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				most := int64(0)
+				for ; len(took) == 0 && time.Since(began) < time.Minute; time.Sleep(100 * time.Millisecond) {
+					most = max(most, s.h.sessions.held.Load())
+				}
+				if after := (<-took).Sub(began); after > tt.within {
+					t.Errorf("the neighbour: got through after %v, want within %v", after, tt.within)
+				}
+				if most < 1<<20 || most > mostAhead+chunkSize+chunkCost {
+					t.Errorf("got %d bytes held at most, want up to %d", most, mostAhead)
+				}
+				if tt.reset {
+					var code http2.StreamError
+					if _, err := io.ReadAll(stalled.Body); !errors.As(err, &code) {
+						t.Errorf("the stalled one: got %v, want a reset", err)
+					}
+				}
+				close(goOn)
+				if sum := <-sums; !tt.reset && sum != sha256.Sum256(payload) {
+					t.Error("the stalled one: got other bytes than were sent")
+				}
+				_ = stalled.Body.Close()
+				synctest.Wait()
+				if n := s.h.sessions.held.Load(); n != 0 {
+					t.Errorf("%d bytes are held at the end", n)
+				}
+			})
+		})
+	}
+}
