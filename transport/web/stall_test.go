@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/net/http2"
 
 	"relay/auth"
+	"relay/relay/relaytest"
+	"relay/relay/splice"
 	"relay/transport"
 )
 
@@ -26,13 +29,12 @@ type shared struct {
 	conn *http2.ClientConn
 }
 
-func newShared(t *testing.T, sink transport.Sink) *shared {
+func newShared(t *testing.T, near, far net.Conn, sink transport.Sink) *shared {
 	t.Helper()
 	h := New(Options{
 		Find: func(p string) (auth.User, bool) { return auth.User{ID: 1, Name: "alice"}, p == password },
 		Sink: sink,
 	})
-	near, far := link(10 * time.Millisecond)
 	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "192.0.2.1:1234"
 		if mine, ok := h.Claim(r); ok {
@@ -67,8 +69,8 @@ func newShared(t *testing.T, sink transport.Sink) *shared {
 	return &shared{t, h, conn}
 }
 
-func (s *shared) upload(ctx context.Context, rest string, body io.Reader) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, "POST", "https://example.org/"+password+"/"+rest, body)
+func (s *shared) do(ctx context.Context, method, rest string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "https://example.org/"+password+"/"+rest, body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -92,7 +94,8 @@ func TestStall(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				goOn, sums, took := make(chan struct{}), make(chan [sha256.Size]byte, 1), make(chan time.Time, 1)
-				s := newShared(t, joined(func(c transport.Conn) {
+				near, far := link(10 * time.Millisecond)
+				s := newShared(t, near, far, joined(func(c transport.Conn) {
 					word := make([]byte, 5)
 					_, _ = io.ReadFull(c, word)
 					if string(word) != "stall" {
@@ -112,14 +115,14 @@ func TestStall(t *testing.T) {
 					_ = c.Close()
 				}))
 				payload := random(tt.pending)
-				stalled, err := s.upload(t.Context(), "", io.MultiReader(strings.NewReader("stall"), strings.NewReader(string(payload))))
+				stalled, err := s.do(t.Context(), "POST", "", io.MultiReader(strings.NewReader("stall"), strings.NewReader(string(payload))))
 				if err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(tt.after) // until the window is full
 				time.Sleep(tt.after) // until the window is full
 				began := time.Now()
-				res, err := s.upload(t.Context(), "", io.MultiReader(strings.NewReader("taken"), strings.NewReader(string(make([]byte, 1<<20)))))
+				res, err := s.do(t.Context(), "POST", "", io.MultiReader(strings.NewReader("taken"), strings.NewReader(string(make([]byte, 1<<20)))))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -153,3 +156,123 @@ func TestStall(t *testing.T) {
 		})
 	}
 }
+
+// unread is a connection that its owner does not read from, once it is shut.
+type unread struct {
+	net.Conn
+	shut atomic.Bool
+	open chan struct{}
+}
+
+func (u *unread) Read(b []byte) (int, error) {
+	n, err := u.Conn.Read(b)
+	if u.shut.Load() {
+		<-u.open
+	}
+	return n, err
+}
+
+// flows are streams that a splice core has joined to a target in memory.
+type flows struct {
+	core   *splice.Core
+	target chan transport.Conn
+	flow   chan splice.Flow
+	end    chan splice.End
+}
+
+func newFlows() *flows {
+	return &flows{splice.New(0), make(chan transport.Conn, 1), make(chan splice.Flow, 1), make(chan splice.End, 2)}
+}
+
+func (f *flows) Stream(_ context.Context, _ auth.User, c transport.Conn) error {
+	far, target := relaytest.Pipe()
+	f.flow <- f.core.Join(c, far, splice.Limits{Idle: time.Hour}, nil, func(e splice.End) { f.end <- e })
+	f.target <- target
+	return nil
+}
+
+// within waits for the end of a flow.
+func (f *flows) within(t *testing.T, d time.Duration) (e splice.End) {
+	t.Helper()
+	select {
+	case e = <-f.end:
+	case <-time.After(d):
+		t.Errorf("got no end within %v", d)
+	}
+	return e
+}
+
+// TestGoneWhileStalled: a client who goes ends his flow, though nobody reads from him
+// as the target takes nothing; so does a reset for taking nothing.
+func TestGoneWhileStalled(t *testing.T) {
+	for _, mode := range []string{"", "sid"} {
+		for _, goes := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := link(10 * time.Millisecond)
+				f := newFlows()
+				s := newShared(t, near, far, f)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				body := io.MultiReader(strings.NewReader(string(make([]byte, 16<<20))))
+				if mode != "" {
+					if _, err := s.do(t.Context(), "GET", mode, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := s.do(ctx, "POST", mode, body); err != nil {
+					t.Fatal(err)
+				}
+				target := <-f.target
+				limit := 2*stallTick + stallTime + 7*time.Second
+				if goes {
+					time.Sleep(time.Second)
+					cancel()
+					limit = 7 * time.Second
+				}
+				if e := f.within(t, limit); e.Status != transport.ClientGone {
+					t.Errorf("mode %q, the client goes: %v: got %q, want %q", mode, goes, e.Status, transport.ClientGone)
+				}
+				_ = target.Close()
+				f.core.Drain(t.Context())
+				if n := s.h.sessions.held.Load(); n != 0 {
+					t.Errorf("%d bytes are held at the end", n)
+				}
+			})
+		}
+	}
+}
+
+// TestCutUnread cuts the download of a client that reads nothing: it counts as ended
+// at once, though net/http writes to him for as long as the connection is there.
+func TestCutUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, far := net.Pipe()
+		near := &unread{Conn: a, open: make(chan struct{})}
+		f := newFlows()
+		s := newShared(t, near, far, f)
+		if _, err := s.do(t.Context(), "GET", "sid", nil); err != nil {
+			t.Fatal(err)
+		}
+		target := <-f.target
+		near.shut.Store(true)
+		go func() { _, _ = io.Copy(target, zeros{}) }()
+		synctest.Wait()
+		(<-f.flow).Cut(transport.Cut)
+		if e := f.within(t, 3*time.Second); e.Status != transport.Cut {
+			t.Errorf("got %q, want %q", e.Status, transport.Cut)
+		}
+		if f.core.Len() != 1 {
+			t.Error("nobody writes to the client any more: this tests nothing")
+		}
+		close(near.open)
+		f.core.Drain(t.Context())
+		if len(f.end) > 0 {
+			t.Error("got a second end")
+		}
+	})
+}
+
+// zeros is endless.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
