@@ -61,7 +61,8 @@ func webClaims(e env, options any) (secure, origin site.Claim) {
 
 // xhttpShared has Xray put all streams into three connections, as later versions do by
 // themselves: v26.3.27 opens one for each, and censors count them. A target that takes
-// nothing can stop the uploads of its connection: SPEC.md of transport/web, Section 8.
+// nothing holds up the uploads of its connection for a while: SPEC.md of transport/web,
+// Section 8.
 const xhttpShared = `{"xmux":{"maxConnections":3,"hMaxRequestTimes":"600-900","hMaxReusableSecs":"1800-3000"}}`
 
 // webLinks are what clients of VLESS take: XHTTP first, as it shares connections.
