@@ -1,12 +1,10 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
-	"net/url"
 	"slices"
-	"strconv"
 
 	"relay/auth"
 	"relay/relay"
@@ -76,22 +74,21 @@ func webLinks(a access, _ any) []link {
 		// The CDN's own port and name; most of them collect what goes up.
 		port, name, mode = 443, a.host, "packet-up"
 	}
-	uuid := fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
-	make := func(kind, note string, more ...string) link {
-		q := "encryption=none&security=tls&sni=" + url.QueryEscape(name) + "&fp=chrome&type=" + kind + "&host=" + url.QueryEscape(name)
-		for i := 0; i < len(more); i += 2 {
-			q += "&" + more[i] + "=" + url.QueryEscape(more[i+1])
+	make := func(l vless.Link, note string) link {
+		l.UUID, l.Host, l.Port, l.TLS = id, a.host, port, true
+		l.SNI, l.Header, l.Fingerprint = name, name, "chrome"
+		l.Remark = name + " " + l.Type
+		if pin, err := hex.DecodeString(a.pin); err == nil && len(pin) == 32 && !a.origin {
+			l.Pins = [][32]byte{[32]byte(pin)}
 		}
-		if a.pin != "" && !a.origin {
-			q += "&pcs=" + a.pin
-		}
-		u := "vless://" + uuid + "@" + net.JoinHostPort(a.host, strconv.Itoa(int(port))) + "?" + q + "#" + url.PathEscape(name+" "+kind)
-		return link{Protocol: "vless-" + kind, URL: u, Note: note, QR: true}
+		return link{Protocol: "vless-" + l.Type, URL: l.String(), Note: note, QR: true}
 	}
 	path := "/" + a.password + "/"
+	xhttp := vless.Link{Type: vless.TypeXHTTP, Path: path, Mode: mode, ALPN: []string{"h2"}, Extra: vless.Extra{Raw: xhttpShared}}
+	ws := vless.Link{Type: vless.TypeWS, Path: path, Early: 2048, ALPN: []string{"http/1.1"}}
 	return []link{
-		make("xhttp", "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard", "path", path, "mode", mode, "alpn", "h2", "extra", xhttpShared),
-		make("ws", "the same over WebSocket, for sing-box, NekoBox, Hiddify and apps that do not know xhttp", "path", path+"?ed=2048", "alpn", "http/1.1"),
+		make(xhttp, "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard"),
+		make(ws, "the same over WebSocket, for sing-box, NekoBox, Hiddify and apps that do not know xhttp"),
 	}
 }
 
