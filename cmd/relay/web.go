@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"relay/auth"
 	"relay/relay"
@@ -32,6 +33,19 @@ func webAgrees(_ any, c *config.Config, fault faultFunc) {
 			fault(key+"anonymous", "web finds its users by their paths, and this listener serves people without one", "give web a listener of its own")
 		}
 	}
+}
+
+// webLoad reads the secret that a CDN adds, if it is in a file of its own.
+func webLoad(options any) ([]finding, error) {
+	c := options.(*web.Config)
+	open, err := c.ReadSecret()
+	switch {
+	case err != nil:
+		return nil, hinted{fmt.Errorf("[web] secret_file: %w", err), "Without it nobody's request to an origin is a user's."}
+	case open:
+		return []finding{finding(fmt.Sprintf("[web] secret_file: everybody on this machine can read %s; chmod o= %[1]s", c.SecretFile))}, nil
+	}
+	return nil, nil
 }
 
 // webPrepare makes users findable by their paths before anybody is served.
@@ -93,20 +107,33 @@ func webLinks(a access, _ any) []link {
 }
 
 // webFindings warns of what gives a site away, or keeps clients out.
-func webFindings(_ *config.Config, l config.Listen, options any) []finding {
-	var out []finding
-	ap, ok := listenAddr(l.Address)
-	switch {
-	case !ok:
-	case l.Origin && !ap.Addr().IsLoopback() && !ap.Addr().IsPrivate():
-		if options.(*web.Config).SecretHeader == "" {
-			out = append(out, finding(fmt.Sprintf("%s: an origin on a public address speaks plain HTTP to everybody: let the firewall pass the CDN's addresses only, and write secret_header below [web]", l.Address)))
-		}
-	case !l.Origin && ap.Port() != 443 && !ap.Addr().IsLoopback():
+func webFindings(cfg *config.Config, l config.Listen, options any) []finding {
+	out, err := webLoad(options)
+	if err != nil {
+		out = append(out, finding(fmt.Sprintf("%v: the relay does not start", err)))
+	}
+	if l.Origin {
+		return append(out, originFindings(cfg, l, options.(*web.Config))...)
+	}
+	if ap, ok := listenAddr(l.Address); ok && ap.Port() != 443 && !ap.Addr().IsLoopback() {
 		out = append(out, finding(fmt.Sprintf("%s: a web site on another port than 443 is rare, and some networks let nothing else pass", l.Address)))
 	}
-	if l.Origin && len(l.Public) == 0 {
+	return out
+}
+
+// originFindings are those of a listener that a CDN connects to.
+func originFindings(cfg *config.Config, l config.Listen, c *web.Config) []finding {
+	var out []finding
+	if ap, ok := listenAddr(l.Address); ok && !ap.Addr().IsLoopback() && !ap.Addr().IsPrivate() && c.SecretHeader == "" {
+		out = append(out, finding(fmt.Sprintf("%s: an origin on a public address speaks plain HTTP to everybody: let the firewall pass the CDN's addresses only, and write secret_header below [web]", l.Address)))
+	}
+	if len(l.Public) == 0 {
 		out = append(out, finding(fmt.Sprintf("%s: there are no links to an origin without the names of the CDN in public", l.Address)))
+	}
+	for _, name := range l.Public {
+		if !slices.ContainsFunc(cfg.Cover.Hosts(), func(host string) bool { return strings.EqualFold(host, name) }) {
+			out = append(out, finding(fmt.Sprintf("%s: %s is not a name of the cover: who visits it through the CDN gets an empty page, and not the site; write it to names in [cover], or have the CDN send a name of the cover as Host", l.Address, name)))
+		}
 	}
 	return out
 }
