@@ -29,7 +29,8 @@ var (
 	// ErrNotFound is an answer: there is no such name, or it has no address.
 	ErrNotFound = errors.New("the name has no address")
 	// ErrPoisoned is an answer that no public name has.
-	ErrPoisoned = errors.New("the answer is forged: a public name with an address that is not public, as censors give it; ask another resolver, such as a DoH server by its address, or write private = true if the address is meant")
+	ErrPoisoned = errors.New("the answer is forged: a public name with an address that is not public, as censors give it: " +
+		"ask a DoH server by its address, or write private = true if the address is meant")
 	// ErrFailed is a resolver that did not answer, or not with sense.
 	ErrFailed = errors.New("the resolver failed")
 	// ErrTimeout is a resolver that took too long.
