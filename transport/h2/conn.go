@@ -39,8 +39,9 @@ type Conn struct {
 	stray        atomic.Int64 // what may still come for streams that we have reset
 
 	mu      sync.Mutex
-	err     error // why it has ended
-	away    *GoAwayError
+	err     error           // why it has ended
+	away    *GoAwayError    // the peer has sent GOAWAY
+	broken  *ViolationError // we have, and it ends when that is written
 	streams map[uint32]*Stream
 	next    uint32 // the id of the next stream
 	pings   map[uint64]chan struct{}
@@ -129,6 +130,8 @@ func (c *Conn) add(s *Stream, head Head, end bool) error {
 	switch {
 	case c.err != nil:
 		return fmt.Errorf("%w: %w", ErrUnprocessed, c.err)
+	case c.broken != nil:
+		return fmt.Errorf("%w: %w", ErrUnprocessed, c.broken)
 	case c.away != nil:
 		return fmt.Errorf("%w: %w", ErrUnprocessed, c.away)
 	case c.next > mostID:
@@ -151,7 +154,11 @@ func (c *Conn) add(s *Stream, head Head, end bool) error {
 func (c *Conn) Usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.err == nil && c.away == nil && c.next <= mostID
+	return c.usable()
+}
+
+func (c *Conn) usable() bool {
+	return c.err == nil && c.broken == nil && c.away == nil && c.next <= mostID
 }
 
 // Streams returns how many streams are open.
@@ -166,7 +173,7 @@ func (c *Conn) Streams() int {
 func (c *Conn) Room() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil || c.away != nil || c.next > mostID {
+	if !c.usable() {
 		return 0
 	}
 	return max(0, c.most-len(c.streams))
@@ -262,6 +269,24 @@ func (c *Conn) Sent() time.Time {
 	return c.born.Add(time.Duration(at))
 }
 
+// leave tells a peer that has broken the protocol why the connection ends.
+func (c *Conn) leave(err *ViolationError) {
+	c.mu.Lock()
+	if !c.started {
+		c.mu.Unlock()
+		c.fail(err)
+		return
+	}
+	defer c.mu.Unlock()
+	c.broken = err
+	o := c.append()
+	o.b = appendHeader(o.b, frameHeader{8, frameGoAway, 0, 0})
+	o.b = binary.BigEndian.AppendUint32(o.b, 0)
+	o.b = binary.BigEndian.AppendUint32(o.b, uint32(err.Code))
+	c.flush()
+	time.AfterFunc(goAwayTime, func() { c.fail(err) })
+}
+
 // fail ends the connection and all that waits for it, once.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
@@ -273,13 +298,12 @@ func (c *Conn) fail(err error) {
 		err = c.away
 	}
 	c.err = err
-	streams, quiet := c.streams, !c.writing && c.started
+	streams := c.streams
 	c.streams, c.ready, c.pings = nil, turns{}, nil
 	if c.out != nil {
 		c.out.free()
 		c.out = nil
 	}
-	c.writing = c.writing || quiet
 	for _, s := range streams {
 		s.stop(err)
 	}
@@ -287,13 +311,6 @@ func (c *Conn) fail(err error) {
 	close(c.done)
 	for _, s := range streams {
 		s.end(err)
-	}
-	if v, ok := errors.AsType[*ViolationError](err); ok && quiet {
-		b := appendHeader(nil, frameHeader{8, frameGoAway, 0, 0})
-		b = binary.BigEndian.AppendUint32(b, 0)
-		b = binary.BigEndian.AppendUint32(b, uint32(v.Code))
-		_ = c.conn.SetWriteDeadline(time.Now().Add(goAwayTime))
-		_, _ = c.conn.Write(b)
 	}
 	_ = c.conn.Close()
 }

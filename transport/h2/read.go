@@ -63,8 +63,11 @@ func (c *Conn) read() {
 	for err == nil {
 		err = c.readFrame(r)
 	}
-	switch err.(type) {
-	case *ViolationError, *GoAwayError:
+	switch v := err.(type) {
+	case *ViolationError:
+		c.leave(v)
+		return
+	case *GoAwayError:
 	default:
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF // to a stream, which has not ended in order

@@ -269,6 +269,11 @@ func (c *Conn) drain(own *Stream) {
 		}
 	}
 	c.writing = false
+	if broken := c.broken; broken != nil {
+		c.mu.Unlock()
+		c.fail(broken)
+		c.mu.Lock()
+	}
 }
 
 // put writes b, which begins with so many bytes that open the connection.
