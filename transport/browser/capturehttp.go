@@ -229,7 +229,10 @@ func (c *Capture) keepRequest(v *visitor, priority *Priority) (path string) {
 	case "/post":
 		h.Post = fields
 	case "/stream":
-		h.Stream = fields
+		// A browser that cannot sends the name of the stream as its body.
+		if !slices.ContainsFunc(fields, func(f Field) bool { return f.Name == "content-length" }) {
+			h.Stream = fields
+		}
 	}
 	return path
 }

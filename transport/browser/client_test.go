@@ -190,24 +190,24 @@ func TestServers(t *testing.T) {
 	cert := a.server(t, name)
 	for _, tt := range []struct {
 		name     string
-		server   tls.Config
+		server   *tls.Config
 		client   browser.Config
 		group    tls.CurveID
 		version  uint16
 		protocol string
 	}{
-		{name: "as it is", server: tls.Config{NextProtos: []string{"h2"}}, group: tls.X25519MLKEM768, protocol: "h2"},
-		{name: "without the hybrid", server: tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, group: tls.X25519},
-		{name: "another hello for P-256", server: tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP256}}, group: tls.CurveP256},
-		{name: "another hello for P-384", server: tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}, group: tls.CurveP384},
-		{name: "TLS 1.2", server: tls.Config{MaxVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}, version: tls.VersionTLS12, protocol: "h2"},
-		{name: "a WebSocket", server: tls.Config{NextProtos: []string{"h2", "http/1.1"}}, client: browser.Config{WebSocket: true}, protocol: "http/1.1"},
-		{name: "another protocol", server: tls.Config{NextProtos: []string{"h2", "http/1.1"}}, client: browser.Config{Protocols: []string{"http/1.1"}}, protocol: "http/1.1"},
-		{name: "no name in the hello", client: browser.Config{ServerName: "-", VerifyName: name}},
+		{name: "as it is", server: &tls.Config{NextProtos: []string{"h2"}}, group: tls.X25519MLKEM768, protocol: "h2"},
+		{name: "without the hybrid", server: &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, group: tls.X25519},
+		{name: "another hello for P-256", server: &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP256}}, group: tls.CurveP256},
+		{name: "another hello for P-384", server: &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}, group: tls.CurveP384},
+		{name: "TLS 1.2", server: &tls.Config{MaxVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}, version: tls.VersionTLS12, protocol: "h2"},
+		{name: "a WebSocket", server: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, client: browser.Config{WebSocket: true}, protocol: "http/1.1"},
+		{name: "another protocol", server: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, client: browser.Config{Protocols: []string{"http/1.1"}}, protocol: "http/1.1"},
+		{name: "no name in the hello", server: new(tls.Config), client: browser.Config{ServerName: "-", VerifyName: name}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.server.Certificates = []tls.Certificate{cert}
-			address, visits := serve(t, &tt.server)
+			address, visits := serve(t, tt.server)
 			tt.client.Roots = a.pool()
 			switch tt.client.ServerName {
 			case "":

@@ -102,10 +102,7 @@ func known(l Numbers) Numbers {
 	return slices.DeleteFunc(slices.Clone(l), func(n Number) bool { return n == GREASE })
 }
 
-func commas(l Numbers) string {
-	b, _ := l.MarshalText()
-	return strings.ReplaceAll(string(b), " ", ",")
-}
+func commas(l Numbers) string { return strings.ReplaceAll(l.String(), " ", ",") }
 
 // short is a hash as JA4 has it.
 func short(s string) string {
@@ -158,12 +155,12 @@ func (p *Profile) Differences(other *Profile) []string {
 func fieldDifferences(name string, a, b []Field) (out []string) {
 	for _, f := range a {
 		if !slices.Contains(b, f) {
-			out = append(out, fmt.Sprintf("%s: only here %q", name, f.Name+": "+f.Value))
+			out = append(out, fmt.Sprintf("%s: only here %q", name, f))
 		}
 	}
 	for _, f := range b {
 		if !slices.Contains(a, f) {
-			out = append(out, fmt.Sprintf("%s: only there %q", name, f.Name+": "+f.Value))
+			out = append(out, fmt.Sprintf("%s: only there %q", name, f))
 		}
 	}
 	if len(out) == 0 && !slices.Equal(a, b) {

@@ -57,12 +57,15 @@ func plain(n Number) Number {
 type Numbers []Number
 
 // MarshalText writes a list.
-func (l Numbers) MarshalText() ([]byte, error) {
+func (l Numbers) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// String is how a profile writes the list.
+func (l Numbers) String() string {
 	words := make([]string, len(l))
 	for i, n := range l {
 		words[i] = n.String()
 	}
-	return []byte(strings.Join(words, " ")), nil
+	return strings.Join(words, " ")
 }
 
 // UnmarshalText reads a list.
@@ -117,9 +120,10 @@ func (s *Setting) UnmarshalText(b []byte) error {
 }
 
 // MarshalText writes "name: value".
-func (f Field) MarshalText() ([]byte, error) {
-	return []byte(strings.TrimSuffix(f.Name+": "+f.Value, " ")), nil
-}
+func (f Field) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// String is how a profile writes the field.
+func (f Field) String() string { return strings.TrimSuffix(f.Name+": "+f.Value, " ") }
 
 // UnmarshalText reads a field.
 func (f *Field) UnmarshalText(b []byte) error {
