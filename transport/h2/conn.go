@@ -17,6 +17,9 @@ const (
 	// it takes, and mostStreams how many at most: Chrome's numbers.
 	firstStreams = 100
 	mostStreams  = 256
+	// mostQueued is what may wait for a connection that takes no bytes before new
+	// requests are refused.
+	mostQueued = 256 << 10
 	// mostHead is the longest head of a request.
 	mostHead = 1 << 20
 	// mostPings is how many answers are waited for at once.
@@ -87,7 +90,8 @@ func NewConn(c net.Conn, f *Fingerprint) *Conn {
 
 // Open sends a request, with as much of body as the peer's windows allow in the same
 // write, and then the rest of it. end says that nothing follows; else the Stream's
-// Write goes on. ctx is for this call only; when it ends first, the stream is reset.
+// Write goes on. ctx is for this call only, and for windows that do not open: when it
+// ends first, the stream is reset. A connection that takes no bytes ends by itself.
 // An error that is an [ErrUnprocessed] means that the request may be sent again
 // elsewhere. The caller closes the Stream.
 func (c *Conn) Open(ctx context.Context, head Head, body []byte, end bool) (*Stream, error) {
@@ -136,7 +140,7 @@ func (c *Conn) add(s *Stream, head Head, end bool) error {
 		return fmt.Errorf("%w: %w", ErrUnprocessed, c.away)
 	case c.next > mostID:
 		return fmt.Errorf("%w: the connection has had all of its streams", ErrUnprocessed)
-	case len(c.streams) >= c.most || c.out != nil && len(c.out.b) > outSize:
+	case len(c.streams) >= c.most || c.out != nil && len(c.out.b) > mostQueued:
 		return ErrBusy
 	case head.size() > c.headerList:
 		return fmt.Errorf("h2: the head of the request has %d bytes, and the peer takes %d", head.size(), c.headerList)
