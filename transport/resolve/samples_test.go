@@ -67,6 +67,44 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// RFC 9460, Section 2.2: one parameter without sense makes the record so.
+func TestServiceParams(t *testing.T) {
+	const mandatory, alpn, port, four, six = dnsmessage.SVCParamMandatory, dnsmessage.SVCParamALPN, dnsmessage.SVCParamPort, dnsmessage.SVCParamIPv4Hint, dnsmessage.SVCParamIPv6Hint
+	for _, tt := range []struct {
+		name   string
+		params []dnsmessage.SVCParam
+		ok     bool
+	}{
+		{"none", nil, true},
+		{"all mandatory", []dnsmessage.SVCParam{param(mandatory, "\x00\x01\x00\x04"), param(alpn, "\x02h2"), param(four, "1234")}, true},
+		{"mandatory, and not there", []dnsmessage.SVCParam{param(mandatory, "\x00\x03"), param(alpn, "\x02h2")}, false},
+		{"mandatory itself", []dnsmessage.SVCParam{param(mandatory, "\x00\x00")}, false},
+		{"mandatory twice", []dnsmessage.SVCParam{param(mandatory, "\x00\x01\x00\x01"), param(alpn, "\x02h2")}, false},
+		{"mandatory out of order", []dnsmessage.SVCParam{param(mandatory, "\x00\x04\x00\x01"), param(alpn, "\x02h2"), param(four, "1234")}, false},
+		{"mandatory and odd", []dnsmessage.SVCParam{param(mandatory, "\x00\x01\x00"), param(alpn, "\x02h2")}, false},
+		{"nothing mandatory", []dnsmessage.SVCParam{param(mandatory, "")}, false},
+		{"no protocols", []dnsmessage.SVCParam{param(alpn, "")}, false},
+		{"an empty protocol", []dnsmessage.SVCParam{param(alpn, "\x02h2\x00")}, false},
+		{"a protocol cut off", []dnsmessage.SVCParam{param(alpn, "\x03h2")}, false},
+		{"no default with a value", []dnsmessage.SVCParam{param(alpn, "\x02h2"), param(dnsmessage.SVCParamNoDefaultALPN, "x")}, false},
+		{"half a port", []dnsmessage.SVCParam{param(port, "x")}, false},
+		{"no hints", []dnsmessage.SVCParam{param(four, "")}, false},
+		{"hint cut off", []dnsmessage.SVCParam{param(four, "12345")}, false},
+		{"long hint cut off", []dnsmessage.SVCParam{param(six, "0123456789abcde")}, false},
+		{"no list", []dnsmessage.SVCParam{param(dnsmessage.SVCParamECH, "")}, false},
+		{"list cut off", []dnsmessage.SVCParam{param(dnsmessage.SVCParamECH, "\x00\x05\xfe\x0d\x00\x02x")}, false},
+		{"list of half a config", []dnsmessage.SVCParam{param(dnsmessage.SVCParamECH, "\x00\x02\xfe\x0d")}, false},
+		{"not known here", []dnsmessage.SVCParam{param(0xff00, "x")}, true},
+	} {
+		if _, err := newService(dnsmessage.SVCBResource{Priority: 1, Target: dnsmessage.MustNewName("."), Params: tt.params}); (err == nil) != tt.ok {
+			t.Errorf("%s: got %v, want accepted %t", tt.name, err, tt.ok)
+		}
+	}
+	if _, err := newService(dnsmessage.SVCBResource{Target: dnsmessage.MustNewName("a."), Params: []dnsmessage.SVCParam{param(port, "x")}}); err != nil {
+		t.Errorf("an alias: got %v, want its parameters ignored", err)
+	}
+}
+
 // What a resolver must not be believed, one record or header at a time.
 func TestHostileAnswers(t *testing.T) {
 	name := dnsmessage.MustNewName("a.test.")
