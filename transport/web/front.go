@@ -163,8 +163,8 @@ func (f *Front) checkPace(fault func(key, problem, hint string)) {
 // contradiction says why a version and a mode, if both are known, do not go together.
 func contradiction(version, mode string) (problem, hint string) {
 	switch {
-	case version == HTTP1 && (mode == ModeStreamOne || mode == ModeStreamUp):
-		return fmt.Sprintf("mode %q does not go over HTTP/1.1, where no answer begins before the request has ended", mode), `write version = "h2", or mode = "packet-up"`
+	case version == HTTP1 && mode != ModeWebSocket && mode != "":
+		return fmt.Sprintf("mode %q goes over HTTP/2 only: over HTTP/1.1 a browser would have a connection for each request", mode), `write version = "h2", or mode = "websocket"`
 	case version == H2 && mode == ModeWebSocket:
 		return "WebSocket goes over HTTP/1.1 only", `write version = "http/1.1", or leave version out`
 	}
