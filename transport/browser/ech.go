@@ -11,7 +11,7 @@ const (
 	kemX25519   = 0x0020
 	maxECHList  = 4 << 10
 	echKeySize  = 32
-	echPadding  = 32 // RFC 9849, Section 6.1.3
+	echPadding  = 32      // RFC 9849, Section 6.1.3
 	echMustKnow = 1 << 15 // an extension that a client has to understand
 )
 
