@@ -105,7 +105,7 @@ func TestFrontFaultsInFile(t *testing.T) {
 		{`"system"]`, `"https://dns.example/hunter2"]`, "r:21: upstream[0].front[1].resolver: dns.example is a name, which somebody would have to be asked about"},
 		{`pins = ["0001`, `pins = ["0`, "r:20: upstream[0].front[1].pins[0]: want the SHA-256 of a certificate"},
 		{`post_interval = "30ms"`, `post_interval = 30`, "r:16: upstream[0].front[0].post_interval: want a duration"},
-		{`version = "h2"`, `version = "http/1.1"`, ""},
+		{`version = "h2"`, `version = "http/1.1"`, "r:12: upstream[0].front[0].version: mode \"packet-up\" goes over HTTP/2 only"},
 		{`sni = ""`, `sni = 0`, "r:19: upstream[0].front[1].sni: want a string, got an integer"},
 	} {
 		src := strings.Replace(fronts, tt.old, tt.new, 1)
