@@ -71,6 +71,8 @@ func (p *Profile) Client(ctx context.Context, raw transport.Conn, c Config) (*Co
 		return nil, fmt.Errorf("browser: handshake: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	tickets.retry = p.retried(u)
+	// 20 kB, and keys that nobody needs any more.
+	u.HandshakeState, u.Extensions = utls.PubClientHandshakeState{}, nil
 	return newConn(u, below), nil
 }
 
