@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	// firstWait is how long an opening waits for the payload that it is to go
-	// with, once somebody waits for an answer: a target may speak first. By itself
-	// it would be a packet of a length that gives it away.
+	// firstWait is how long an opening waits, by default, for the payload that it is
+	// to go with.
 	firstWait = 10 * time.Millisecond
 	// firstSize is how much payload goes with the opening. What answers it is read
 	// only when the carrier has taken all of it.
@@ -33,7 +32,7 @@ var errAnswer = errors.New("vless: answer: bad version")
 // passes on.
 type dialed struct {
 	carrier Carrier
-	alone   bool // the opening may go without payload
+	wait    time.Duration // then the opening goes without payload; 0: never
 
 	mu      sync.Mutex
 	moved   sync.Cond
@@ -60,8 +59,8 @@ var (
 	_ transport.Detachable = (*dialed)(nil)
 )
 
-func newDialed(carrier Carrier, head []byte, alone bool) *dialed {
-	d := &dialed{carrier: carrier, head: head, alone: alone}
+func newDialed(carrier Carrier, head []byte, wait time.Duration) *dialed {
+	d := &dialed{carrier: carrier, head: head, wait: wait}
 	d.moved.L = &d.mu
 	return d
 }
@@ -173,8 +172,8 @@ func (d *dialed) source() (transport.Conn, error) {
 			return nil, d.err
 		case d.reads.passed():
 			return nil, os.ErrDeadlineExceeded
-		case d.alone && d.soon == nil && d.opening == nil:
-			d.soon = time.AfterFunc(firstWait, d.openAlone)
+		case d.wait > 0 && d.soon == nil && d.opening == nil:
+			d.soon = time.AfterFunc(d.wait, d.openAlone)
 		}
 		d.moved.Wait()
 	}

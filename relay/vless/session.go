@@ -189,7 +189,7 @@ func (s *session) readable() error {
 		case s.m.err != nil:
 			return fmt.Errorf("vless: mux: %w", s.m.err)
 		case s.unasked && s.soon == nil:
-			s.soon = time.AfterFunc(firstWait, s.askAlone)
+			s.soon = time.AfterFunc(s.m.wait, s.askAlone)
 		}
 		s.wake.Wait()
 	}
