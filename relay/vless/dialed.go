@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	// firstWait is how long an opening waits for the payload that it is to go
-	// with, once somebody waits for an answer: a target may speak first. By itself
-	// it would be a packet of a length that gives it away.
+	// firstWait is how long an opening waits, by default, for the payload that it is
+	// to go with.
 	firstWait = 10 * time.Millisecond
 	// firstSize is how much payload goes with the opening. What answers it is read
 	// only when the carrier has taken all of it.
@@ -33,7 +32,7 @@ var errAnswer = errors.New("vless: answer: bad version")
 // passes on.
 type dialed struct {
 	carrier Carrier
-	alone   bool // the opening may go without payload
+	wait    time.Duration // then the opening goes without payload; 0: never
 
 	mu      sync.Mutex
 	moved   sync.Cond
@@ -60,8 +59,8 @@ var (
 	_ transport.Detachable = (*dialed)(nil)
 )
 
-func newDialed(carrier Carrier, head []byte, alone bool) *dialed {
-	d := &dialed{carrier: carrier, head: head, alone: alone}
+func newDialed(carrier Carrier, head []byte, wait time.Duration) *dialed {
+	d := &dialed{carrier: carrier, head: head, wait: wait}
 	d.moved.L = &d.mu
 	return d
 }
@@ -134,19 +133,6 @@ func (d *dialed) open(ctx context.Context, first []byte) error {
 	return d.err
 }
 
-// applyDeadlines hands deadlines down that were set before there was anything below;
-// under mu.
-func (d *dialed) applyDeadlines() {
-	d.reads.stop()
-	d.writes.stop()
-	if !d.reads.at.IsZero() {
-		_ = d.conn.SetReadDeadline(d.reads.at)
-	}
-	if !d.writes.at.IsZero() {
-		_ = d.conn.SetWriteDeadline(d.writes.at)
-	}
-}
-
 // openAlone sends the opening without payload, unless that has come meanwhile.
 func (d *dialed) openAlone() {
 	d.mu.Lock()
@@ -173,8 +159,8 @@ func (d *dialed) source() (transport.Conn, error) {
 			return nil, d.err
 		case d.reads.passed():
 			return nil, os.ErrDeadlineExceeded
-		case d.alone && d.soon == nil && d.opening == nil:
-			d.soon = time.AfterFunc(firstWait, d.openAlone)
+		case d.wait > 0 && d.soon == nil && d.opening == nil:
+			d.soon = time.AfterFunc(d.wait, d.openAlone)
 		}
 		d.moved.Wait()
 	}
@@ -237,7 +223,7 @@ func (d *dialed) answer(c transport.Conn) error {
 // Read implements net.Conn.
 func (d *dialed) Read(b []byte) (int, error) {
 	c, err := d.source()
-	if err == nil {
+	if err == nil && !d.answered() {
 		err = d.answer(c)
 	}
 	if err != nil {
@@ -274,7 +260,9 @@ func waitRead(c transport.Conn) error {
 }
 
 // answered reports whether the answer has been taken off.
-func (d *dialed) answered() bool { return d.got > 1 && d.got == len(replyHeader)+d.addons }
+func (d *dialed) answered() bool {
+	return d.bad == nil && d.got > 1 && d.got == len(replyHeader)+d.addons
+}
 
 // Write implements net.Conn.
 func (d *dialed) Write(b []byte) (int, error) {
@@ -352,68 +340,3 @@ func (d *dialed) Close() error {
 	}
 	return c.Close()
 }
-
-// SetDeadline implements net.Conn.
-func (d *dialed) SetDeadline(t time.Time) error {
-	return errors.Join(d.SetReadDeadline(t), d.SetWriteDeadline(t))
-}
-
-// SetReadDeadline implements net.Conn.
-func (d *dialed) SetReadDeadline(t time.Time) error {
-	return d.setDeadline(t, &d.reads, transport.Conn.SetReadDeadline)
-}
-
-// SetWriteDeadline implements net.Conn.
-func (d *dialed) SetWriteDeadline(t time.Time) error {
-	return d.setDeadline(t, &d.writes, transport.Conn.SetWriteDeadline)
-}
-
-func (d *dialed) setDeadline(t time.Time, own *deadline, set func(transport.Conn, time.Time) error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.closed:
-		return net.ErrClosed
-	case d.conn != nil:
-		return set(d.conn, t)
-	}
-	own.set(t, d.rouse)
-	d.moved.Broadcast()
-	return nil
-}
-
-// rouse makes whoever waits look at the clock. A Write that opens the stream has no
-// other way out.
-func (d *dialed) rouse() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.opening != nil && d.writing && d.writes.passed() {
-		d.opening()
-	}
-	d.moved.Broadcast()
-}
-
-// LocalAddr implements net.Conn.
-func (d *dialed) LocalAddr() net.Addr {
-	if c := d.Below(); c != nil {
-		return c.LocalAddr()
-	}
-	return unopened{}
-}
-
-// RemoteAddr implements net.Conn.
-func (d *dialed) RemoteAddr() net.Addr {
-	if c := d.Below(); c != nil {
-		return c.RemoteAddr()
-	}
-	return unopened{}
-}
-
-// unopened is the address of a stream that has not been opened.
-type unopened struct{}
-
-// Network implements net.Addr.
-func (unopened) Network() string { return "vless" }
-
-// String implements net.Addr.
-func (unopened) String() string { return "" }

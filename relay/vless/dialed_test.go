@@ -114,6 +114,30 @@ func TestOpeningGoesAlone(t *testing.T) {
 	}
 }
 
+func TestOpeningWaitsAsTold(t *testing.T) {
+	for _, mux := range []int{0, 3} {
+		dialing(t, func(t *testing.T, x *exit) {
+			d := x.dialer()
+			d.Wait, d.Mux = time.Second, mux
+			c, err := d.DialStream(t.Context(), target(t, "93.184.216.34:443"), nil)
+			if err != nil {
+				t.Fatalf("DialStream: got %v, want nil", err)
+			}
+			done := make(chan struct{})
+			go func() { defer close(done); _, _ = c.Read(make([]byte, 1)) }()
+			time.Sleep(time.Second - time.Millisecond)
+			x.opened()
+			time.Sleep(2 * time.Millisecond)
+			if x.end(); len(x.firsts) != 1 {
+				t.Errorf("mux %d: got %d streams after a second, want 1", mux, len(x.firsts))
+			}
+			_ = c.Close()
+			_ = d.Close()
+			<-done
+		})
+	}
+}
+
 func TestCloseWriteOpens(t *testing.T) {
 	dialing(t, func(t *testing.T, x *exit) {
 		c := dialled(t, x)

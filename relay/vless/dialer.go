@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"relay/transport"
 )
@@ -30,6 +31,11 @@ type Dialer struct {
 	// Mux is how many streams share one of the carrier's, for carriers where each
 	// is a connection; 0: none do. Datagrams have one of their own in any case.
 	Mux int
+	// Wait is how long an opening waits for the payload that it is to go with, once
+	// somebody waits for an answer: a target may speak first. By itself it is a
+	// packet of a length that gives it away, and one more on the way. 0 is 10 ms,
+	// for clients on this machine; those a network away take a round trip.
+	Wait time.Duration
 	// Pad draws the bytes of padding of one opening, up to MaxPad; nil: none.
 	Pad func() int
 
@@ -60,7 +66,7 @@ func (d *Dialer) DialStream(ctx context.Context, to transport.Target, early []by
 	if d.Mux > 0 {
 		return d.share(ctx, to, early)
 	}
-	c := newDialed(d.Carrier, appendAddress(d.opening(commandTCP), to), true)
+	c := newDialed(d.Carrier, appendAddress(d.opening(commandTCP), to), d.firstWait())
 	if len(early) > 0 {
 		if err := c.openNow(ctx, early); err != nil {
 			return nil, err
@@ -72,7 +78,14 @@ func (d *Dialer) DialStream(ctx context.Context, to transport.Target, early []by
 // DialPacket implements transport.PacketDialer. The datagrams share one stream of the
 // carrier, which the first of them opens. Names go as they are: the exit looks them up.
 func (d *Dialer) DialPacket(context.Context) (transport.PacketConn, error) {
-	return newXUDP(newDialed(d.Carrier, d.opening(commandMux), false)), nil
+	return newXUDP(newDialed(d.Carrier, d.opening(commandMux), 0)), nil
+}
+
+func (d *Dialer) firstWait() time.Duration {
+	if d.Wait > 0 {
+		return d.Wait
+	}
+	return firstWait
 }
 
 // opening is an opening up to the address.
@@ -130,7 +143,7 @@ func (d *Dialer) session(to transport.Target) (*session, error) {
 			return s, nil
 		}
 	}
-	m := newClientMux(newDialed(d.Carrier, d.opening(commandMux), false))
+	m := newClientMux(newDialed(d.Carrier, d.opening(commandMux), 0), d.firstWait())
 	d.muxes = append(d.muxes, m)
 	s := m.ask(to, d.Mux)
 	d.runs.Go(func() {

@@ -62,7 +62,7 @@
 // # The client half
 //
 // An opening goes out with the first payload, in one piece, or by itself once somebody
-// has waited [firstWait] for an answer. So it is the first Write that finds out that the
+// has waited for an answer for [Dialer.Wait]. So it is the first Write that finds out that the
 // exit cannot be reached. It may be padded with the addons' field 2, a seed that
 // nobody reads. Datagrams are XUDP in a stream of their own, each with its target,
 // names as they are.

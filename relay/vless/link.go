@@ -19,8 +19,7 @@ const (
 )
 
 // Link is a vless:// link: a server, its disguise and the user. Ours and those for Xray
-// are alike: its parameters are what v2rayN and v2rayNG write (XTLS/Xray-core,
-// discussion 716).
+// are alike: its parameters are what v2rayN and v2rayNG write.
 type Link struct {
 	UUID   [16]byte
 	Host   string // the server's name, or its address without brackets

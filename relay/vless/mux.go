@@ -69,9 +69,10 @@ type mux struct {
 	cancel   context.CancelCauseFunc
 
 	// Of a client's.
-	asked  uint16      // the number of the last session
-	spoken bool        // something was said
-	idle   *time.Timer // it ends without a session then
+	wait   time.Duration // for the first payload of a session
+	asked  uint16        // the number of the last session
+	spoken bool          // something was said
+	idle   *time.Timer   // it ends without a session then
 }
 
 func newMux(c transport.Conn, user auth.User, packets bool, open func(transport.Request)) *mux {

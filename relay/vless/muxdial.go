@@ -22,10 +22,10 @@ const (
 )
 
 // newClientMux is a client's end of the stream c, whose opening waits for the first
-// frame.
-func newClientMux(c transport.Conn) *mux {
+// frame; sessions wait for their first payload.
+func newClientMux(c transport.Conn, wait time.Duration) *mux {
 	m := newMux(c, auth.User{}, false, nil)
-	m.limit = clientQueue
+	m.limit, m.wait = clientQueue, wait
 	return m
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -71,106 +70,6 @@ func newSession(m *mux, f frame) *session {
 	return s
 }
 
-// put queues bytes of a stream and returns how many; what nobody wants any more
-// counts too. It waits for room, which holds up the whole stream, and gives the
-// session up when that takes too long.
-func (s *session) put(b []byte) int {
-	s.m.mu.Lock()
-	defer s.m.mu.Unlock()
-	var late deadline
-	defer late.stop()
-	for {
-		switch {
-		case s.closed, s.lost != nil, s.m.err != nil:
-			return len(b)
-		case s.w-s.r < s.m.limit:
-			return s.queue(b)
-		case late.passed():
-			s.giveUp(errStalled)
-			return len(b)
-		case late.at.IsZero():
-			late.set(time.Now().Add(stallTime), s.rouse)
-		}
-		s.wake.Wait()
-	}
-}
-
-// putPacket queues a datagram, or drops it.
-func (s *session) putPacket(b []byte, peer transport.Target) {
-	s.m.mu.Lock()
-	defer s.m.mu.Unlock()
-	if s.closed || s.lost != nil || !peer.IsValid() || len(s.heads)-s.first == queuePackets || s.w-s.r+len(b) > queueSize {
-		return
-	}
-	if len(s.heads) == cap(s.heads) {
-		s.heads = slices.Delete(s.heads, 0, s.first)
-		s.first = 0
-	}
-	s.heads = append(s.heads, head{s.queue(b), peer})
-}
-
-// queue takes what there is room for; under mu.
-func (s *session) queue(b []byte) int {
-	if s.held == nil {
-		s.held = queueBuffers.Get().(*[]byte)
-	}
-	if s.w+len(b) > len(*s.held) {
-		s.makeRoom(s.w - s.r + len(b))
-	}
-	n := copy((*s.held)[s.w:], b)
-	s.w += n
-	s.wake.Broadcast()
-	return n
-}
-
-// makeRoom makes room for n bytes in all, up to the limit; under mu.
-func (s *session) makeRoom(n int) {
-	old, size := s.held, len(*s.held)
-	for size < min(n, s.m.limit) {
-		size *= 2
-	}
-	if size > len(*old) {
-		b := make([]byte, size)
-		s.held = &b
-	}
-	s.w = copy(*s.held, (*old)[s.r:s.w])
-	s.r = 0
-	if s.held != old {
-		keepQueue(old)
-	}
-}
-
-// keepQueue puts a buffer of the usual size back.
-func keepQueue(b *[]byte) {
-	if len(*b) == queueSize {
-		queueBuffers.Put(b)
-	}
-}
-
-// unqueue moves bytes from the queue to b; under mu.
-func (s *session) unqueue(b []byte) int {
-	n := copy(b, (*s.held)[s.r:s.w])
-	s.drop(n)
-	return n
-}
-
-// drop takes n bytes out of the queue; under mu.
-func (s *session) drop(n int) {
-	if s.r += n; s.r == s.w {
-		s.empty()
-	}
-	s.wake.Broadcast()
-}
-
-// empty gives the queue's memory back; under mu.
-func (s *session) empty() {
-	if s.held != nil {
-		keepQueue(s.held)
-	}
-	s.held, s.r, s.w = nil, 0, 0
-	s.heads, s.first = s.heads[:0], 0
-}
-
 // readable waits for something in the queue; under mu. What a client has said and
 // ended in order is delivered whatever becomes of its stream.
 func (s *session) readable() error {
@@ -189,7 +88,7 @@ func (s *session) readable() error {
 		case s.m.err != nil:
 			return fmt.Errorf("vless: mux: %w", s.m.err)
 		case s.unasked && s.soon == nil:
-			s.soon = time.AfterFunc(firstWait, s.askAlone)
+			s.soon = time.AfterFunc(s.m.wait, s.askAlone)
 		}
 		s.wake.Wait()
 	}
@@ -385,26 +284,4 @@ func (s *session) rouse() {
 	defer s.m.mu.Unlock()
 	s.wake.Broadcast()
 	s.m.room.Broadcast()
-}
-
-// deadline is a point in time and the timer that rouses those who wait for it.
-type deadline struct {
-	at    time.Time
-	timer *time.Timer
-}
-
-func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
-
-func (d *deadline) set(at time.Time, rouse func()) {
-	d.stop()
-	if d.at = at; !at.IsZero() {
-		d.timer = time.AfterFunc(time.Until(at), rouse)
-	}
-}
-
-func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
 }
