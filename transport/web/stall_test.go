@@ -157,6 +157,61 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// TestStallOver: a target that takes something again, however slow, gets what was read
+// ahead and then what comes, and nothing more is read ahead for it.
+func TestStallOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s *shared
+		const early = 1 << 20
+		payload, got := random(4<<20), sha256.New()
+		over := make(chan struct{})
+		near, far := link(10 * time.Millisecond)
+		s = newShared(t, near, far, joined(func(c transport.Conn) {
+			defer close(over)
+			buf := make([]byte, 16<<10)
+			n, _ := io.ReadFull(c, buf[:5])
+			got.Write(buf[:n])
+			time.Sleep(4 * stallTick)
+			const waited = waitSize + chunkCost // somebody has, for as much
+			most := s.h.sessions.held.Load() + waited
+			if most < early/2 {
+				t.Errorf("got %d bytes read ahead, want about %d", most, early)
+			}
+			for {
+				n, err := c.Read(buf)
+				got.Write(buf[:n])
+				now := s.h.sessions.held.Load()
+				if now > most {
+					t.Errorf("%d bytes are held, and were %d: the target takes something", now, most-waited)
+				}
+				most = min(most, now+waited)
+				if err != nil {
+					break
+				}
+				time.Sleep(stallTick * 4 / 5)
+			}
+			_ = c.CloseWrite()
+			_ = c.Close()
+		}))
+		pr, pw := io.Pipe()
+		go func() {
+			_, _ = pw.Write(payload[:early])
+			time.Sleep(6 * stallTick) // the target takes something by then
+			_, _ = pw.Write(payload[early:])
+			_ = pw.Close()
+		}()
+		res, err := s.do(t.Context(), "POST", "", pr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-over
+		_ = res.Body.Close()
+		if [sha256.Size]byte(got.Sum(nil)) != sha256.Sum256(payload) {
+			t.Error("got other bytes than were sent")
+		}
+	})
+}
+
 // unread is a connection that its owner does not read from, once it is shut.
 type unread struct {
 	net.Conn
