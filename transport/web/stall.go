@@ -92,12 +92,12 @@ func (b *body) look() {
 			return
 		}
 		b.collecting = true
-		go b.collect()
+		go b.collect(b.reads)
 	}
 }
 
-// collect reads ahead until somebody reads, or there is no room.
-func (b *body) collect() {
+// collect reads ahead until somebody has read since, or there is no room.
+func (b *body) collect(since uint64) {
 	small := make([]byte, waitSize)
 	for more := false; ; {
 		// Who waits has little memory, as in WaitRead.
@@ -108,7 +108,7 @@ func (b *body) collect() {
 		}
 		n, err := b.readRequest(buf)
 		more = n == len(buf)
-		if !b.collected(newChunk(buf, n, pooled), err) {
+		if !b.collected(newChunk(buf, n, pooled), err, since) {
 			return
 		}
 	}
@@ -116,7 +116,7 @@ func (b *body) collect() {
 
 // collected keeps a chunk and how the body ended behind it, and reports whether to
 // go on.
-func (b *body) collected(c chunk, err error) bool {
+func (b *body) collected(c chunk, err error, since uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
@@ -127,7 +127,8 @@ func (b *body) collected(c chunk, err error) bool {
 		b.last = err
 	}
 	b.changed.Broadcast()
-	if b.collecting = b.err == nil && err == nil && !b.reading && !b.full(); b.collecting {
+	stalled := !b.reading && b.reads == since
+	if b.collecting = b.err == nil && err == nil && stalled && !b.full(); b.collecting {
 		return true
 	}
 	if err == nil {
