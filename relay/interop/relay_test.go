@@ -25,6 +25,7 @@ type relay struct {
 	cmd    *exec.Cmd
 	ready  map[string]*url.URL // by protocol word
 	stderr *lockedBuffer
+	stdout *lockedBuffer
 	exited chan struct{} // closed once the process has been waited for
 	over   bool          // the test ended the process itself
 }
@@ -76,6 +77,7 @@ func startIn(t *testing.T, env, protocols []string, args ...string) *relay {
 		cmd:    exec.Command(relayBin, args...),
 		ready:  make(map[string]*url.URL),
 		stderr: new(lockedBuffer),
+		stdout: new(lockedBuffer),
 		exited: make(chan struct{}),
 	}
 	r.cmd.Env = append(cleanEnv(t.TempDir()), env...)
@@ -95,7 +97,7 @@ func startIn(t *testing.T, env, protocols []string, args ...string) *relay {
 	go func() { // ends with the process, which holds the other end
 		defer stdout.Close()
 		defer close(lines)
-		s := bufio.NewScanner(stdout)
+		s := bufio.NewScanner(io.TeeReader(stdout, r.stdout))
 		for s.Scan() {
 			select {
 			case lines <- s.Text():

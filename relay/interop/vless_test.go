@@ -68,6 +68,7 @@ var vlessLacks = map[string]string{
 	"sing-box ws early/fin":         "WebSocket has no end of one direction",
 	"sing-box ws/late answer":       "the client closes both directions with the first",
 	"sing-box ws early/late answer": "the client closes both directions with the first",
+	"relay packet-up/fin":           "no piece of an upload is the last",
 }
 
 // vlessLucky are those of them that work when the answer is there before the client

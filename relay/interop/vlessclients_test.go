@@ -185,6 +185,16 @@ func stoodIn(t *testing.T) *vlessServer {
 		"xray xhttp mux/streams": "refuses TCP in Mux.Cool over XHTTP",
 		"revoked":                "has no way to cut a user without an API",
 	}
+	// Towards targets Xray keeps the end of an upload to itself, and in Mux.Cool
+	// takes it for the end of both directions; a target that takes nothing holds up
+	// what shares its connection.
+	for _, way := range []string{"relay stream-one", "relay stream-up", "relay ws", "relay ws early"} {
+		s.lacks[way+"/fin"] = "has no end of one direction"
+		s.lacks[way+"/beside stalled"] = "has one window for what shares a connection"
+	}
+	for _, way := range []string{"relay ws", "relay ws early"} {
+		s.lacks[way+"/late answer"] = "ends both directions of a mux with the first"
+	}
 	return s
 }
 

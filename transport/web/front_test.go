@@ -266,3 +266,17 @@ func TestPaceAndPins(t *testing.T) {
 		}
 	}
 }
+
+func TestWayPath(t *testing.T) {
+	for _, c := range []struct{ mode, path, want string }{
+		{ModeStreamOne, "/in", "/in/"},
+		{ModePacketUp, "/in/", "/in/"},
+		{ModeWebSocket, "/in", "/in"},
+		{ModeWebSocket, "/in/", "/in/"},
+	} {
+		w, err := new(Front).Way(Link{Host: "relay.example", Port: 443, Path: c.path, Mode: c.mode})
+		if err != nil || string(w.Path) != c.want {
+			t.Errorf("%s with %s: got %s, %v, want %s", c.mode, c.path, string(w.Path), err, c.want)
+		}
+	}
+}

@@ -138,8 +138,7 @@ func (c *Client) upgrade(conn *connected, first []byte) (below transport.Conn, r
 	rest = first[len(early):]
 	key := newKey()
 	var b strings.Builder
-	path := strings.TrimSuffix(string(c.way.Path), "/") + "/"
-	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", path, c.way.Authority)
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", string(c.way.Path), c.way.Authority)
 	for _, f := range c.profile.WebSocket.Fields {
 		v := f.Value
 		switch strings.ToLower(f.Name) {

@@ -64,6 +64,11 @@ func (f *Front) Way(l Link) (Way, error) {
 	case !slices.Contains(modes, w.Mode):
 		return Way{}, fmt.Errorf("web: unknown mode %q in the link: write mode; modes are %s", w.Mode, strings.Join(modes, ", "))
 	}
+	if w.Mode != ModeWebSocket && !strings.HasSuffix(string(w.Path), "/") {
+		// Servers of XHTTP have a slash there, whatever the link says (Xray,
+		// transport/internet/splithttp/config.go); those of WebSockets compare.
+		w.Path += "/"
+	}
 	w.pace(l)
 	for _, fill := range []func(*Way, Link) error{f.version, f.certificate, f.hide, f.connect} {
 		if err := fill(&w, l); err != nil {

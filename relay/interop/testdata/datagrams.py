@@ -1,10 +1,10 @@
 """PySocks as a client of UDP ASSOCIATE.
 
-datagrams.py RELAY-HOST RELAY-PORT USER PASSWORD ECHO-PORT DNS-PORT KNOWN-NAME
+datagrams.py RELAY-HOST RELAY-PORT USER PASSWORD ECHO-PORT DNS-PORT KNOWN-NAME [SIZE...]
 
 asks an echo at 127.0.0.1 for datagrams of several sizes, a name server for an address
-with a query of its own making, and the echo again by the name that it knows. Prints
-"ok", or what went wrong.
+with a query of its own making, and the echo again by the name that it knows. Sizes
+are in bytes. Prints "ok", or what went wrong.
 """
 
 import socket
@@ -13,7 +13,8 @@ import sys
 
 import socks
 
-host, port, user, password, echo_port, dns_port, name = sys.argv[1:]
+host, port, user, password, echo_port, dns_port, name = sys.argv[1:8]
+sizes = [int(a) for a in sys.argv[8:]] or (1, 0, 100, 1200, 1472, 9000, 60000)
 ECHO, DNS = ("127.0.0.1", int(echo_port)), ("127.0.0.1", int(dns_port))
 
 
@@ -38,7 +39,7 @@ def wants(s, to, payload, sender):
 
 
 s = open_socket()
-for size in (1, 0, 100, 1200, 1472, 9000, 60000):
+for size in sizes:
     wants(s, ECHO, b"x" * size, ECHO)
 for i in range(200):
     wants(s, ECHO, b"datagram %d" % i, ECHO)
