@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -63,6 +64,10 @@ func (u *upstreamOptions) Check(fault func(key, problem, hint string)) {
 			key = "link_file"
 		}
 		fault(key, err.Error(), example)
+		return
+	}
+	if !link.TLS {
+		fault("link", "has security=none, and would carry everything in the clear", "take one with security=tls")
 		return
 	}
 	for i := range u.Front {
@@ -212,7 +217,7 @@ func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
 				return web.DialTCP(ctx, to)
 			},
 		})
-		d := &vless.Dialer{UUID: link.UUID, Carrier: client}
+		d := &vless.Dialer{UUID: link.UUID, Carrier: client, Pad: func() int { return rand.IntN(vless.MaxPad + 1) }} //nolint:gosec // nothing secret
 		if way.Mode == web.ModeWebSocket {
 			d.Mux = muxSockets
 		}
