@@ -39,6 +39,7 @@
 //	transport   a disguise between two relays; has a client and a server half
 //	entry, exit roles of a relay: where clients connect, where traffic leaves
 //	upstream    a relay that we dial
+//	front       how a way to an upstream differs from what its link says
 //	cover       the site that a stranger sees
 //	stranger    whoever is nobody's: no inbound claims the bytes
 //	carrier     the server half of a transport, with what is looked for inside: on a route, or in the site

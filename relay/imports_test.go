@@ -27,6 +27,8 @@ var layers = []layer{
 		"resolve asks for names, and for nothing else: what it knows of a network is handed in, so that it can be judged alone"},
 	{"relay/transport/h2", []string{"relay/transport"},
 		"h2 speaks HTTP/2 as it is told to; whose way of speaking that is, others know"},
+	{"relay/transport/browser", []string{"relay/transport", "relay/transport/hello"},
+		"browser is what a connection looks like: it knows streams and hellos, and neither users nor what is said inside"},
 	{"relay/transport/web", []string{"relay/auth", "relay/transport", "relay/transport/hello", "relay/transport/websocket", "relay/transport/resolve", "relay/transport/browser", "relay/transport/h2"},
 		"the web disguise speaks as a browser does, and asks for the names of its fronts"},
 	{"relay/transport/*", []string{"relay/auth", "relay/transport", "relay/transport/hello", "relay/transport/websocket"},

@@ -93,6 +93,12 @@ func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, er
 		return nil, nil, usagef("--listen %s would serve everyone who finds it: use a loopback address, or write a configuration with users and [[upstream]]", ap.Addr())
 	}
 	cfg.Listen = []config.Listen{{Address: ap.String(), Inbounds: quickInbounds(), Anonymous: config.AnonymousLoopback}}
+	if c.Profile == "" {
+		// Profiles are captured into the folder of the other commands.
+		if all, err := profiles(config.Default().State); err == nil {
+			c.Profile = all[0].file
+		}
+	}
 	var who resolve.Config
 	if err := who.UnmarshalTOML(c.Resolver); err != nil {
 		return nil, nil, usagef("--resolver: %v", err)

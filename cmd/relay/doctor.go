@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +66,7 @@ func (c *doctorCmd) Run(s streams) error {
 	} else {
 		say(true, "no configuration: these are the defaults; name one with --config")
 	}
-	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
+	for _, f := range slices.Concat(coverFindings(cfg), partFindings(cfg, tabs), profileFindings(cfg.State, time.Now())) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
 	}
 	lookAtSite(cfg, say)

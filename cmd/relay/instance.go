@@ -99,6 +99,10 @@ type listenFunc = func(ctx context.Context, address string, backlog int) (net.Li
 
 // apply puts a configuration into force, or leaves everything as it is.
 func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
+	notes, err := load(cfg, tabs)
+	if err != nil {
+		return err
+	}
 	egress, err := policy.New(policy.Options{Config: cfg.Egress, DNS: cfg.DNS, Own: in.server.Own})
 	if err != nil {
 		return err
@@ -123,7 +127,7 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	if ups != nil {
 		set.Dialer = ups.set
 	}
-	notes, err := prepare(cfg, tabs, in.users)
+	more, err := prepare(cfg, tabs, in.users)
 	if err == nil {
 		set.Listeners, err = in.listeners(cfg, tabs, cover)
 	}
@@ -132,7 +136,7 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		in.discard(ups)
 		return errors.Join(err, closeMetrics(metrics))
 	}
-	for _, n := range notes {
+	for _, n := range append(notes, more...) {
 		in.log.Warn(string(n))
 	}
 	for _, l := range cfg.Listen {

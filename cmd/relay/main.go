@@ -36,18 +36,19 @@ Run it for others, with a configuration file:
 
 // cli is the command line.
 type cli struct {
-	Quickstart quickstartCmd `cmd:"" help:"Start a relay on this computer and print links to paste."`
-	Connect    connectCmd    `cmd:"" help:"Run a proxy on this computer that reaches the world through relays elsewhere."`
-	Serve      serveCmd      `cmd:"" help:"Run the relay that a configuration file describes."`
-	Check      checkCmd      `cmd:"" help:"Check a configuration file and report every fault."`
-	Config     configCmd     `cmd:"" help:"Print what the configuration file says, defaults included."`
-	Reload     reloadCmd     `cmd:"" help:"Make the running relay read its configuration again."`
-	User       userCmd       `cmd:"" help:"Add, show, change and remove users."`
-	Import     importCmd     `cmd:"" help:"Take over the users of mtg, telemt, MTProxy or mtprotoproxy, with their secrets."`
-	Status     statusCmd     `cmd:"" help:"Show what the running relay does."`
-	Doctor     doctorCmd     `cmd:"" help:"Look for what can go wrong on this machine."`
-	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Quickstart  quickstartCmd  `cmd:"" help:"Start a relay on this computer and print links to paste."`
+	Connect     connectCmd     `cmd:"" help:"Run a proxy on this computer that reaches the world through relays elsewhere."`
+	Serve       serveCmd       `cmd:"" help:"Run the relay that a configuration file describes."`
+	Check       checkCmd       `cmd:"" help:"Check a configuration file and report every fault."`
+	Config      configCmd      `cmd:"" help:"Print what the configuration file says, defaults included."`
+	Reload      reloadCmd      `cmd:"" help:"Make the running relay read its configuration again."`
+	User        userCmd        `cmd:"" help:"Add, show, change and remove users."`
+	Import      importCmd      `cmd:"" help:"Take over the users of mtg, telemt, MTProxy or mtprotoproxy, with their secrets."`
+	Status      statusCmd      `cmd:"" help:"Show what the running relay does."`
+	Fingerprint fingerprintCmd `cmd:"" help:"Capture and check how a browser speaks, for links to other relays."`
+	Doctor      doctorCmd      `cmd:"" help:"Look for what can go wrong on this machine."`
+	Completion  completionCmd  `cmd:"" help:"Print a completion script for a shell."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // streams are where a command reads and writes.

@@ -1,61 +1,110 @@
 package main
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"relay/transport/browser"
 )
 
-// profileFolder is in the state folder, and has the profiles of browsers.
-const profileFolder = "profiles"
+const (
+	// profilesFolder is where captured profiles are kept, in the state folder.
+	profilesFolder = "profiles"
+	profileSuffix  = ".json"
+	// staleProfile is how old a profile may get: browsers change every four weeks,
+	// and most people have the new one within two more.
+	staleProfile = 60 * 24 * time.Hour
+	// mostProfiles bounds what is read of the folder.
+	mostProfiles = 100
+)
 
-// findProfile returns a browser's profile: that of a file, that of a name, or the
-// newest there is.
-func findProfile(state, which string) (*browser.Profile, error) {
-	if strings.ContainsAny(which, `/\`) || strings.HasSuffix(which, ".json") {
-		return readProfile(which)
-	}
-	all := []*browser.Profile{browser.Bundled()}
-	if state != "" {
-		files, err := filepath.Glob(filepath.Join(state, profileFolder, "*.json"))
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range files {
-			p, err := readProfile(file)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, p)
-		}
-	}
-	if which == "" {
-		return slices.MaxFunc(all, func(a, b *browser.Profile) int { return cmp.Compare(a.Captured, b.Captured) }), nil
-	}
-	var names []string
-	for _, p := range all {
-		if p.Name == which {
-			return p, nil
-		}
-		names = append(names, p.Name)
-	}
-	return nil, hinted{fmt.Errorf("there is no profile %q", which), "There are: " + strings.Join(names, ", ") + ". Make one with: relay fingerprint capture"}
+// savedProfile is a profile and where it is from.
+type savedProfile struct {
+	*browser.Profile
+	file string // empty: part of this program
 }
 
-func readProfile(file string) (*browser.Profile, error) {
-	f, err := os.Open(file)
+// profiles are the one of this program and those of a state folder, newest first.
+// A file that is no profile is in the error; the others are there all the same.
+func profiles(state string) ([]savedProfile, error) {
+	out := []savedProfile{{Profile: browser.Bundled()}}
+	folder := filepath.Join(state, profilesFolder)
+	root, err := os.OpenRoot(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
 	if err != nil {
+		return out, fmt.Errorf("profiles: %w", err)
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
+	faults := []error{err}
+	for _, e := range entries[:min(len(entries), mostProfiles)] {
+		if !strings.HasSuffix(e.Name(), profileSuffix) {
+			continue
+		}
+		f, err := root.Open(e.Name())
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		p, err := browser.Read(f)
+		_ = f.Close()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", filepath.Join(folder, e.Name()), err))
+			continue
+		}
+		out = append(out, savedProfile{p, filepath.Join(folder, e.Name())})
+	}
+	slices.SortStableFunc(out, func(a, b savedProfile) int { return strings.Compare(b.Captured, a.Captured) })
+	return out, errors.Join(faults...)
+}
+
+// profileOf finds the profile that a word means: a file, or the name of one that
+// this program or the state folder has. An empty word is the newest.
+func profileOf(state, word string) (*browser.Profile, error) {
+	if strings.ContainsAny(word, `/\`) || strings.HasSuffix(word, profileSuffix) {
+		f, err := os.Open(word)
+		if err != nil {
+			return nil, fmt.Errorf("profile: %w", err)
+		}
+		defer f.Close()
+		p, err := browser.Read(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", word, err)
+		}
+		return p, nil
+	}
+	list, err := profiles(state)
+	if err != nil && word != "" {
 		return nil, err
 	}
-	defer f.Close()
-	p, err := browser.Read(f)
-	if err != nil {
-		return nil, fmt.Errorf("profile %s: %w", file, err)
+	for _, p := range list {
+		if word == "" || p.Name == word {
+			return p.Profile, nil
+		}
 	}
-	return p, nil
+	return nil, hinted{fmt.Errorf("there is no profile %q", word), "relay fingerprint list shows those there are; a file is named by its path."}
 }
+
+// profileFindings warns when the newest profile is of a browser that people do not
+// have any more.
+func profileFindings(state string, now time.Time) []finding {
+	list, err := profiles(state)
+	var out []finding
+	if err != nil {
+		out = append(out, finding(err.Error()))
+	}
+	if age := list[0].Age(now); age > staleProfile {
+		out = append(out, finding(fmt.Sprintf("the newest browser profile, %s, is %d days old: links to other relays would look like a browser that few people still have; capture a new one with relay fingerprint capture, or take a newer relay", list[0].Name, days(age))))
+	}
+	return out
+}
+
+func days(d time.Duration) int { return int(d / (24 * time.Hour)) }

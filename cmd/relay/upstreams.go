@@ -66,9 +66,16 @@ func (u *upstreamOptions) Check(fault func(key, problem, hint string)) {
 		return
 	}
 	for i := range u.Front {
-		inner := func(key, problem, hint string) { fault(fmt.Sprintf("front[%d].%s", i, key), problem, hint) }
+		key, sound := fmt.Sprintf("front[%d]", i), true
+		u.Front[i].Check(func(inner, problem, hint string) {
+			sound = false
+			fault(key+"."+inner, problem, hint)
+		})
+		if !sound {
+			continue
+		}
 		if _, err := u.Front[i].Way(webLink(link)); err != nil {
-			inner("connect", err.Error(), "see [[upstream.front]] in the README")
+			fault(key, err.Error(), "see [[upstream.front]] in SPEC.md of transport/web, Section 6.1")
 		}
 	}
 	if len(u.Front) == 0 {
@@ -179,7 +186,7 @@ func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
 	for _, name := range link.Unknown {
 		e.log.Debug("a parameter of the link means nothing here", "upstream", i+1, "parameter", name)
 	}
-	profile, err := findProfile(e.state, o.Profile)
+	profile, err := profileOf(e.state, o.Profile)
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,11 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
-	"net/url"
 	"slices"
-	"strconv"
+	"strings"
 
 	"relay/auth"
 	"relay/relay"
@@ -36,6 +35,19 @@ func webAgrees(_ any, c *config.Config, fault faultFunc) {
 	}
 }
 
+// webLoad reads the secret that a CDN adds, if it is in a file of its own.
+func webLoad(options any) ([]finding, error) {
+	c := options.(*web.Config)
+	open, err := c.ReadSecret()
+	switch {
+	case err != nil:
+		return nil, hinted{fmt.Errorf("[web] secret_file: %w", err), "Without it nobody's request to an origin is a user's."}
+	case open:
+		return []finding{finding(fmt.Sprintf("[web] secret_file: everybody on this machine can read %s; chmod o= %[1]s", c.SecretFile))}, nil
+	}
+	return nil, nil
+}
+
 // webPrepare makes users findable by their paths before anybody is served.
 func webPrepare(_ *config.Config, _ any, users *auth.Users) ([]finding, error) {
 	return nil, users.Index(web.Label)
@@ -61,7 +73,8 @@ func webClaims(e env, options any) (secure, origin site.Claim) {
 
 // xhttpShared has Xray put all streams into three connections, as later versions do by
 // themselves: v26.3.27 opens one for each, and censors count them. A target that takes
-// nothing can stop the uploads of its connection: SPEC.md of transport/web, Section 8.
+// nothing holds up the uploads of its connection for a while: SPEC.md of transport/web,
+// Section 8.
 const xhttpShared = `{"xmux":{"maxConnections":3,"hMaxRequestTimes":"600-900","hMaxReusableSecs":"1800-3000"}}`
 
 // webLinks are what clients of VLESS take: XHTTP first, as it shares connections.
@@ -75,40 +88,52 @@ func webLinks(a access, _ any) []link {
 		// The CDN's own port and name; most of them collect what goes up.
 		port, name, mode = 443, a.host, "packet-up"
 	}
-	uuid := fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
-	make := func(kind, note string, more ...string) link {
-		q := "encryption=none&security=tls&sni=" + url.QueryEscape(name) + "&fp=chrome&type=" + kind + "&host=" + url.QueryEscape(name)
-		for i := 0; i < len(more); i += 2 {
-			q += "&" + more[i] + "=" + url.QueryEscape(more[i+1])
+	make := func(l vless.Link, note string) link {
+		l.UUID, l.Host, l.Port, l.TLS = id, a.host, port, true
+		l.SNI, l.Header, l.Fingerprint = name, name, "chrome"
+		l.Remark = name + " " + l.Type
+		if pin, err := hex.DecodeString(a.pin); err == nil && len(pin) == 32 && !a.origin {
+			l.Pins = [][32]byte{[32]byte(pin)}
 		}
-		if a.pin != "" && !a.origin {
-			q += "&pcs=" + a.pin
-		}
-		u := "vless://" + uuid + "@" + net.JoinHostPort(a.host, strconv.Itoa(int(port))) + "?" + q + "#" + url.PathEscape(name+" "+kind)
-		return link{Protocol: "vless-" + kind, URL: u, Note: note, QR: true}
+		return link{Protocol: "vless-" + l.Type, URL: l.String(), Note: note, QR: true}
 	}
 	path := "/" + a.password + "/"
+	xhttp := vless.Link{Type: vless.TypeXHTTP, Path: path, Mode: mode, ALPN: []string{"h2"}, Extra: vless.Extra{Raw: xhttpShared}}
+	ws := vless.Link{Type: vless.TypeWS, Path: path, Early: 2048, ALPN: []string{"http/1.1"}}
 	return []link{
-		make("xhttp", "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard", "path", path, "mode", mode, "alpn", "h2", "extra", xhttpShared),
-		make("ws", "the same over WebSocket, for sing-box, NekoBox, Hiddify and apps that do not know xhttp", "path", path+"?ed=2048", "alpn", "http/1.1"),
+		make(xhttp, "for apps with an Xray core, such as v2rayNG, v2rayN, Streisand and Happ: copy it and import from the clipboard"),
+		make(ws, "the same over WebSocket, for sing-box, NekoBox, Hiddify and apps that do not know xhttp"),
 	}
 }
 
 // webFindings warns of what gives a site away, or keeps clients out.
-func webFindings(_ *config.Config, l config.Listen, options any) []finding {
-	var out []finding
-	ap, ok := listenAddr(l.Address)
-	switch {
-	case !ok:
-	case l.Origin && !ap.Addr().IsLoopback() && !ap.Addr().IsPrivate():
-		if options.(*web.Config).SecretHeader == "" {
-			out = append(out, finding(fmt.Sprintf("%s: an origin on a public address speaks plain HTTP to everybody: let the firewall pass the CDN's addresses only, and write secret_header below [web]", l.Address)))
-		}
-	case !l.Origin && ap.Port() != 443 && !ap.Addr().IsLoopback():
+func webFindings(cfg *config.Config, l config.Listen, options any) []finding {
+	out, err := webLoad(options)
+	if err != nil {
+		out = append(out, finding(fmt.Sprintf("%v: the relay does not start", err)))
+	}
+	if l.Origin {
+		return append(out, originFindings(cfg, l, options.(*web.Config))...)
+	}
+	if ap, ok := listenAddr(l.Address); ok && ap.Port() != 443 && !ap.Addr().IsLoopback() {
 		out = append(out, finding(fmt.Sprintf("%s: a web site on another port than 443 is rare, and some networks let nothing else pass", l.Address)))
 	}
-	if l.Origin && len(l.Public) == 0 {
+	return out
+}
+
+// originFindings are those of a listener that a CDN connects to.
+func originFindings(cfg *config.Config, l config.Listen, c *web.Config) []finding {
+	var out []finding
+	if ap, ok := listenAddr(l.Address); ok && !ap.Addr().IsLoopback() && !ap.Addr().IsPrivate() && c.SecretHeader == "" {
+		out = append(out, finding(fmt.Sprintf("%s: an origin on a public address speaks plain HTTP to everybody: let the firewall pass the CDN's addresses only, and write secret_header below [web]", l.Address)))
+	}
+	if len(l.Public) == 0 {
 		out = append(out, finding(fmt.Sprintf("%s: there are no links to an origin without the names of the CDN in public", l.Address)))
+	}
+	for _, name := range l.Public {
+		if !slices.ContainsFunc(cfg.Cover.Hosts(), func(host string) bool { return strings.EqualFold(host, name) }) {
+			out = append(out, finding(fmt.Sprintf("%s: %s is not a name of the cover: who visits it through the CDN gets an empty page, and not the site; write it to names in [cover], or have the CDN send a name of the cover as Host", l.Address, name)))
+		}
 	}
 	return out
 }

@@ -38,6 +38,9 @@ type part struct {
 	// claims makes what the cover's site asks about requests, on TLS and at an
 	// origin, where a listener has the part.
 	claims func(e env, options any) (secure, origin site.Claim)
+	// load, if not nil, reads the files that the options name, before anything is made
+	// of them: at the start and at each reload, where a listener has the part.
+	load func(options any) ([]finding, error)
 	// prepare, if not nil, is called before the users are served or changed,
 	// where a listener has the part.
 	prepare func(cfg *config.Config, options any, users *auth.Users) ([]finding, error)
@@ -131,8 +134,8 @@ var parts = []part{
 		name: "web", label: web.Label, scheme: "https", lives: admin.Durable,
 		options: func() any { return new(web.Config) },
 		agree:   webAgrees, claims: webClaims,
-		prepare: webPrepare,
-		links:   webLinks, doctor: webFindings,
+		load: webLoad, prepare: webPrepare,
+		links: webLinks, doctor: webFindings,
 		certified: true,
 	},
 }
@@ -236,6 +239,22 @@ func used(cfg *config.Config) []part {
 		}
 	}
 	return out
+}
+
+// load reads what the parts of a configuration have in files of their own.
+func load(cfg *config.Config, tabs []config.Table) ([]finding, error) {
+	var out []finding
+	for _, p := range used(cfg) {
+		if p.load == nil {
+			continue
+		}
+		f, err := p.load(optionsOf(p.name, tabs))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f...)
+	}
+	return out, nil
 }
 
 // prepare gets the users ready for the parts of a configuration.

@@ -56,6 +56,7 @@ var peers = []peer{
 	{name: "relay-stream-one", protocol: protocolStreamOne, start: relayWeb("vless-xhttp"), version: []string{"version"}},
 	{name: "xray-stream-one", protocol: protocolStreamOne, start: xray("xhttp")},
 	{name: "relay-websocket", protocol: protocolWebSocket, start: relayWeb("vless-ws"), version: []string{"version"}},
+	{name: "relay-origin", protocol: protocolWebSocket, start: relayOrigin, version: []string{"version"}},
 	{name: "xray-websocket", protocol: protocolWebSocket, start: xray("ws")},
 }
 

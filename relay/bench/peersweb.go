@@ -29,30 +29,48 @@ func relayWeb(link string) func(place) ([]string, error) {
 		}
 		cover = strings.Replace(cover, `certificate = "self-signed"`,
 			fmt.Sprintf("certificate = { cert = %q, key = %q }", filepath.Join(p.folder, "cert.pem"), filepath.Join(p.folder, "key.pem")), 1)
-		arguments, err := relayConfigured(p, `inbounds = ["web"]`, "\n[cover]\n"+cover)
-		if err != nil {
-			return nil, err
-		}
-		record, err := addUser(p, arguments[len(arguments)-1])
-		if err != nil {
-			return nil, err
-		}
-		var user struct {
-			Links map[string][]string `json:"links"`
-		}
-		if err := json.Unmarshal(record, &user); err != nil {
-			return nil, fmt.Errorf("relay user add: %w", err)
-		}
-		if len(user.Links[link]) == 0 {
-			return nil, errors.New("relay user add: want a link " + link)
-		}
 		// Nobody vouches for the certificate; links of files carry no pin.
-		way, _, _ := strings.Cut(user.Links[link][0], "#")
-		if _, err := p.write(linkFile, fmt.Sprintf("%s&pcs=%x", way, sha256.Sum256(certificate))); err != nil {
-			return nil, err
-		}
-		return arguments, inheritOwner(p.folder)
+		return relayLinked(p, `inbounds = ["web"]`, cover, link, fmt.Sprintf("&pcs=%x", sha256.Sum256(certificate)))
 	}
+}
+
+// relayOrigin is the same without TLS, as a CDN meets it.
+func relayOrigin(p place) ([]string, error) {
+	cover, err := siteCover(p)
+	if err != nil {
+		return nil, err
+	}
+	return relayLinked(p, "inbounds = [\"web\"]\norigin = true\npublic = [\"127.0.0.1\"]", cover, "vless-ws", "")
+}
+
+// relayLinked has one user, and leaves his link for the load with more behind it; with
+// nothing more it is one without TLS.
+func relayLinked(p place, listen, cover, link, more string) ([]string, error) {
+	arguments, err := relayConfigured(p, listen, "\n[cover]\n"+cover)
+	if err != nil {
+		return nil, err
+	}
+	record, err := addUser(p, arguments[len(arguments)-1])
+	if err != nil {
+		return nil, err
+	}
+	var user struct {
+		Links map[string][]string `json:"links"`
+	}
+	if err := json.Unmarshal(record, &user); err != nil {
+		return nil, fmt.Errorf("relay user add: %w", err)
+	}
+	if len(user.Links[link]) == 0 {
+		return nil, errors.New("relay user add: want a link " + link)
+	}
+	way, _, _ := strings.Cut(user.Links[link][0], "#")
+	if more == "" {
+		way = strings.Replace(way, "security=tls", "security=none", 1)
+	}
+	if _, err := p.write(linkFile, way+more); err != nil {
+		return nil, err
+	}
+	return arguments, inheritOwner(p.folder)
 }
 
 // xray has its default settings, less the log, which is one line for each stream

@@ -23,6 +23,7 @@ type vlessLink struct {
 	name string // of the server, and host of requests
 	path string
 	pin  [32]byte // SHA-256 of the certificate
+	bare bool     // no TLS, as from a CDN to its origin
 }
 
 func parseVLESSLink(text string) (vlessLink, error) {
@@ -36,8 +37,11 @@ func parseVLESSLink(text string) (vlessLink, error) {
 	l.path, _, _ = strings.Cut(q.Get("path"), "?") // early data is the client's to send or not
 	id, err := hex.DecodeString(strings.ReplaceAll(u.User.Username(), "-", ""))
 	pin, pinErr := hex.DecodeString(strings.ReplaceAll(q.Get("pcs"), ":", ""))
-	if errors.Join(err, pinErr) != nil || len(id) != len(l.id) || len(pin) != len(l.pin) || q.Get("security") != "tls" {
-		return l, errors.New("link: want a UUID, security=tls and pcs=SHA-256 of the certificate")
+	if l.bare = q.Get("security") == "none"; l.bare {
+		pin = l.pin[:]
+	}
+	if errors.Join(err, pinErr) != nil || len(id) != len(l.id) || len(pin) != len(l.pin) || !l.bare && q.Get("security") != "tls" {
+		return l, errors.New("link: want a UUID, security=tls and pcs=SHA-256 of the certificate, or security=none")
 	}
 	l.id, l.pin = [16]byte(id), [32]byte(pin)
 	return l, nil

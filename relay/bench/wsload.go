@@ -38,9 +38,13 @@ const (
 
 // dialWebSocket does the handshakes on raw, which stays the caller's.
 func dialWebSocket(ctx context.Context, raw net.Conn, l vlessLink, target *net.TCPAddr) (net.Conn, error) {
-	c := tls.Client(raw, l.tls("http/1.1"))
-	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, err
+	c := raw
+	if !l.bare {
+		secure := tls.Client(raw, l.tls("http/1.1"))
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		c = secure
 	}
 	var nonce [16]byte
 	s := &wsStream{Conn: c, in: bufio.NewReaderSize(c, wsReadBuffer), first: l.request(target), head: vlessHead{vlessHeadSize}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -92,15 +93,21 @@ func repair(v any, key string, t reflect.Type) string {
 		}
 	case map[string]any:
 		if t.Kind() == reflect.Slice && isTable(t.Elem()) {
-			return "write [[" + key + "]], with two brackets"
+			return "write [[" + header(key) + "]], with two brackets"
 		}
 	case []any:
 		if t.Kind() == reflect.Struct && len(v) > 0 {
-			return "write [" + key + "], with one bracket"
+			return "write [" + header(key) + "], with one bracket"
 		}
 	}
 	return ""
 }
+
+// header is a key as TOML has it between brackets: elements of arrays of tables have
+// no number there.
+func header(key string) string { return index.ReplaceAllString(key, "") }
+
+var index = regexp.MustCompile(`\[\d+\]`)
 
 // parseDuration reads what time.ParseDuration reads, with whole days in
 // front: "2d", "1d12h". Nothing in the config has a use for a negative one.

@@ -77,11 +77,16 @@ func TestChromium(t *testing.T) {
 // chromium prints the document at url as it is after the load event.
 func chromium(t *testing.T, url string, more ...string) programResult {
 	t.Helper()
-	args := []string{
+	args := append(chromiumArgs(t.TempDir()), more...)
+	return runProgram(t, 90*time.Second, nil, "chromium", append(args, "--dump-dom", url)...)
+}
+
+// chromiumArgs are those of a browser that asks nobody for anything by itself.
+func chromiumArgs(home string) []string {
+	return []string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--disable-dev-shm-usage",
-		"--user-data-dir=" + filepath.Join(t.TempDir(), "profile"),
+		"--user-data-dir=" + filepath.Join(home, "profile"),
 	}
-	return runProgram(t, 90*time.Second, nil, "chromium", append(append(args, more...), "--dump-dom", url)...)
 }

@@ -49,6 +49,7 @@ var vlessScenarios = []vlessScenario{
 	{"together", together},
 	{"https", secureInside},
 	{"origin ends", originEnds},
+	{"beside stalled", besideStalled},
 	{"late answer", lateAnswer},
 	{"fin", finArrives},
 	{"unknown user", unknownUser},

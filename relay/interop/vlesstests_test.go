@@ -165,6 +165,39 @@ func wants(c net.Conn, want []byte) error {
 	return err
 }
 
+// besideStalled has targets that take nothing of what is more than all buffers on the
+// way, on each connection that the client may have open, and others beside them.
+func besideStalled(t *testing.T, u *vlessUse) error {
+	const size = 6 << 20 // 2 of it in sockets
+	over, sent := make(chan struct{}), make(chan struct{}, 6)
+	defer close(over)
+	addr := listen(t, func(c *net.TCPConn) {
+		_ = c.SetReadBuffer(4 << 10)
+		<-over
+	})
+	for range cap(sent) {
+		c := dialVia(t, u.via, addr)
+		defer c.Close()
+		go func() {
+			_ = c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+			_, _ = c.Write(make([]byte, size))
+			sent <- struct{}{}
+		}()
+	}
+	for range cap(sent) {
+		<-sent
+	}
+	addr = listen(t, echo)
+	return atOnce(2*cap(sent), func(int) error {
+		c, err := tryVia(u.via, addr)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return roundTrip(c, "hello", 5*time.Second)
+	})
+}
+
 // halves ends the client's direction and wants the answer all the same. A client
 // of Xray gives it a second.
 func halves(t *testing.T, u *vlessUse, handle func(c *net.TCPConn) bool) error {

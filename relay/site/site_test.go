@@ -50,6 +50,14 @@ func TestServeNames(t *testing.T) {
 			}
 		}
 	}
+	for host, want := range map[string]string{otherName: "page\n", "example.net": ""} {
+		c := visit(t, s.ServeOrigin)
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+		b, _ := io.ReadAll(c)
+		if _, body, _ := strings.Cut(string(b), "\r\n\r\n"); body != want || !strings.HasPrefix(string(b), "HTTP/1.1 200 ") {
+			t.Errorf("%s at an origin: got %q, want 200 and %q", host, b, want)
+		}
+	}
 	if err := tls.Client(visit(t, s.Serve), &tls.Config{ServerName: "example.net"}).Handshake(); err == nil || !strings.Contains(err.Error(), "internal error") {
 		t.Errorf("another name: got %v, want the alert internal_error", err)
 	}

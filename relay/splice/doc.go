@@ -94,6 +94,11 @@
 // Limits.Ask the target's socket is asked until it is gone, and the client's is
 // then forgotten in the same way, and not before: ask_linux.go.
 //
+// A pump that waits for its sink does not hear of its source. A layer that knows that
+// the client has gone says so to the sweeper (Lost), and a flow whose connections are
+// closed has ended for its owner, though a write may last: HTTP/2 has one connection
+// for many streams, and a client that reads none of it.
+//
 // The idle timeout holds while both directions are open, the fin timeout once
 // one has ended; both count idleness, not total time, and a pause that the
 // account asked for is no idleness. A reactor files its pairs in a wheel by their

@@ -30,8 +30,9 @@ const patience = 2
 // errParked says that move has not ended: it goes on in another goroutine.
 var errParked = errors.New("parked")
 
-// lostEvery is in how many ticks the sweeper looks for sources that somebody else has
-// closed, as a site does at its end: epoll forgets those without a word.
+// lostEvery is in how many ticks the sweeper looks for clients that have gone while
+// nobody reads from them, and for sources that somebody else has closed, as a site
+// does at its end: epoll forgets those without a word.
 const lostEvery = 5
 
 // longAgo is a deadline that is past.

@@ -16,7 +16,8 @@ type pumped struct {
 	lim       Limits
 	acct      Account
 	done      func(End)
-	ways      [2]pump // up, down
+	gone      func() bool // see knows; nil: nobody knows
+	ways      [2]pump     // up, down
 
 	prev, next *pumped // under sweeper.mu
 
@@ -25,6 +26,8 @@ type pumped struct {
 	pumps    atomic.Int32 // directions still running
 	paused   atomic.Int32 // directions in a pause, which is no idleness
 	farEnded atomic.Bool  // and near was told
+	closed   atomic.Bool  // both connections are
+	told     atomic.Bool  // done was called
 
 	mu     sync.Mutex
 	status transport.Status // the first reason to end; empty while running
@@ -35,6 +38,7 @@ type pumped struct {
 // pump joins two connections of any kind.
 func (c *Core) pump(ends *[2]end, lim Limits, acct Account, done func(End)) Flow {
 	f := &pumped{core: c, near: ends[0].wrap(), far: ends[1].wrap(), lim: lim, acct: acct, done: done}
+	f.gone = knows(f.near)
 	f.pumps.Store(2)
 	up, down := &f.ways[0], &f.ways[1]
 	up.f, up.up, up.src, up.dst, up.early, up.other = f, true, f.near, f.far, ends[0].unread, down
@@ -72,7 +76,30 @@ func (f *pumped) end(s transport.Status, reset bool) {
 		_ = f.near.Close()
 		_ = f.far.Close()
 	}
+	f.closed.Store(true)
 	f.wake()
+}
+
+// tell says once how the flow has ended.
+func (f *pumped) tell() {
+	if !f.told.Swap(true) && f.done != nil {
+		f.done(End{Status: f.status, Up: f.up.Load(), Down: f.down.Load()})
+	}
+}
+
+// knows finds the layer of a connection, if there is one, that knows whether the
+// peer has gone although nobody reads: an HTTP server does.
+func knows(c transport.Conn) func() bool {
+	for {
+		switch v := c.(type) {
+		case interface{ Lost() bool }:
+			return v.Lost
+		case interface{ Below() transport.Conn }:
+			c = v.Below()
+		default:
+			return nil
+		}
+	}
 }
 
 // broken notes who left when a direction could not deliver. The other
@@ -108,9 +135,7 @@ func (f *pumped) pumpDone() {
 	// Whoever ended the flow may still be about to close.
 	_ = f.near.Close()
 	_ = f.far.Close()
-	if f.done != nil {
-		f.done(End{Status: f.status, Up: f.up.Load(), Down: f.down.Load()})
-	}
+	f.tell()
 	f.core.sweeper.remove(f)
 	f.core.ended()
 }

@@ -69,7 +69,7 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 	defer close(swept)
 	t := time.NewTicker(s.tick)
 	defer t.Stop()
-	var late, left, idle, lost []*pumped
+	var late, left, idle, lost, over, gone []*pumped
 	for turn := 1; ; turn++ {
 		select {
 		case <-stop:
@@ -77,7 +77,7 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 		case <-t.C:
 		}
 		now := s.clock()
-		late, left, idle, lost = late[:0], left[:0], idle[:0], lost[:0]
+		late, left, idle, lost, over, gone = late[:0], left[:0], idle[:0], lost[:0], over[:0], gone[:0]
 		s.mu.Lock()
 		if s.flows.head == nil && s.stop == stop {
 			s.stop = nil
@@ -86,6 +86,8 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 		}
 		for f := s.flows.head; f != nil; f = f.next {
 			switch {
+			case f.closed.Load():
+				over = append(over, f)
 			case f.late(now):
 				late = append(late, f)
 			case f.deserted():
@@ -94,9 +96,14 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 				idle = append(idle, f)
 			case turn%lostEvery == 0 && f.lost():
 				lost = append(lost, f)
+			case turn%lostEvery == 0 && f.gone != nil && f.gone():
+				gone = append(gone, f)
 			}
 		}
 		s.mu.Unlock()
+		for _, f := range over {
+			f.tell() // a write that no close ends may last: the server of HTTP/2 has those
+		}
 		for _, f := range late {
 			f.end(transport.Timeout, false)
 		}
@@ -109,10 +116,12 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 		for _, f := range lost {
 			f.wake()
 		}
-		clear(late)
-		clear(left)
-		clear(idle)
-		clear(lost)
+		for _, f := range gone {
+			f.end(transport.ClientGone, true) // whoever would read of it waits for the target
+		}
+		for _, s := range [][]*pumped{late, left, idle, lost, over, gone} {
+			clear(s)
+		}
 	}
 }
 

@@ -1,7 +1,8 @@
-// Package vless is the inbound for VLESS, the protocol that Xray, sing-box and
-// their relatives speak inside a disguise. It has no encryption, and its only
-// secret is a UUID, so it is served inside carriers alone: the carrier proves the
-// user, and the UUID must be that user's.
+// Package vless is VLESS, the protocol that Xray, sing-box and their relatives speak
+// inside a disguise: the inbound for it, the [Dialer] that reaches targets through an
+// exit with it, and the links by which people hand such exits around. It has no
+// encryption, and its only secret is a UUID, so it goes inside carriers alone: the
+// carrier proves the user, and the UUID must be that user's.
 //
 // # The opening
 //
@@ -57,4 +58,17 @@
 // whole stream, since the protocol has no windows, and is ended after [stallTime]:
 // in Xray it holds the stream for as long as it likes. Datagrams that find no room
 // are dropped. A stream without a session ends after [idleTime].
+//
+// # The client half
+//
+// An opening goes out with the first payload, in one piece, or by itself once somebody
+// has waited [firstWait] for an answer. So it is the first Write that finds out that the
+// exit cannot be reached. It may be padded with the addons' field 2, a seed that
+// nobody reads. Datagrams are XUDP in a stream of their own, each with its target,
+// names as they are.
+//
+// Streams that share one of Mux.Cool's are the server's sessions from the other end:
+// a queue of [clientQueue] here, [clientLife] of them in the life of a stream, an idle
+// one ends after [clientIdle]. An end that Xray's server gets closes both directions
+// there, and it answers with an error: that is one here too, as the answer is lost.
 package vless

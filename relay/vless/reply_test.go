@@ -6,6 +6,7 @@ import (
 
 	"relay/relay/relaytest"
 	"relay/transport"
+	"relay/transport/websocket"
 )
 
 // noted notes what is written, write by write, and where from.
@@ -65,4 +66,58 @@ func TestReply(t *testing.T) {
 	if _, err := client.Read(got); err == nil || err == io.EOF {
 		t.Errorf("the client's Read after Abort: got %v, want a reset", err)
 	}
+}
+
+// TestReplyDetach takes a reply apart above a WebSocket: what was read on the way comes
+// in its order, and the answer once, ahead of whatever the codec is asked for first.
+func TestReplyDetach(t *testing.T) {
+	for name, say := range map[string]func(transport.Codec) []byte{
+		"payload": func(c transport.Codec) []byte {
+			wire, _ := c.Encode(nil, []byte("first"))
+			wire, _ = c.Encode(wire, []byte("second"))
+			return wire
+		},
+		"in the kernel": func(c transport.Codec) []byte {
+			wire, n := c.(transport.Framer).Frame(nil, 5)
+			wire = append(wire, "first"[:n]...)
+			wire, n = c.(transport.Framer).Frame(wire, 6)
+			return append(wire, "second"[:n]...)
+		},
+		"an end": func(transport.Codec) []byte { return nil },
+	} {
+		client, server := relaytest.Pipe()
+		ws := websocket.NewClient()
+		frame, _ := ws.Encode(nil, []byte("opening1"))
+		_, _ = client.Write(frame)
+		p := transport.NewPeeked(transport.NewCoded(server, websocket.NewServer()))
+		if _, err := p.Peek(len("opening1")); err != nil {
+			t.Fatal(err)
+		}
+		p.Discard(len("opening"))
+		below, codec, unread := newReply(p).Detach()
+		if below != server || string(unread) != "1" {
+			t.Errorf("%s: got %T and %q unread, want the connection and what is behind the opening", name, below, unread)
+		}
+		wire := say(codec)
+		want := answer + "firstsecond"
+		if wire == nil {
+			want = answer
+		}
+		got, err := ws.Decode(nil, codec.End(wire))
+		if string(got) != want || err != io.EOF {
+			t.Errorf("%s: the client got %q, %v, want %q and the end", name, got, err, want)
+		}
+		if _, ok := codec.(transport.Replier); !ok {
+			t.Errorf("%s: pings are not answered any more", name)
+		}
+		_ = client.Close()
+		_ = server.Close()
+	}
+	client, server := relaytest.Pipe()
+	defer client.Close()
+	r := newReply(transport.NewPeeked(server))
+	if below, codec, _ := r.Detach(); below != transport.Conn(r) || codec != nil {
+		t.Errorf("without a codec: got %T and %T, want the reply itself", below, codec)
+	}
+	_ = r.Close()
 }

@@ -17,6 +17,9 @@ const (
 	// it takes, and mostStreams how many at most: Chrome's numbers.
 	firstStreams = 100
 	mostStreams  = 256
+	// mostQueued is what may wait for a connection that takes no bytes before new
+	// requests are refused.
+	mostQueued = 256 << 10
 	// mostHead is the longest head of a request.
 	mostHead = 1 << 20
 	// mostPings is how many answers are waited for at once.
@@ -34,13 +37,14 @@ type Conn struct {
 
 	heard, asked atomic.Int64 // since born
 	total        atomic.Int64
-	in           credit // of the connection
-	earned       atomic.Int64
+	in           credit       // of the connection
+	earned       atomic.Int64 // what the peer may answer; see charge
 	stray        atomic.Int64 // what may still come for streams that we have reset
 
 	mu      sync.Mutex
-	err     error // why it has ended
-	away    *GoAwayError
+	err     error           // why it has ended
+	away    *GoAwayError    // the peer has sent GOAWAY
+	broken  *ViolationError // we have, and it ends when that is written
 	streams map[uint32]*Stream
 	next    uint32 // the id of the next stream
 	pings   map[uint64]chan struct{}
@@ -56,19 +60,19 @@ type Conn struct {
 	frame   int   // bytes of one of ours
 	window  int64 // of the peer
 	out     *buffer
-	opening int       // bytes of out that open the connection
-	started bool      // something is to be sent at all
-	writing bool      // somebody writes
-	ready   turns     // who has something to send
-	limit   time.Time // the write deadline of conn
+	opening int   // bytes of out that open the connection
+	started bool  // something is to be sent at all
+	writing bool  // somebody writes
+	ready   turns // who has something to send
+	limit   int64 // the write deadline of conn, since born
 }
 
 // NewConn speaks HTTP/2 on c, which it owns from here. Nothing is sent before the
 // first request or ping. f must not change any more.
 func NewConn(c net.Conn, f *Fingerprint) *Conn {
-	frame := recordFrame
+	frame := FullFrame
 	if f.Frame > 0 {
-		frame = min(f.Frame, recordFrame)
+		frame = min(f.Frame, FullFrame)
 	}
 	h := &Conn{
 		conn: c, f: f, born: time.Now(), done: make(chan struct{}),
@@ -86,7 +90,8 @@ func NewConn(c net.Conn, f *Fingerprint) *Conn {
 
 // Open sends a request, with as much of body as the peer's windows allow in the same
 // write, and then the rest of it. end says that nothing follows; else the Stream's
-// Write goes on. ctx is for this call only; when it ends first, the stream is reset.
+// Write goes on. ctx is for this call only, and for windows that do not open: when it
+// ends first, the stream is reset. A connection that takes no bytes ends by itself.
 // An error that is an [ErrUnprocessed] means that the request may be sent again
 // elsewhere. The caller closes the Stream.
 func (c *Conn) Open(ctx context.Context, head Head, body []byte, end bool) (*Stream, error) {
@@ -129,11 +134,13 @@ func (c *Conn) add(s *Stream, head Head, end bool) error {
 	switch {
 	case c.err != nil:
 		return fmt.Errorf("%w: %w", ErrUnprocessed, c.err)
+	case c.broken != nil:
+		return fmt.Errorf("%w: %w", ErrUnprocessed, c.broken)
 	case c.away != nil:
 		return fmt.Errorf("%w: %w", ErrUnprocessed, c.away)
 	case c.next > mostID:
 		return fmt.Errorf("%w: the connection has had all of its streams", ErrUnprocessed)
-	case len(c.streams) >= c.most || c.out != nil && len(c.out.b) > outSize:
+	case len(c.streams) >= c.most || c.out != nil && len(c.out.b) > mostQueued:
 		return ErrBusy
 	case head.size() > c.headerList:
 		return fmt.Errorf("h2: the head of the request has %d bytes, and the peer takes %d", head.size(), c.headerList)
@@ -151,7 +158,11 @@ func (c *Conn) add(s *Stream, head Head, end bool) error {
 func (c *Conn) Usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.err == nil && c.away == nil && c.next <= mostID
+	return c.usable()
+}
+
+func (c *Conn) usable() bool {
+	return c.err == nil && c.broken == nil && c.away == nil && c.next <= mostID
 }
 
 // Streams returns how many streams are open.
@@ -166,7 +177,7 @@ func (c *Conn) Streams() int {
 func (c *Conn) Room() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil || c.away != nil || c.next > mostID {
+	if !c.usable() {
 		return 0
 	}
 	return max(0, c.most-len(c.streams))
@@ -262,6 +273,24 @@ func (c *Conn) Sent() time.Time {
 	return c.born.Add(time.Duration(at))
 }
 
+// leave tells a peer that has broken the protocol why the connection ends.
+func (c *Conn) leave(err *ViolationError) {
+	c.mu.Lock()
+	if !c.started {
+		c.mu.Unlock()
+		c.fail(err)
+		return
+	}
+	defer c.mu.Unlock()
+	c.broken = err
+	o := c.append()
+	o.b = appendHeader(o.b, frameHeader{8, frameGoAway, 0, 0})
+	o.b = binary.BigEndian.AppendUint32(o.b, 0)
+	o.b = binary.BigEndian.AppendUint32(o.b, uint32(err.Code))
+	c.flush()
+	time.AfterFunc(goAwayTime, func() { c.fail(err) })
+}
+
 // fail ends the connection and all that waits for it, once.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
@@ -273,13 +302,12 @@ func (c *Conn) fail(err error) {
 		err = c.away
 	}
 	c.err = err
-	streams, quiet := c.streams, !c.writing && c.started
+	streams := c.streams
 	c.streams, c.ready, c.pings = nil, turns{}, nil
 	if c.out != nil {
 		c.out.free()
 		c.out = nil
 	}
-	c.writing = c.writing || quiet
 	for _, s := range streams {
 		s.stop(err)
 	}
@@ -287,13 +315,6 @@ func (c *Conn) fail(err error) {
 	close(c.done)
 	for _, s := range streams {
 		s.end(err)
-	}
-	if v, ok := errors.AsType[*ViolationError](err); ok && quiet {
-		b := appendHeader(nil, frameHeader{8, frameGoAway, 0, 0})
-		b = binary.BigEndian.AppendUint32(b, 0)
-		b = binary.BigEndian.AppendUint32(b, uint32(v.Code))
-		_ = c.conn.SetWriteDeadline(time.Now().Add(goAwayTime))
-		_, _ = c.conn.Write(b)
 	}
 	_ = c.conn.Close()
 }

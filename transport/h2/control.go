@@ -121,17 +121,19 @@ func (c *Conn) answer(s *Stream, b block) error {
 		c.refuse(s, what)
 		return nil
 	}
-	if status >= 200 {
+	if b.end {
+		c.received(s)
+	}
+	if status >= 200 || b.end {
 		s.mu.Lock()
-		s.status, s.fields = status, b.fields[1:]
+		if early {
+			s.status, s.fields = status, b.fields[1:]
+		}
 		if b.end {
 			s.inbox.finish(io.EOF)
 		}
 		s.readable.Broadcast()
 		s.mu.Unlock()
-	}
-	if b.end {
-		c.receivedAll(s)
 	}
 	return nil
 }

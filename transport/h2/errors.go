@@ -3,6 +3,7 @@ package h2
 import (
 	"errors"
 	"fmt"
+	"syscall"
 )
 
 // Code says why a stream or a connection ended (RFC 9113, Section 7).
@@ -52,9 +53,10 @@ type ResetError struct{ Code Code }
 // Error implements error.
 func (e *ResetError) Error() string { return "h2: stream reset by peer: " + e.Code.String() }
 
-// Is makes a refused stream an ErrUnprocessed (RFC 9113, Section 8.7).
+// Is makes a refused stream an ErrUnprocessed (RFC 9113, Section 8.7), and one that
+// was answered and needs no more of the request (Section 8.1) what TCP has for it.
 func (e *ResetError) Is(target error) bool {
-	return target == ErrUnprocessed && e.Code == RefusedStream
+	return target == ErrUnprocessed && e.Code == RefusedStream || target == syscall.EPIPE && e.Code == NoError
 }
 
 // GoAwayError says that the peer has ended a connection.

@@ -26,8 +26,7 @@ type Fingerprint struct {
 	// Apart says that each frame is a write, and so a TLS record, of its own; what
 	// opens the connection is one. Chrome writes so. Else what is there is one write.
 	Apart bool
-	// Frame is how many bytes a DATA frame carries at most; 0: as many as make
-	// one full TLS record with the frame's header.
+	// Frame is how many bytes a DATA frame carries at most; 0: FullFrame.
 	Frame int
 }
 

@@ -37,14 +37,15 @@ const (
 	defaultWindow = 64<<10 - 1
 	mostWindow    = 1<<31 - 1
 	mostID        = 1<<31 - 1
-
-	// recordFrame makes a frame with its header one full TLS record. Chrome's are
-	// as long.
-	recordFrame = 16<<10 - headerSize
 )
 
+// FullFrame is how many bytes of a stream make one full TLS record together with the
+// frame's header. Chrome's frames are as long; who writes in such pieces writes none
+// that is cut into a long frame and a very short one.
+const FullFrame = 16<<10 - headerSize
+
 // outSize is how much is written at once: two full frames.
-const outSize = 2 * (recordFrame + headerSize)
+const outSize = 2 * (FullFrame + headerSize)
 
 // buffer is what waits to be written.
 type buffer struct{ b []byte }

@@ -1,13 +1,18 @@
 package h2_test
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"relay/relay/relaytest"
 	"relay/transport/h2"
@@ -50,8 +55,26 @@ func TestAgainstNetHTTP(t *testing.T) {
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusTeapot)
 	})
-	c := h2.NewConn(dialTLS(t, mux), chrome())
-	defer c.Close()
+	for _, one := range []bool{false, true} {
+		conn := dialTLS(t, mux)
+		if one {
+			conn = byByte{conn}
+		}
+		c := h2.NewConn(conn, chrome())
+		defer c.Close()
+		exchanges(t, c)
+		if got := c.Streams(); got != 0 {
+			t.Errorf("Streams: got %d, want 0", got)
+		}
+	}
+}
+
+// byByte is a connection that brings one byte at a time.
+type byByte struct{ net.Conn }
+
+func (b byByte) Read(p []byte) (int, error) { return b.Conn.Read(p[:min(1, len(p))]) }
+
+func exchanges(t *testing.T, c *h2.Conn) {
 	for _, tt := range []struct {
 		name, method, path, body string
 		end                      bool
@@ -74,10 +97,10 @@ func TestAgainstNetHTTP(t *testing.T) {
 			}
 		})
 	}
-	if got := c.Streams(); got != 0 {
-		t.Errorf("Streams: got %d, want 0", got)
-	}
 }
+
+// manySize is more than a stream's window at Go's server for all of them together.
+const manySize = 160 << 10
 
 // TestMany: streams in parallel keep their bytes, and none waits for another.
 func TestMany(t *testing.T) {
@@ -97,7 +120,7 @@ func TestMany(t *testing.T) {
 			sent, got := sha256.New(), sha256.New()
 			wg.Go(func() {
 				b := make([]byte, 40<<10)
-				for left := 512 << 10; left > 0; {
+				for left := manySize; left > 0; {
 					n := min(1+random.IntN(len(b)), left)
 					for j := range b[:n] {
 						b[j] = byte(random.Uint32())
@@ -113,8 +136,8 @@ func TestMany(t *testing.T) {
 					t.Errorf("CloseWrite %d: got %v, want nil", i, err)
 				}
 			})
-			if n, err := io.Copy(got, s); n != 512<<10 || err != nil {
-				t.Errorf("stream %d: got %d bytes and %v, want %d", i, n, err, 512<<10)
+			if n, err := io.Copy(got, s); n != manySize || err != nil {
+				t.Errorf("stream %d: got %d bytes and %v, want %d", i, n, err, manySize)
 				return
 			}
 			if g, w := got.Sum(nil), sent.Sum(nil); string(g) != string(w) {
@@ -123,4 +146,87 @@ func TestMany(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestEarlyAnswer: a server may answer, and be done, before it has the request
+// (RFC 9113, Section 8.1).
+func TestEarlyAnswer(t *testing.T) {
+	relaytest.LeakCheck(t)
+	c := h2.NewConn(dialTLS(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	})), chrome())
+	defer c.Close()
+	s := open(t, c, request("POST", "/"), nil, false)
+	var err error
+	for err == nil {
+		_, err = s.Write(make([]byte, 50000))
+	}
+	if !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("Write: got %v, want EPIPE", err)
+	}
+	if status, body := answer(t, s); status != 403 || body != "" {
+		t.Errorf("got %d %q, want 403", status, body)
+	}
+}
+
+// TestDisorder: streams that end in all ways at all times leave nothing behind, and
+// harm no other.
+func TestDisorder(t *testing.T) {
+	relaytest.LeakCheck(t)
+	c := h2.NewConn(dialTLS(t, http.HandlerFunc(echo)), chrome())
+	defer c.Close()
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(2, uint64(i)))
+			for range 20 {
+				disorder(t, c, random)
+			}
+		})
+	}
+	wg.Wait()
+	if err := c.Err(); err != nil {
+		t.Fatalf("Err: got %v, want nil", err)
+	}
+	s := open(t, c, request("POST", "/"), []byte("still"), true)
+	if _, body := answer(t, s); body != "still" {
+		t.Errorf("answer: got %q, want still", body)
+	}
+	if got := c.Streams(); got != 0 {
+		t.Errorf("Streams: got %d, want 0", got)
+	}
+}
+
+// disorder uses one stream badly.
+func disorder(t *testing.T, c *h2.Conn, random *rand.Rand) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	s, err := c.Open(ctx, request("POST", "/"), make([]byte, random.IntN(100000)), random.IntN(4) == 0)
+	if err != nil {
+		t.Errorf("Open: got %v, want a stream", err)
+		return
+	}
+	var wg sync.WaitGroup
+	writes := random.IntN(5)
+	wg.Go(func() {
+		for range writes {
+			if _, err := s.Write(make([]byte, 30000)); err != nil {
+				return
+			}
+		}
+		_ = s.CloseWrite()
+	})
+	pause, how := time.Duration(random.IntN(3000))*time.Microsecond, random.IntN(3)
+	wg.Go(func() {
+		time.Sleep(pause)
+		switch how {
+		case 0:
+			_ = s.Close()
+		case 1:
+			_ = s.SetDeadline(time.Now())
+		}
+	})
+	_, _ = io.Copy(io.Discard, s)
+	wg.Wait()
+	_ = s.Close()
 }

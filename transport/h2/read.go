@@ -14,8 +14,8 @@ const (
 	// empty frames and unknown ones. What the streams carry earns more.
 	mostIdle = 2000
 	idleRate = 500
-	// earnedByFrame is for a DATA frame of ours: it is answered with windows, by Go's
-	// server with two for each 4 KiB, by others for each read of theirs.
+	// earnedByFrame is for a request or a DATA frame of ours: that is answered with
+	// windows, by Go's server with two for each 4 KiB.
 	earnedByFrame = 32
 	// earnedBySize is how many bytes of the peer's earn one.
 	earnedBySize = 1 << 10
@@ -63,8 +63,11 @@ func (c *Conn) read() {
 	for err == nil {
 		err = c.readFrame(r)
 	}
-	switch err.(type) {
-	case *ViolationError, *GoAwayError:
+	switch v := err.(type) {
+	case *ViolationError:
+		c.leave(v)
+		return
+	case *GoAwayError:
 	default:
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF // to a stream, which has not ended in order
@@ -230,7 +233,8 @@ func (c *Conn) readData(r *reader, h frameHeader) error {
 	}
 	c.consumed(s, h.length-n)
 	if end {
-		c.receivedAll(s)
+		c.received(s)
+		s.end(io.EOF)
 	}
 	return nil
 }
@@ -281,9 +285,13 @@ func (c *Conn) deliver(r *reader, s *Stream, n int, ahead, end bool) error {
 			m = want
 		}
 		n -= m
+		last := end && n == 0
+		if last {
+			c.received(s)
+		}
 		s.mu.Lock()
 		unwanted := s.inbox.took(k, m)
-		if end && n == 0 {
+		if last {
 			s.inbox.finish(io.EOF)
 		}
 		s.readable.Broadcast()
@@ -304,12 +312,12 @@ func (s *Stream) expects() (early, ended bool) {
 	return s.status == 0, s.inbox.end != nil && !s.inbox.closed
 }
 
-// receivedAll is called at END_STREAM.
-func (c *Conn) receivedAll(s *Stream) {
-	s.end(io.EOF)
+// received is called at END_STREAM, before the stream's reader is told: it may open
+// the next one at once.
+func (c *Conn) received(s *Stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.received = true
+	s.ended = true
 	if s.sent {
 		c.remove(s)
 	}
@@ -318,7 +326,7 @@ func (c *Conn) receivedAll(s *Stream) {
 // ended is called when our END_STREAM is written; under mu.
 func (c *Conn) ended(s *Stream) {
 	s.sent = true
-	if s.received {
+	if s.ended {
 		c.remove(s)
 	}
 }

@@ -41,7 +41,7 @@ type Stream struct {
 	queued   bool    // among c.ready
 	after    *Stream // there
 	sent     bool    // our half has ended
-	received bool    // the peer's has
+	ended    bool    // the peer's has
 	refused  error   // why nothing more is sent
 	writes   deadline
 }

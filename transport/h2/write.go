@@ -89,6 +89,7 @@ func (c *Conn) appendHead(id uint32, head Head, end bool) {
 		o.b = c.encoder.field(o.b, f)
 	}
 	o.b = split(o.b, start, h)
+	c.earned.Add(1)
 	c.asked.Store(c.now())
 }
 
@@ -268,13 +269,18 @@ func (c *Conn) drain(own *Stream) {
 		}
 	}
 	c.writing = false
+	if broken := c.broken; broken != nil {
+		c.mu.Unlock()
+		c.fail(broken)
+		c.mu.Lock()
+	}
 }
 
 // put writes b, which begins with so many bytes that open the connection.
 func (c *Conn) put(b []byte, opening int) error {
-	if now := time.Now(); c.limit.Sub(now) < writeTime {
-		c.limit = now.Add(writeTime + writeSlack)
-		if err := c.conn.SetWriteDeadline(c.limit); err != nil {
+	if now := c.now(); c.limit-now < int64(writeTime) {
+		c.limit = now + int64(writeTime+writeSlack)
+		if err := c.conn.SetWriteDeadline(c.born.Add(time.Duration(c.limit))); err != nil {
 			return err
 		}
 	}

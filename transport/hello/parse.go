@@ -34,6 +34,7 @@ type Hello struct {
 
 	suites, groups, versions []byte // two bytes each
 	shares, protocols        []byte
+	extensions               []byte
 	seen                     uint64 // extensions below 64
 }
 
@@ -74,6 +75,7 @@ func (h *Hello) parse(message []byte) bool {
 	if !ok || len(r) > 0 {
 		return false
 	}
+	h.extensions = extensions
 	for r := reader(extensions); len(r) > 0; {
 		kind, ok := r.uint16()
 		if !ok {
@@ -203,6 +205,19 @@ func (h *Hello) Protocols() iter.Seq[[]byte] {
 		for r := reader(h.protocols); len(r) > 0; {
 			name, ok := r.vector8()
 			if !ok || !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// Extensions are all of them, in their order, with what they say.
+func (h *Hello) Extensions() iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for r := reader(h.extensions); len(r) > 0; {
+			kind, _ := r.uint16()
+			body, ok := r.vector16()
+			if !ok || !yield(kind, body) {
 				return
 			}
 		}

@@ -161,6 +161,11 @@ func (c *Cache) fly(ctx context.Context, name string, e *entry, f *flight) {
 	now := time.Now()
 	e.flight, e.err = nil, f.err
 	if f.err == nil {
+		if f.answer.part && f.answer.ECH == nil && now.Sub(e.asked) < staleFor {
+			// Perhaps the part with the list is missing, and without it a name would go
+			// out that had been hidden.
+			f.answer.ECH = e.answer.ECH
+		}
 		e.answer, e.asked = f.answer, now
 		e.until = now.Add(min(max(f.answer.TTL, minTTL), maxTTL))
 	} else {

@@ -153,7 +153,7 @@ func ParseServer(text string) (Server, error) {
 	}
 	own, err := parseAddr(s.Host)
 	switch {
-	case err != nil && !isName(s.Host):
+	case err != nil && !IsName(s.Host):
 		return Server{}, fmt.Errorf("%q is no host of a resolver", short(s.Host))
 	case err == nil && !listed:
 		s.Addrs = []netip.AddrPort{netip.AddrPortFrom(own, uint16(port))}
@@ -232,6 +232,12 @@ func (c *Config) Resolvers(o Options) []Resolver {
 		}
 	}
 	return out
+}
+
+// HTTPS reports whether one of the resolvers can be asked for HTTPS records, and so
+// for ECH.
+func (c *Config) HTTPS() bool {
+	return slices.ContainsFunc(c.Ways, func(w Way) bool { return w.Server != nil })
 }
 
 // short shortens what is repeated in an error.

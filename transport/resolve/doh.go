@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -47,46 +46,34 @@ func (d *DoH) Lookup(ctx context.Context, name string) (Answer, error) {
 
 // bound follows the HTTPS records of a name to an answer.
 func (d *DoH) bound(ctx context.Context, name string, r replies) (Answer, error) {
-	ttl := maxTTL
+	ttl, part := maxTTL, false
 	for range maxHops {
-		ttl = min(ttl, r.ttl())
+		here, missing := r.ttl()
+		ttl, part = min(ttl, here), part || missing
 		s := best(r[dnsmessage.TypeHTTPS].services)
 		to := ""
 		if s != nil {
 			to = s.elsewhere(name)
 		}
 		switch {
-		case s == nil, s.alias() && to == "":
-			return within(ttl, nil, r)
-		case s.alias():
+		case s != nil && s.alias() && to != "":
 			name = to
 			r = d.ask(ctx, name, everything)
-		case to == "":
-			return within(ttl, s, r)
-		default:
-			return within(ttl, s, d.ask(ctx, to, addresses))
+			continue
+		case s == nil || s.alias(): // an alias of itself says nothing
+			s = new(service)
+		case to != "":
+			r = d.ask(ctx, to, addresses)
 		}
+		a, err := r.answer()
+		if err != nil && len(s.hints) > 0 {
+			// RFC 9460, Section 7.3: hints are for as long as there is nothing better.
+			a, err = Answer{Addrs: s.hints, TTL: partTTL}, nil
+		}
+		a.ECH, a.TTL, a.part = s.ech, min(a.TTL, ttl), a.part || part
+		return a, err
 	}
 	return Answer{}, broken("more than %d aliases", maxHops)
-}
-
-// within is the answer of replies for the service of a record, if there is one.
-func within(ttl time.Duration, s *service, r replies) (Answer, error) {
-	a, err := r.answer()
-	if s == nil {
-		return capped(a, ttl), err
-	}
-	if err != nil && len(s.hints) > 0 {
-		// RFC 9460, Section 7.3: hints are for as long as there is nothing better.
-		a, err = Answer{Addrs: s.hints, TTL: partTTL}, nil
-	}
-	a.ECH = s.ech
-	return capped(a, ttl), err
-}
-
-func capped(a Answer, ttl time.Duration) Answer {
-	a.TTL = min(a.TTL, ttl)
-	return a
 }
 
 // ask asks questions of some kinds about a name.

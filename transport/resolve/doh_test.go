@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -303,6 +304,47 @@ func TestDoHSilent(t *testing.T) {
 	if _, err := s.resolver(t, "https://192.0.2.1/").Lookup(ctx, "silent.test"); !errors.Is(err, ErrTimeout) {
 		t.Errorf("got %v, want ErrTimeout", err)
 	}
+}
+
+// Some name servers never answer questions about HTTPS records: the addresses wait for
+// half a second, and a list of ECH that was there before stays.
+func TestDoHLaggard(t *testing.T) {
+	z := zone{"a.test A": {a("1.1.1.1")}, "a.test HTTPS": {https(1, ".", ech(1))}}
+	synctest.Test(t, func(t *testing.T) {
+		silent := false
+		d := &DoH{Exchange: func(ctx context.Context, query []byte) ([]byte, error) {
+			var m dnsmessage.Message
+			if err := m.Unpack(query); err != nil {
+				return nil, err
+			}
+			if silent && m.Questions[0].Type == dnsmessage.TypeHTTPS {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return z.answer(t, query), nil
+		}}
+		c := NewCache(0, d)
+		defer c.Close()
+		for _, step := range []struct {
+			silent, gone bool
+			want         string
+		}{
+			{true, false, "[1.1.1.1]  10s 500ms"},
+			{false, false, "[1.1.1.1] 0005fe0d000101 5m0s 0s"},
+			{true, false, "[1.1.1.1] 0005fe0d000101 10s 500ms"},
+			{false, true, "[1.1.1.1]  5m0s 0s"},
+		} {
+			if silent = step.silent; step.gone {
+				delete(z, "a.test HTTPS")
+			}
+			start := time.Now()
+			got, err := c.Lookup(t.Context(), "a.test")
+			if text := fmt.Sprintf("%v %x %s %s", got.Addrs, got.ECH, got.TTL, time.Since(start)); err != nil || text != step.want {
+				t.Errorf("silent %t: got %s, %v, want %s", silent, text, err, step.want)
+			}
+			time.Sleep(got.TTL)
+		}
+	})
 }
 
 // The queries of Chromium 156 for clients2.google.com, seen on loopback.

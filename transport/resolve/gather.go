@@ -12,7 +12,7 @@ import (
 const (
 	// laggard is how long the other questions about a name may take once there is an
 	// address: some name servers never answer those about AAAA or HTTPS records.
-	laggard = time.Second
+	laggard = 500 * time.Millisecond
 	// partTTL is for an answer of which a part is missing: good enough for now, worth
 	// asking again soon.
 	partTTL = minTTL
@@ -72,7 +72,8 @@ func sentinel(ctx context.Context, err error) error {
 // answer is what is known of the addresses.
 func (r replies) answer() (Answer, error) {
 	four, six := r[dnsmessage.TypeA], r[dnsmessage.TypeAAAA]
-	a := Answer{Addrs: interleave(six.addrs, four.addrs), TTL: r.ttl()}
+	a := Answer{Addrs: interleave(six.addrs, four.addrs)}
+	a.TTL, a.part = r.ttl()
 	switch {
 	case len(a.Addrs) > 0:
 		return a, nil
@@ -86,17 +87,17 @@ func (r replies) answer() (Answer, error) {
 }
 
 // ttl is the least of all answers, and short if one is missing.
-func (r replies) ttl() time.Duration {
-	least := maxTTL
+func (r replies) ttl() (least time.Duration, part bool) {
+	least = maxTTL
 	for _, one := range r {
 		switch {
 		case one.err == nil:
 			least = min(least, time.Duration(one.seconds)*time.Second)
 		case !errors.Is(one.err, ErrNotFound):
-			least = min(least, partTTL)
+			least, part = min(least, partTTL), true
 		}
 	}
-	return least
+	return least, part
 }
 
 // interleave has the families take turns, so that whoever dials in order meets both

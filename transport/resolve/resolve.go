@@ -15,6 +15,8 @@ type Answer struct {
 	// none, or the way of asking cannot carry one.
 	ECH []byte
 	TTL time.Duration // as the answer had it; a Cache has bounds of its own
+
+	part bool // some questions about the name had no answer
 }
 
 // Resolver looks names up. Its errors wrap those below and never have the name.
@@ -27,7 +29,8 @@ var (
 	// ErrNotFound is an answer: there is no such name, or it has no address.
 	ErrNotFound = errors.New("the name has no address")
 	// ErrPoisoned is an answer that no public name has.
-	ErrPoisoned = errors.New("the answer is forged: a public name with an address that is not public, as censors give it; ask another resolver, such as a DoH server by its address, or write private = true if the address is meant")
+	ErrPoisoned = errors.New("the answer is forged: a public name with an address that is not public, as censors give it: " +
+		"ask a DoH server by its address, or write private = true if the address is meant")
 	// ErrFailed is a resolver that did not answer, or not with sense.
 	ErrFailed = errors.New("the resolver failed")
 	// ErrTimeout is a resolver that took too long.
@@ -63,14 +66,15 @@ func (s Static) Lookup(_ context.Context, name string) (Answer, error) {
 // clean returns a name as it is compared: in lower case, without a final dot.
 func clean(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if !isName(name) {
+	if !IsName(name) {
 		return "", ErrName
 	}
 	return name, nil
 }
 
-// isName reports whether s can be a host name. Addresses are none.
-func isName(s string) bool {
+// IsName reports whether s can be a host name. Addresses are none, and a final dot is
+// not part of one.
+func IsName(s string) bool {
 	if s == "" || len(s) > maxName {
 		return false
 	}

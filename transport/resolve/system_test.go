@@ -76,8 +76,13 @@ func TestSystemInTurn(t *testing.T) {
 	silent, asked := newNameServer(t, nil)
 	good, _ := newNameServer(t, zone{"a.test A": {a("1.1.1.1")}})
 	s := &System{Servers: []netip.AddrPort{silent, good}}
+	start := time.Now()
 	if a, err := s.Lookup(t.Context(), "a.test"); err != nil || len(a.Addrs) != 1 {
 		t.Errorf("got %v, %v, want the answer of the second", a.Addrs, err)
+	}
+	// The net package alone would take twice 5 s.
+	if took := time.Since(start); took > 4*systemTry {
+		t.Errorf("took %s, want the second asked after %s", took, systemTry)
 	}
 	if asked.Load() == 0 {
 		t.Error("the first: got no question, want one")

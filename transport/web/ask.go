@@ -74,7 +74,10 @@ func fingerprint(p *browser.Profile) *h2.Fingerprint {
 		f.Settings = append(f.Settings, h2.Setting{ID: id, Value: value})
 	}
 	if q := p.HTTP2.Priority; q != nil {
-		f.Priority = &h2.Priority{Exclusive: q.Exclusive, DependsOn: q.DependsOn, Weight: q.Weight}
+		// A browser that makes streams exclusive hangs each on the last that is open,
+		// and Chrome, which does, writes each frame by itself.
+		f.Priority = &h2.Priority{Exclusive: q.Exclusive, DependsOn: q.DependsOn, Weight: q.Weight, Chain: q.Exclusive}
+		f.Apart = q.Exclusive
 	}
 	return f
 }

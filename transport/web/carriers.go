@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -42,10 +43,13 @@ type carrier struct {
 	until  time.Time     // it takes new streams
 	wake   chan struct{} // for watch: there is a new stream
 
+	visited atomic.Bool // the site's page
+
 	// Under the lock of the client.
 	opening  int // streams that are about to be opened
 	requests int // that may still be made on it
 	opened   bool
+	visiting int   // requests of a visitor
 	why      error // it was given up
 }
 

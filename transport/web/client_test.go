@@ -22,8 +22,8 @@ import (
 	"relay/transport/resolve"
 )
 
-// modes are those of a Client.
-var modes = []string{ModeStreamOne, ModeStreamUp, ModePacketUp, ModeWebSocket}
+// clientModes are those of a Client.
+var clientModes = []string{ModeStreamOne, ModeStreamUp, ModePacketUp, ModeWebSocket}
 
 // dialled is a stand with a Client to it.
 type dialled struct {
@@ -57,7 +57,7 @@ func newDialled(t *testing.T, mode string, sink transport.Sink) *dialled {
 }
 
 func eachMode(t *testing.T, f func(t *testing.T, mode string)) {
-	for _, m := range modes {
+	for _, m := range clientModes {
 		t.Run(m, func(t *testing.T) { f(t, m) })
 	}
 }
@@ -108,7 +108,7 @@ func TestClientEcho(t *testing.T) {
 
 // TestClientShares opens many streams, which share few connections.
 func TestClientShares(t *testing.T) {
-	for _, mode := range modes[:3] {
+	for _, mode := range clientModes[:3] {
 		t.Run(mode, func(t *testing.T) {
 			d := newDialled(t, mode, joined(echo))
 			var wg sync.WaitGroup
@@ -156,9 +156,12 @@ func TestClientReset(t *testing.T) {
 		if !begun(c) {
 			t.Error("got a stream that has not begun, after an answer")
 		}
+		if mode == ModeWebSocket {
+			return // the site's server does not have it any more
+		}
 		d.CloseClientConnections()
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if _, err := c.Read(make([]byte, 1)); mode != ModeWebSocket && !errors.Is(err, transport.ErrCarrier) {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, transport.ErrCarrier) {
 			t.Errorf("got %v, want an error of the carrier", err)
 		}
 		c = d.open(t, "ping")

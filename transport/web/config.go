@@ -2,8 +2,12 @@ package web
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -22,6 +26,10 @@ type Config struct {
 	// request to an origin is a stranger's.
 	SecretHeader string `toml:"secret_header"`
 	Secret       Secret `toml:"secret"`
+	// SecretFile is the file that has it instead: see ReadSecret.
+	SecretFile string `toml:"secret_file"`
+
+	read Secret // from there
 }
 
 // Secret is a value that is not printed.
@@ -65,14 +73,19 @@ func (c *Config) Check(fault func(key, problem, hint string)) {
 		}
 	}
 	switch {
-	case c.SecretHeader != "" && c.Secret == "":
-		fault("secret", "missing", "write the value that the CDN gives to "+c.SecretHeader)
+	case c.Secret != "" && c.SecretFile != "":
+		fault("secret_file", "given beside secret", "write one of the two")
+	case c.SecretHeader != "" && c.Secret == "" && c.SecretFile == "":
+		fault("secret", "missing", "write the value that the CDN gives to "+c.SecretHeader+", or secret_file with the name of a file that has it")
 	case c.Secret != "" && len(c.Secret) < leastSecret:
 		// Not in UnmarshalText: config takes secrets out of what that says, and this
 		// one may be a word of it.
 		fault("secret", fmt.Sprintf("shorter than %d characters", leastSecret), "whoever guesses it can look for the relay; draw a longer one")
-	case c.SecretHeader == "" && c.Secret != "":
+	case c.SecretHeader == "" && (c.Secret != "" || c.SecretFile != ""):
 		fault("secret_header", "missing", "write the name of the header that the CDN adds")
+	}
+	if c.SecretFile != "" && !filepath.IsAbs(c.SecretFile) {
+		fault("secret_file", fmt.Sprintf("%q is not a full path", c.SecretFile), `write it such as "/etc/relay/web.secret"`)
 	}
 	if c.SecretHeader != "" && strings.EqualFold(c.SecretHeader, c.clientHeader()) {
 		fault("secret_header", "is also the header with the client's address", "choose another one")
@@ -88,5 +101,45 @@ func (c *Config) clientHeader() string {
 
 // Origin is what the table says. proxies tells the addresses of its ranges.
 func (c *Config) Origin(proxies func(netip.Addr) bool) Origin {
-	return Origin{Proxies: proxies, ClientHeader: c.clientHeader(), SecretHeader: c.SecretHeader, Secret: string(c.Secret)}
+	o := Origin{Proxies: proxies, ClientHeader: c.clientHeader(), SecretHeader: c.SecretHeader, Secret: string(c.Secret)}
+	if c.SecretFile != "" {
+		o.Secret = string(c.read)
+	}
+	return o
+}
+
+// mostSecretFile is how long SecretFile may be.
+const mostSecretFile = 4 << 10
+
+// ReadSecret reads SecretFile, if there is one. It comes before Origin, and reports
+// whether everybody on this machine can read the file, too.
+func (c *Config) ReadSecret() (open bool, err error) {
+	if c.SecretFile == "" {
+		return false, nil
+	}
+	fi, err := os.Stat(c.SecretFile)
+	if err != nil {
+		return false, err
+	}
+	if !fi.Mode().IsRegular() || fi.Size() > mostSecretFile { // reading another kind may wait
+		return false, fmt.Errorf("%s: want a file of at most %d bytes with nothing but the secret", c.SecretFile, mostSecretFile)
+	}
+	f, err := os.Open(c.SecretFile)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, mostSecretFile))
+	if err != nil {
+		return false, err
+	}
+	text := strings.TrimSpace(string(b))
+	switch {
+	case len(text) < leastSecret:
+		return false, fmt.Errorf("%s: the secret is shorter than %d characters: whoever guesses it can look for the relay; draw a longer one", c.SecretFile, leastSecret)
+	case !httpguts.ValidHeaderFieldValue(text):
+		return false, fmt.Errorf("%s: want one line that a header can have, as the CDN sends it", c.SecretFile)
+	}
+	c.read = Secret(text)
+	return runtime.GOOS != "windows" && fi.Mode().Perm()&0o004 != 0, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"relay/transport"
 	"relay/transport/h2"
@@ -28,22 +29,36 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	return &oneStream{fetch{down: s, k: k}}, nil
+	k.visit()
+	return &oneStream{fetch{down: s, k: k}, shaper{shapedWrites}}, nil
 }
+
+// busyWait is how often a request is tried again while the server takes no more: before
+// it has said how many it takes there are sooner too many.
+const busyWait = 20 * time.Millisecond
 
 // open makes a request.
 func (k *carrier) open(ctx context.Context, head h2.Head, body []byte, end bool) (*h2.Stream, error) {
 	k.client.mu.Lock()
 	k.requests--
 	k.client.mu.Unlock()
-	s, err := k.conn.Open(ctx, head, body, end)
-	if err != nil {
-		if errors.Is(err, h2.ErrUnprocessed) {
+	for {
+		s, err := k.conn.Open(ctx, head, body, end)
+		switch {
+		case err == nil:
+			return s, nil
+		case errors.Is(err, h2.ErrBusy):
+			select {
+			case <-time.After(busyWait):
+				continue
+			case <-ctx.Done():
+			}
+			fallthrough
+		case errors.Is(err, h2.ErrUnprocessed):
 			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, err)
 		}
 		return nil, k.lost(fmt.Errorf("web: request: %w", err))
 	}
-	return s, nil
 }
 
 // over is a context that has ended, for asking whether something is there already.

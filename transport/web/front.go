@@ -1,16 +1,25 @@
 package web
 
 import (
-	"time"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
 
 	"relay/transport/resolve"
 )
 
 // Front is one [[upstream.front]]: a way to an upstream that looks like a visit to
-// somebody else. Each field stands alone; what is absent is the link's.
+// somebody else. Each field stands alone; what is absent is the link's. A Front that
+// says nothing is the way of the link itself.
 type Front struct {
 	// Connect is where to connect, in order: addresses and names, with or without a
-	// port. Only names in here are looked up, and the link's host where it is empty.
+	// port. No other names are looked up; where it is empty, the link's host is.
 	Connect []string `toml:"connect"`
 	// Resolver is who is asked about these names.
 	Resolver resolve.Config `toml:"resolver"`
@@ -18,18 +27,20 @@ type Front struct {
 	Private bool `toml:"private"`
 	// SNI is the name in the client's hello; "" sends none.
 	SNI *string `toml:"sni"`
-	// CertificateName is what the certificate must be for. Empty: SNI, or else the link's.
+	// CertificateName is the name or address that the certificate must be for. The
+	// link's pins are not used with it, as it is another's certificate. Empty: SNI, or
+	// else what the link says.
 	CertificateName string `toml:"certificate_name"`
-	// Pins are SHA-256 hashes of certificates, in hex or base64. One of them must be in
-	// the chain, and nobody else vouches for it.
-	Pins []string `toml:"pins"`
+	// Pins are of certificates: one of them must be in the chain, and nobody else
+	// vouches for it.
+	Pins []Pin `toml:"pins"`
 	// Host is the name in requests.
 	Host string `toml:"host"`
 	// Path is the secret path of requests.
 	Path Secret `toml:"path"`
-	// Version is "h2" or "http/1.1".
+	// Version is H2 or HTTP1.
 	Version string `toml:"version"`
-	// Mode is stream-one, stream-up, packet-up, auto or websocket.
+	// Mode is one of the modes below.
 	Mode string `toml:"mode"`
 	// ECH is "grease", "off", "dns" or an ECHConfigList in base64.
 	ECH string `toml:"ech"`
@@ -38,49 +49,191 @@ type Front struct {
 	PostInterval Interval `toml:"post_interval"`
 }
 
-// Bytes is a range to draw a size from: 1000000, or "500000-1000000".
-type Bytes struct{ Least, Most int }
+// The versions of HTTP, and the modes: those of XHTTP, and WebSocket. ModeAuto is
+// the one that passes through every CDN, packet-up.
+const (
+	H2    = "h2"
+	HTTP1 = "http/1.1"
 
-// Interval is a range to draw a pause from: "30ms", or "20ms-60ms".
-type Interval struct{ Least, Most time.Duration }
+	ModeAuto      = "auto"
+	ModeStreamOne = "stream-one"
+	ModeStreamUp  = "stream-up"
+	ModePacketUp  = "packet-up"
+	ModeWebSocket = "websocket"
+)
 
-// Link is what a link says about the way to an upstream. Mode and Version may be
-// empty.
-type Link struct {
-	Host string // name or address
-	Port uint16
-	SNI  string // empty: Host, where it is a name
-	// CertificateName is what the certificate must be for; empty: SNI, or Host.
-	CertificateName string
-	Authority       string // the name in requests; empty: SNI, or Host
-	Path            string
-	Mode            string // as in Front
-	Version         string
-	Pins            [][32]byte // of certificates
-	ECH             string     // as in Front
-	PostBytes       Bytes
-	PostInterval    Interval
+const (
+	mostConnect = 32
+	mostPins    = 16
+	mostPath    = 512
+)
+
+var modes = []string{ModeAuto, ModeStreamOne, ModeStreamUp, ModePacketUp, ModeWebSocket}
+
+// Check reports every fault; key is relative to the table.
+func (f *Front) Check(fault func(key, problem, hint string)) {
+	f.checkConnect(fault)
+	f.checkNames(fault)
+	if p := string(f.Path); p != "" {
+		// What it is stays out of the fault.
+		if problem := badPath(p); problem != "" {
+			fault("path", problem, `write it as in the link, such as "/…/"`)
+		}
+	}
+	if len(f.Pins) > mostPins {
+		fault("pins", fmt.Sprintf("%d of them", len(f.Pins)), fmt.Sprintf("keep up to %d: one of the certificate in use and one of the next", mostPins))
+	}
+	if f.Version != "" && f.Version != H2 && f.Version != HTTP1 {
+		fault("version", fmt.Sprintf("unknown version %q", f.Version), `write "h2" or "http/1.1"`)
+	}
+	if f.Mode != "" && !slices.Contains(modes, f.Mode) {
+		fault("mode", fmt.Sprintf("unknown mode %q", f.Mode), "modes are "+strings.Join(modes, ", "))
+	}
+	if problem, hint := contradiction(f.Version, f.Mode); problem != "" {
+		fault("version", problem, hint)
+	}
+	f.checkECH(fault)
+	f.checkPace(fault)
 }
 
-// Way is a Front with everything filled in: what a dialer needs.
-type Way struct {
-	Connect         []Place
-	SNI             string // empty: none is sent
-	CertificateName string // name or address; empty: only the pins count
-	Pins            [][32]byte
-	Authority       string // :authority, or Host
-	Path            Secret
-	Version         string // H2 or HTTP1
-	Mode            string // ModeStreamOne …, never auto
-	ECH             ECH
-	PostBytes       Bytes
-	PostInterval    Interval
+func (f *Front) checkConnect(fault func(key, problem, hint string)) {
+	if len(f.Connect) > mostConnect {
+		fault("connect", fmt.Sprintf("%d of them", len(f.Connect)), fmt.Sprintf("keep up to %d, or write a [[upstream.front]] for each group", mostConnect))
+	}
+	seen := make(map[Place]int)
+	for i, s := range f.Connect {
+		key := fmt.Sprintf("connect[%d]", i)
+		p, err := parsePlace(s, 0)
+		if err != nil {
+			fault(key, err.Error(), `write "203.0.113.5", "front.example:443" or "[2001:db8::1]:443"`)
+			continue
+		}
+		if first, ok := seen[p]; ok {
+			fault(key, fmt.Sprintf("%q is connect[%d] already", s, first), "write each once")
+			continue
+		}
+		seen[p] = i
+	}
+}
+
+func (f *Front) checkNames(fault func(key, problem, hint string)) {
+	if f.SNI != nil && *f.SNI != "" && !resolve.IsName(*f.SNI) {
+		fault("sni", fmt.Sprintf("%q is not a host name", *f.SNI), `a hello has names only (RFC 6066, Section 3); for none write sni = ""`)
+	}
+	if f.SNI != nil && *f.SNI == "" && f.CertificateName == "" && len(f.Pins) == 0 {
+		fault("sni", "without a name, nothing says whose certificate to take", "write certificate_name, or pins")
+	}
+	if n := f.CertificateName; n != "" && !isHost(n) {
+		fault("certificate_name", fmt.Sprintf("%q is neither a host name nor an address", n), `write it such as "www.example.org"`)
+	}
+	if f.CertificateName != "" && len(f.Pins) > 0 {
+		fault("certificate_name", "pins are there too, and then no name counts", "keep one of them")
+	}
+	if f.Host != "" {
+		if _, err := parsePlace(f.Host, 0); err != nil || !httpguts.ValidHostHeader(f.Host) {
+			fault("host", fmt.Sprintf("%q is not a host", f.Host), `write the name that the CDN knows the upstream by, such as "www.example.org"`)
+		}
+	}
+}
+
+func (f *Front) checkECH(fault func(key, problem, hint string)) {
+	e, err := parseECH(f.ECH)
+	switch {
+	case err != nil:
+		fault("ech", err.Error(), `write "grease", "off", "dns", or what "ech=" has in the HTTPS record of the name`)
+	case e.Mode != ECHDNS && e.Mode != ECHList:
+	case f.SNI != nil && *f.SNI == "":
+		fault("ech", "there is no name to hide", `write a name in sni, or ech = "grease"`)
+	case e.Mode == ECHDNS && !f.Resolver.HTTPS():
+		fault("ech", "none of the resolvers can be asked for ECH", `write resolver = "https://dns.example/dns-query#192.0.2.1"`)
+	}
+}
+
+func (f *Front) checkPace(fault func(key, problem, hint string)) {
+	paced := f.PostBytes != Bytes{} || f.PostInterval != Interval{}
+	if paced && f.Mode != "" && f.Mode != ModeAuto && f.Mode != ModePacketUp {
+		key := "post_bytes"
+		if f.PostBytes == (Bytes{}) {
+			key = "post_interval"
+		}
+		fault(key, fmt.Sprintf("mode %q has no posts to pace", f.Mode), `remove it, or write mode = "packet-up"`)
+	}
+}
+
+// contradiction says why a version and a mode, if both are known, do not go together.
+func contradiction(version, mode string) (problem, hint string) {
+	switch {
+	case version == HTTP1 && mode != ModeWebSocket && mode != "":
+		return fmt.Sprintf("mode %q goes over HTTP/2 only: over HTTP/1.1 a browser would have a connection for each request", mode), `write version = "h2", or mode = "websocket"`
+	case version == H2 && mode == ModeWebSocket:
+		return "WebSocket goes over HTTP/1.1 only", `write version = "http/1.1", or leave version out`
+	}
+	return "", ""
+}
+
+// badPath says what is wrong with a path.
+func badPath(p string) string {
+	switch {
+	case p[0] != '/':
+		return "does not begin with a slash"
+	case len(p) > mostPath || strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("?#\"<>\\^`{|}", r) }):
+		return "is not the path of a URL, without what stands behind ? or #"
+	}
+	return ""
+}
+
+// isHost reports whether s is a host name or an address without a port.
+func isHost(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil || resolve.IsName(s)
 }
 
 // Place is where to connect: a name to look up, or an address.
 type Place struct {
-	Host string
+	Host string // in lower case, without brackets and final dot
 	Port uint16
+}
+
+// Addr is the address, if the place is one.
+func (p Place) Addr() (netip.AddrPort, bool) {
+	a, err := netip.ParseAddr(p.Host)
+	return netip.AddrPortFrom(a, p.Port), err == nil
+}
+
+// parsePlace reads a host that may have a port behind it; otherwise it gets the given
+// one.
+func parsePlace(s string, port uint16) (Place, error) {
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	if a, err := netip.ParseAddr(bare); err == nil && (bare == s || a.Is6()) {
+		return placeOf(s, netip.AddrPortFrom(a, port))
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Port() > 0 {
+		return placeOf(s, ap)
+	}
+	host, digits, ported := strings.Cut(s, ":")
+	if ported {
+		n, err := strconv.ParseUint(digits, 10, 16)
+		if err != nil || n == 0 {
+			return Place{}, fmt.Errorf("%q has no port from 1 to 65535 behind its colon", s)
+		}
+		port = uint16(n)
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if !resolve.IsName(host) {
+		return Place{}, fmt.Errorf("%q is neither a host name nor an address", s)
+	}
+	return Place{host, port}, nil
+}
+
+func placeOf(s string, ap netip.AddrPort) (Place, error) {
+	a := ap.Addr()
+	if a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
+		return Place{}, fmt.Errorf("%q is not an address to connect to", s)
+	}
+	return Place{a.Unmap().String(), ap.Port()}, nil
 }
 
 // ECH says what to do about Encrypted Client Hello.
@@ -92,29 +245,31 @@ type ECH struct {
 // ECHMode is a word of the key ech.
 type ECHMode int
 
-// The modes.
+// The modes. Without a list, ECHDNS and ECHList do not connect: the name would be
+// there to read.
 const (
-	ECHGrease ECHMode = iota // as browsers do without a record
-	ECHOff
-	ECHDNS  // from the HTTPS record of the name in SNI
-	ECHList // given
+	ECHGrease ECHMode = iota // what a browser sends where it knows of no list
+	ECHOff                   // no trace of it, as older browsers
+	ECHDNS                   // the list in the HTTPS record of the name in SNI
+	ECHList                  // a list from the configuration
 )
 
-// The versions of HTTP and the modes of a Way.
-const (
-	H2    = "h2"
-	HTTP1 = "http/1.1"
-
-	ModeStreamOne = "stream-one"
-	ModeStreamUp  = "stream-up"
-	ModePacketUp  = "packet-up"
-	ModeWebSocket = "websocket"
-	ModeAuto      = "auto"
-)
-
-// Check reports every fault; key is relative to the table.
-func (f *Front) Check(fault func(key, problem, hint string)) {}
-
-// Way fills in what the front does not say from a link. The error says what the
-// two contradict each other in.
-func (f *Front) Way(l Link) (Way, error) { return Way{}, nil }
+// parseECH reads the key ech. "" is ECHGrease.
+func parseECH(s string) (ECH, error) {
+	switch s {
+	case "", "grease":
+		return ECH{}, nil
+	case "off":
+		return ECH{Mode: ECHOff}, nil
+	case "dns":
+		return ECH{Mode: ECHDNS}, nil
+	}
+	list, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return ECH{}, errors.New("neither a word nor base64")
+	}
+	if err := resolve.CheckECH(list); err != nil {
+		return ECH{}, err
+	}
+	return ECH{Mode: ECHList, List: list}, nil
+}

@@ -96,7 +96,7 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctl := newControl(w)
 		c.begin(w, r, ctl)
 		s := newStream(w, r, ctl, c.source)
-		s.own = newBody(r.Body, ctl)
+		s.own = newBody(r, ctl, &c.sessions.held)
 		s.in = s.own
 		c.run(s, r)
 	case down:
@@ -217,7 +217,7 @@ func (c *claimed) up(w http.ResponseWriter, r *http.Request) {
 	ses, err := c.sessions.uplink(c.key(), true)
 	var b *body
 	if err == nil {
-		b = newBody(r.Body, newControl(w))
+		b = newBody(r, newControl(w), &c.sessions.held)
 		err = ses.queue.follow(b)
 	}
 	if err != nil {

@@ -25,11 +25,6 @@ const (
 	// mostHeld is what all sessions may hold beyond mostUnread each.
 	mostHeld = 64 << 20
 
-	chunkSize = 16 << 10
-	// chunkCost is what a chunk takes beside its memory. These limits count what is
-	// taken: a piece of a byte is a hundred times as much.
-	chunkCost = 96
-
 	// pieceTime is how long a piece may stand still on its way.
 	pieceTime = time.Minute
 )
@@ -39,21 +34,6 @@ var (
 	errSlow   = errors.New("a piece that has come before does not end")
 	errTwice  = errors.New("the session has its uplink")
 )
-
-var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
-
-// chunk is memory with bytes in it, from the pool or not.
-type chunk struct {
-	b      []byte
-	pooled *[]byte
-	cost   int
-}
-
-func (c chunk) free() {
-	if c.pooled != nil {
-		chunks.Put(c.pooled)
-	}
-}
 
 // brought is a piece that is here, or on its way.
 type brought struct {
@@ -68,10 +48,9 @@ type queue struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	ready   []chunk // in order
-	next    uint64  // the piece whose chunks go to ready
+	ready   line   // in order
+	next    uint64 // the piece whose chunks go to ready
 	pieces  map[uint64]*brought
-	waits   int   // cost of ready
 	earlier int   // cost of pieces
 	full    int   // who waits for room
 	read    bool  // somebody reads
@@ -174,19 +153,6 @@ func (q *queue) expect(seq uint64) (*brought, error) {
 	return p, nil
 }
 
-// readChunk reads once. Most pieces are small: what waits should not cost more
-// than it is.
-func readChunk(body io.Reader) (chunk, error) {
-	b := chunks.Get().(*[]byte)
-	n, err := body.Read(*b)
-	if n > chunkSize/4 {
-		return chunk{b: (*b)[:n], pooled: b, cost: chunkSize + chunkCost}, err
-	}
-	small := append([]byte(nil), (*b)[:n]...)
-	chunks.Put(b)
-	return chunk{b: small, cost: cap(small) + chunkCost}, err
-}
-
 // room waits until another chunk of a piece may be held.
 func (q *queue) room(ctx context.Context, seq uint64) error {
 	q.mu.Lock()
@@ -194,7 +160,7 @@ func (q *queue) room(ctx context.Context, seq uint64) error {
 	for {
 		has, most := q.earlier, mostEarlier
 		if seq == q.next {
-			has, most = q.waits, mostReady
+			has, most = q.ready.cost, mostReady
 		}
 		if !q.read {
 			most = mostUnread
@@ -226,21 +192,17 @@ func (q *queue) add(seq uint64, p *brought, c chunk, whole bool) error {
 		return q.err
 	}
 	p.whole = whole
-	if len(c.b) == 0 {
-		c.free()
-		c = chunk{}
-	}
 	q.held.Add(int64(c.cost))
 	if seq != q.next {
 		q.earlier += c.cost
 		p.chunks = append(p.chunks, c)
 		return nil
 	}
-	q.append(c)
+	q.ready.add(c)
 	for p := q.pieces[q.next]; p != nil; p = q.pieces[q.next] {
 		for _, c := range p.chunks {
 			q.earlier -= c.cost
-			q.append(c)
+			q.ready.add(c)
 		}
 		p.chunks = nil
 		if !p.whole {
@@ -251,15 +213,6 @@ func (q *queue) add(seq uint64, p *brought, c chunk, whole bool) error {
 	}
 	q.changed.Broadcast()
 	return nil
-}
-
-// append is for bytes whose turn it is; under mu.
-func (q *queue) append(c chunk) {
-	if len(c.b) == 0 {
-		return
-	}
-	q.waits += c.cost
-	q.ready = append(q.ready, c)
 }
 
 // follow takes all of the uplink from b.
@@ -316,7 +269,7 @@ func (q *queue) WaitRead() error {
 
 // wait waits for what there is to read; not nil: it is there. Under mu.
 func (q *queue) wait() *body {
-	for len(q.ready) == 0 && q.err == nil && q.tail == nil {
+	for q.ready.empty() && q.err == nil && q.tail == nil {
 		if q.last && len(q.pieces) == 0 {
 			q.err = io.EOF
 			break
@@ -334,20 +287,7 @@ func (q *queue) Read(b []byte) (n int, err error) {
 		return tail.Read(b)
 	}
 	defer q.mu.Unlock()
-	for n < len(b) && len(q.ready) > 0 {
-		c := &q.ready[0]
-		m := copy(b[n:], c.b)
-		n += m
-		if c.b = c.b[m:]; len(c.b) > 0 {
-			break
-		}
-		c.free()
-		q.waits -= c.cost
-		q.held.Add(-int64(c.cost))
-		if q.ready = q.ready[1:]; len(q.ready) == 0 {
-			q.ready = nil
-		}
-	}
+	n = q.ready.read(b, q.held)
 	if n == 0 {
 		return 0, q.err
 	}
@@ -355,6 +295,13 @@ func (q *queue) Read(b []byte) (n int, err error) {
 		q.changed.Broadcast()
 	}
 	return n, nil
+}
+
+// lost implements uplink.
+func (q *queue) lost() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err != nil && q.err != io.EOF || q.tail != nil && q.tail.lost()
 }
 
 // fail ends the uplink at once: what is missing cannot be had again.
@@ -371,13 +318,12 @@ func (q *queue) fails(err error) {
 	}
 	q.err = err
 	for _, p := range q.pieces {
-		q.ready = append(q.ready, p.chunks...)
+		for _, c := range p.chunks {
+			q.ready.add(c)
+		}
 	}
-	for _, c := range q.ready {
-		c.free()
-	}
-	q.held.Add(-int64(q.waits + q.earlier))
-	q.ready, q.pieces, q.waits, q.earlier = nil, nil, 0, 0
+	q.ready.drop(q.held)
+	q.pieces, q.earlier = nil, 0
 	if q.tail != nil {
 		_ = q.tail.fail(err)
 	}

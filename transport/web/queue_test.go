@@ -38,7 +38,7 @@ func TestSmallPieces(t *testing.T) {
 	if n, err := q.Read(b); n != pieces || err != nil {
 		t.Errorf("got %d bytes, %v, want %d", n, err, pieces)
 	}
-	if n := q.held.Load(); n != 0 || q.waits != 0 {
+	if n := q.held.Load(); n != 0 || q.ready.cost != 0 {
 		t.Errorf("%d bytes are held after all were read", n)
 	}
 }

@@ -115,6 +115,10 @@ func (s *stream) Read(b []byte) (int, error) {
 // WaitRead implements transport.ReadWaiter.
 func (s *stream) WaitRead() error { return s.in.WaitRead() }
 
+// Lost reports whether the stream has failed, for who neither reads nor writes: the
+// splice core asks.
+func (s *stream) Lost() bool { return s.failure(nil) != nil || s.in.lost() }
+
 // failure is why the stream has failed; err if it has not.
 func (s *stream) failure(err error) error {
 	s.mu.Lock()

@@ -15,6 +15,8 @@ type uplink interface {
 	WaitRead() error
 	// fail makes whoever reads see err, now and later.
 	fail(err error) error
+	// lost reports whether nothing follows, for another reason than the end.
+	lost() bool
 }
 
 // control stops what waits for a client in the handler of a request. It is of no
@@ -62,128 +64,4 @@ func (c *control) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left = true
-}
-
-// waitSize is what a stream that waits for its client has ready for it. The rest of
-// what comes goes to the buffer of whoever reads.
-const waitSize = 512
-
-// body is an uplink that is the body of one request. net/http has no way to wait
-// for one: a few bytes are read instead.
-type body struct {
-	r    io.Reader
-	ctl  *control
-	over chan struct{} // closed at the end
-
-	using  sync.Mutex // while r is read
-	small  []byte
-	first  []byte // read and not taken
-	direct bool   // there may be more already: see Read
-	whole  bool   // its end has been read
-
-	job chan func() // for the handler, at most one
-
-	mu  sync.Mutex
-	err error // why nothing follows first
-}
-
-func newBody(r io.Reader, ctl *control) *body {
-	return &body{r: r, ctl: ctl, over: make(chan struct{}), job: make(chan func(), 1)}
-}
-
-// lend gives f, which reads until the end, to the handler.
-func (b *body) lend(f func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err != nil {
-		return false
-	}
-	select {
-	case b.job <- f:
-		return true
-	default:
-		return false
-	}
-}
-
-// WaitRead implements uplink.
-func (b *body) WaitRead() error {
-	b.using.Lock()
-	defer b.using.Unlock()
-	if len(b.first) > 0 || b.direct || b.ended() != nil {
-		return nil
-	}
-	if b.small == nil {
-		b.small = make([]byte, waitSize)
-	}
-	n := b.read(b.small)
-	b.first = b.small[:n]
-	return nil
-}
-
-// Read implements io.Reader. A read that has filled its buffer has probably left
-// something: the next one does not wait with a small buffer first.
-func (b *body) Read(p []byte) (int, error) {
-	b.using.Lock()
-	defer b.using.Unlock()
-	if len(b.first) > 0 {
-		n := copy(p, b.first)
-		b.first = b.first[n:]
-		return n, nil
-	}
-	if err := b.ended(); err != nil {
-		return 0, err
-	}
-	if n := b.read(p); n > 0 {
-		return n, nil
-	}
-	return 0, b.ended()
-}
-
-// read reads once from the request; under using.
-func (b *body) read(p []byte) int {
-	n, err := b.r.Read(p)
-	b.direct = n == len(p)
-	if err != nil {
-		b.whole = err == io.EOF
-		b.end(err)
-	}
-	return n
-}
-
-func (b *body) ended() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.err
-}
-
-// end notes why nothing follows; the first reason counts.
-func (b *body) end(err error) (first bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err != nil {
-		return false
-	}
-	b.err = err
-	close(b.over)
-	return true
-}
-
-// fail implements uplink. Where the body has ended by itself the connection stays
-// of use for other requests.
-func (b *body) fail(err error) error {
-	if b.end(err) {
-		b.ctl.stopReading()
-	}
-	return err
-}
-
-// leave takes the body away, as its handler has to return: the reader sees err.
-func (b *body) leave(err error) {
-	_ = b.fail(err)
-	b.using.Lock() // whoever was reading has left
-	defer b.using.Unlock()
-	if !b.whole {
-		b.ctl.last()
-	}
 }

@@ -17,13 +17,16 @@ import (
 )
 
 // oneStream is stream-one: a request and its answer.
-type oneStream struct{ fetch }
+type oneStream struct {
+	fetch
+	shape shaper
+}
 
 var _ transport.ReadWaiter = (*oneStream)(nil)
 
 // Write implements net.Conn.
 func (s *oneStream) Write(b []byte) (int, error) {
-	n, err := s.down.Write(b)
+	n, err := s.shape.write(s.down, b)
 	if err != nil {
 		err = s.failed(err)
 	}
@@ -64,12 +67,13 @@ func (k *carrier) streamUp(ctx context.Context, first []byte) (transport.Conn, e
 		_ = up.Close()
 		return nil, err
 	}
-	return &upStream{oneStream{fetch{down: down, k: k}}, up}, nil
+	k.visit()
+	return &upStream{oneStream{fetch{down: down, k: k}, shaper{shapedWrites}}, up}, nil
 }
 
 // Write implements net.Conn.
 func (s *upStream) Write(b []byte) (int, error) {
-	n, err := s.up.Write(b)
+	n, err := s.shape.write(s.up, b)
 	if err != nil {
 		err = s.failed(err)
 	}
@@ -122,7 +126,8 @@ func (k *carrier) packetUp(ctx context.Context, first []byte) (transport.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	p := &pieces{oneStream: oneStream{fetch{down: down, k: k}}, path: path}
+	k.visit()
+	p := &pieces{oneStream: oneStream{fetch: fetch{down: down, k: k}}, path: path}
 	p.room.L = &p.mu
 	if len(first) > 0 {
 		if _, err := p.Write(first); err != nil {

@@ -1,0 +1,278 @@
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"relay/auth"
+	"relay/relay/relaytest"
+	"relay/relay/splice"
+	"relay/transport"
+)
+
+// shared is one HTTP/2 connection, of the kind that the site serves, in fake time.
+type shared struct {
+	t *testing.T
+	h *Handler
+	//lint:ignore SA1019 until Go 1.27 makes them one
+	conn *http2.ClientConn
+}
+
+func newShared(t *testing.T, near, far net.Conn, sink transport.Sink) *shared {
+	t.Helper()
+	h := New(Options{
+		Find: func(p string) (auth.User, bool) { return auth.User{ID: 1, Name: "alice"}, p == password },
+		Sink: sink,
+	})
+	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "192.0.2.1:1234"
+		if mine, ok := h.Claim(r); ok {
+			mine.ServeHTTP(w, r)
+		}
+	})
+	//lint:ignore SA1019 it is the site's
+	srv, served := new(http2.Server), make(chan struct{})
+	// Else it shares channels with other servers, in other tests' time.
+	//lint:ignore SA1019 as above
+	if err := http2.ConfigureServer(new(http.Server), srv); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(served)
+		//lint:ignore SA1019 as above
+		srv.ServeConn(far, &http2.ServeConnOpts{Handler: serve})
+	}()
+	//lint:ignore SA1019 as above
+	conn, err := new(http2.Transport).NewClientConn(near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		for _, c := range []net.Conn{near, far} {
+			_ = c.Close()
+		}
+		<-served
+		time.Sleep(time.Minute) // until timers have fired
+	})
+	return &shared{t, h, conn}
+}
+
+func (s *shared) do(ctx context.Context, method, rest string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "https://example.org/"+password+"/"+rest, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Referer", "https://example.org/?x_padding="+strings.Repeat("X", 100))
+	return s.conn.RoundTrip(r)
+}
+
+// TestStall has a target that takes nothing, and an upload beside it, on one
+// connection: the window of that is given back, up to a limit and then by a reset.
+func TestStall(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		pending int
+		after   time.Duration // the neighbour begins
+		within  time.Duration // it is through
+		reset   bool
+	}{
+		{"what fits", 3 << 20, stallTick / 2, 2 * time.Second, false},
+		{"what does not fit", 16 << 20, 4 * stallTick, stallTime, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				goOn, sums, took := make(chan struct{}), make(chan [sha256.Size]byte, 1), make(chan time.Time, 1)
+				near, far := link(10 * time.Millisecond)
+				s := newShared(t, near, far, joined(func(c transport.Conn) {
+					word := make([]byte, 5)
+					_, _ = io.ReadFull(c, word)
+					if string(word) != "stall" {
+						_, _ = io.ReadFull(c, make([]byte, 1<<20))
+						took <- time.Now()
+						_ = c.CloseWrite()
+						_ = c.Close()
+						return
+					}
+					<-goOn
+					sum := sha256.New()
+					if _, err := io.Copy(sum, c); (err != nil) != tt.reset {
+						t.Errorf("the stalled one: got %v", err)
+					}
+					sums <- [sha256.Size]byte(sum.Sum(nil))
+					_ = c.CloseWrite()
+					_ = c.Close()
+				}))
+				payload := random(tt.pending)
+				stalled, err := s.do(t.Context(), "POST", "", io.MultiReader(strings.NewReader("stall"), strings.NewReader(string(payload))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(tt.after) // until the window is full
+				time.Sleep(tt.after) // until the window is full
+				began := time.Now()
+				res, err := s.do(t.Context(), "POST", "", io.MultiReader(strings.NewReader("taken"), strings.NewReader(string(make([]byte, 1<<20)))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				most := int64(0)
+				for ; len(took) == 0 && time.Since(began) < time.Minute; time.Sleep(100 * time.Millisecond) {
+					most = max(most, s.h.sessions.held.Load())
+				}
+				if after := (<-took).Sub(began); after > tt.within {
+					t.Errorf("the neighbour: got through after %v, want within %v", after, tt.within)
+				}
+				if most < 1<<20 || most > mostAhead+chunkSize+chunkCost {
+					t.Errorf("got %d bytes held at most, want up to %d", most, mostAhead)
+				}
+				if tt.reset {
+					var code http2.StreamError
+					if _, err := io.ReadAll(stalled.Body); !errors.As(err, &code) {
+						t.Errorf("the stalled one: got %v, want a reset", err)
+					}
+				}
+				close(goOn)
+				if sum := <-sums; !tt.reset && sum != sha256.Sum256(payload) {
+					t.Error("the stalled one: got other bytes than were sent")
+				}
+				_ = stalled.Body.Close()
+				synctest.Wait()
+				if n := s.h.sessions.held.Load(); n != 0 {
+					t.Errorf("%d bytes are held at the end", n)
+				}
+			})
+		})
+	}
+}
+
+// unread is a connection that its owner does not read from, once it is shut.
+type unread struct {
+	net.Conn
+	shut atomic.Bool
+	open chan struct{}
+}
+
+func (u *unread) Read(b []byte) (int, error) {
+	n, err := u.Conn.Read(b)
+	if u.shut.Load() {
+		<-u.open
+	}
+	return n, err
+}
+
+// flows are streams that a splice core has joined to a target in memory.
+type flows struct {
+	core   *splice.Core
+	target chan transport.Conn
+	flow   chan splice.Flow
+	end    chan splice.End
+}
+
+func newFlows() *flows {
+	return &flows{splice.New(0), make(chan transport.Conn, 1), make(chan splice.Flow, 1), make(chan splice.End, 2)}
+}
+
+func (f *flows) Stream(_ context.Context, _ auth.User, c transport.Conn) error {
+	far, target := relaytest.Pipe()
+	f.flow <- f.core.Join(c, far, splice.Limits{Idle: time.Hour}, nil, func(e splice.End) { f.end <- e })
+	f.target <- target
+	return nil
+}
+
+// within waits for the end of a flow.
+func (f *flows) within(t *testing.T, d time.Duration) (e splice.End) {
+	t.Helper()
+	select {
+	case e = <-f.end:
+	case <-time.After(d):
+		t.Errorf("got no end within %v", d)
+	}
+	return e
+}
+
+// TestGoneWhileStalled: a client who goes ends his flow, though nobody reads from him
+// as the target takes nothing; so does a reset for taking nothing.
+func TestGoneWhileStalled(t *testing.T) {
+	for _, mode := range []string{"", "sid"} {
+		for _, goes := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := link(10 * time.Millisecond)
+				f := newFlows()
+				s := newShared(t, near, far, f)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				body := io.MultiReader(strings.NewReader(string(make([]byte, 16<<20))))
+				if mode != "" {
+					if _, err := s.do(t.Context(), "GET", mode, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := s.do(ctx, "POST", mode, body); err != nil {
+					t.Fatal(err)
+				}
+				target := <-f.target
+				limit := 2*stallTick + stallTime + 7*time.Second
+				if goes {
+					time.Sleep(time.Second)
+					cancel()
+					limit = 7 * time.Second
+				}
+				if e := f.within(t, limit); e.Status != transport.ClientGone {
+					t.Errorf("mode %q, the client goes: %v: got %q, want %q", mode, goes, e.Status, transport.ClientGone)
+				}
+				_ = target.Close()
+				f.core.Drain(t.Context())
+				if n := s.h.sessions.held.Load(); n != 0 {
+					t.Errorf("%d bytes are held at the end", n)
+				}
+			})
+		}
+	}
+}
+
+// TestCutUnread cuts the download of a client that reads nothing: it counts as ended
+// at once, though net/http writes to him for as long as the connection is there.
+func TestCutUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, far := net.Pipe()
+		near := &unread{Conn: a, open: make(chan struct{})}
+		f := newFlows()
+		s := newShared(t, near, far, f)
+		if _, err := s.do(t.Context(), "GET", "sid", nil); err != nil {
+			t.Fatal(err)
+		}
+		target := <-f.target
+		near.shut.Store(true)
+		go func() { _, _ = io.Copy(target, zeros{}) }()
+		synctest.Wait()
+		(<-f.flow).Cut(transport.Cut)
+		if e := f.within(t, 3*time.Second); e.Status != transport.Cut {
+			t.Errorf("got %q, want %q", e.Status, transport.Cut)
+		}
+		if f.core.Len() != 1 {
+			t.Error("nobody writes to the client any more: this tests nothing")
+		}
+		close(near.open)
+		f.core.Drain(t.Context())
+		if len(f.end) > 0 {
+			t.Error("got a second end")
+		}
+	})
+}
+
+// zeros is endless.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
