@@ -31,7 +31,7 @@ func chrome() *h2.Fingerprint {
 	}
 }
 
-// post and get are requests as a browser's.
+// request is the head of one as a browser's.
 func request(method, path string) h2.Head {
 	return h2.Head{Method: method, Scheme: "https", Authority: "www.example.org", Path: path, Fields: []h2.Field{
 		{Name: "user-agent", Value: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"},
