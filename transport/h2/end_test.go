@@ -319,6 +319,32 @@ func TestPing(t *testing.T) {
 	})
 }
 
+// TestPingBehindRequest: after a silence a request has a PING behind its head, as
+// Chrome's do, and none follows before it is answered.
+func TestPingBehindRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newScript(t, 0)
+		open(t, c, request("GET", "/"), nil, true)
+		s.opening()
+		until[*http2.HeadersFrame](s)
+		for _, want := range []struct {
+			wait time.Duration
+			ping bool
+		}{{10 * time.Second, false}, {1, true}, {time.Minute, false}} {
+			time.Sleep(want.wait)
+			open(t, c, request("GET", "/"), nil, true)
+			synctest.Wait()
+			until[*http2.HeadersFrame](s)
+			_ = s.conn.SetReadDeadline(time.Now().Add(1))
+			f, err := s.ReadFrame()
+			if ping, ok := f.(*http2.PingFrame); ok != want.ping || ok && (ping.IsAck() || ping.Data != [8]byte{7: 1}) {
+				t.Errorf("after %v more: got %v, %v, want a PING: %v", want.wait, f, err, want.ping)
+			}
+			_ = s.conn.SetReadDeadline(time.Time{})
+		}
+	})
+}
+
 // TestStalled: a connection that takes no byte for half a minute ends, and whoever has
 // set a deadline need not wait for it.
 func TestStalled(t *testing.T) {

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"relay/transport/h2"
 )
 
@@ -28,6 +26,7 @@ func chrome() *h2.Fingerprint {
 		Pseudo:   []string{":method", ":authority", ":scheme", ":path"},
 		Priority: &h2.Priority{Exclusive: true, Chain: true, Weight: 219},
 		Apart:    true,
+		Ping:     10 * time.Second,
 	}
 }
 
@@ -38,20 +37,6 @@ func request(method, path string) h2.Head {
 		{Name: "accept", Value: "*/*"},
 		{Name: "accept-encoding", Value: "gzip, deflate, br, zstd"},
 	}}
-}
-
-// serve runs golang.org/x/net's server on l's connections, which need no TLS.
-func serve(t testing.TB, l net.Listener, h http.Handler) {
-	t.Helper()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go (&http2.Server{}).ServeConn(c, &http2.ServeConnOpts{Handler: h})
-		}
-	}()
 }
 
 // dialTLS connects to a net/http server with TLS.
