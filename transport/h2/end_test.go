@@ -433,3 +433,46 @@ func TestRoom(t *testing.T) {
 		}
 	})
 }
+
+// TestTurnGivenUp: whoever's turn it is to write may give up in the same moment; then
+// it is the next one's.
+func TestTurnGivenUp(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			c, s := newScript(t, 1<<20)
+			s1, s3 := open(t, c, request("POST", "/"), make([]byte, 65535), false), open(t, c, request("POST", "/"), nil, false)
+			s.ok(s.WriteWindowUpdate(1, 100))
+			synctest.Wait()
+			var wg sync.WaitGroup
+			wg.Go(func() { _, _ = s1.Write(make([]byte, 100)) })
+			synctest.Wait()
+			wg.Go(func() {
+				_ = s3.SetWriteDeadline(time.Now().Add(time.Minute))
+				if n, err := s3.Write(make([]byte, 100)); n != 100 || err != nil {
+					t.Errorf("Write: got %d, %v, want 100", n, err)
+				}
+			})
+			synctest.Wait()
+			wg.Go(func() { _ = s.WriteWindowUpdate(0, 1000) })
+			wg.Go(func() { _ = s1.SetWriteDeadline(time.Now()) })
+			wg.Wait()
+		})
+	}
+}
+
+// TestGoAwayThenEnd: the reason that the peer has given is the one that streams hear.
+func TestGoAwayThenEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newScript(t, 0)
+		s1 := open(t, c, request("GET", "/"), nil, true)
+		s.opening()
+		s.answer(1, false)
+		s.ok(s.WriteGoAway(1, http2.ErrCodeEnhanceYourCalm, nil))
+		s.updates() // reads all
+		_ = s.conn.Close()
+		var away *h2.GoAwayError
+		if _, err := io.ReadAll(s1); !errors.As(err, &away) || away.Code != h2.EnhanceYourCalm {
+			t.Errorf("Read: got %v, want the GOAWAY", err)
+		}
+	})
+}

@@ -268,3 +268,32 @@ func TestInboxMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnWrite: who has written leaves what others have queued to somebody else.
+func TestOwnWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := relaytest.Pipe()
+		defer b.Close()
+		g := &gate{Conn: a, pass: make(chan struct{}, 8)}
+		c := NewConn(g, new(Fingerprint))
+		defer c.Close()
+		defer close(g.pass)
+		g.pass <- struct{}{}
+		s, err := c.Open(t.Context(), Head{Method: "POST", Path: "/"}, nil, false)
+		if err != nil {
+			t.Fatalf("Open: got %v, want a stream", err)
+		}
+		defer s.Close()
+		returned := false
+		go func() { _, _ = s.Write(make([]byte, 100)); returned = true }()
+		synctest.Wait()
+		if _, err := c.Open(t.Context(), Head{Method: "POST", Path: "/"}, nil, false); err != nil {
+			t.Fatalf("Open: got %v, want it queued", err)
+		}
+		g.pass <- struct{}{}
+		synctest.Wait()
+		if !returned || len(g.sizes) != 3 {
+			t.Errorf("first write: got %v and %d writes, want it to have returned while the third goes on", returned, len(g.sizes))
+		}
+	})
+}
