@@ -28,8 +28,10 @@ func TestH2Nginx(t *testing.T) {
 	}
 	client := h2.NewConn(conn, &h2.Fingerprint{
 		Settings: []h2.Setting{
-			{ID: h2.SettingHeaderTableSize, Value: 65536}, {ID: h2.SettingEnablePush, Value: 0},
-			{ID: h2.SettingInitialWindowSize, Value: 6 << 20}, {ID: h2.SettingMaxHeaderListSize, Value: 256 << 10},
+			{ID: h2.SettingHeaderTableSize, Value: 65536},
+			{ID: h2.SettingEnablePush, Value: 0},
+			{ID: h2.SettingInitialWindowSize, Value: 6 << 20},
+			{ID: h2.SettingMaxHeaderListSize, Value: 256 << 10},
 		},
 		Window:   15<<20 - 65535,
 		Priority: &h2.Priority{Exclusive: true, Chain: true, Weight: 219},
