@@ -1,5 +1,7 @@
 package h2
 
+import "time"
+
 // The settings of RFC 9113, Section 6.5.2.
 const (
 	SettingHeaderTableSize      = 0x1
@@ -26,6 +28,9 @@ type Fingerprint struct {
 	// Apart says that each frame is a write, and so a TLS record, of its own; what
 	// opens the connection is one. Chrome writes so. Else what is there is one write.
 	Apart bool
+	// Ping is how long the peer may be silent before a request goes out with a PING
+	// behind its head; 0: for ever. Chrome's is 10 s.
+	Ping time.Duration
 	// Frame is how many bytes a DATA frame carries at most; 0: FullFrame.
 	Frame int
 }

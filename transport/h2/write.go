@@ -93,6 +93,20 @@ func (c *Conn) appendHead(id uint32, head Head, end bool) {
 	c.asked.Store(c.now())
 }
 
+// appendPing asks for an answer; under mu.
+func (c *Conn) appendPing() (id uint64, answer chan struct{}) {
+	id, answer = c.ping, make(chan struct{})
+	c.ping += 2 // as Chrome counts
+	if c.pings == nil {
+		c.pings = make(map[uint64]chan struct{})
+	}
+	c.pings[id] = answer
+	o := c.append()
+	o.b = appendHeader(o.b, frameHeader{8, framePing, 0, 0})
+	o.b = binary.BigEndian.AppendUint64(o.b, id)
+	return id, answer
+}
+
 // appendPriority is RFC 7540, Section 6.2.
 func (c *Conn) appendPriority(b []byte, p *Priority) []byte {
 	on := p.DependsOn
