@@ -1,5 +1,7 @@
 package h2
 
+import "cmp"
+
 import "time"
 
 // The settings of RFC 9113, Section 6.5.2.
@@ -49,7 +51,8 @@ type Priority struct {
 	// Chain makes a request depend on the last one that is still open, as
 	// Chrome's do, and on DependsOn if there is none.
 	Chain bool
-	// Weight is as on the wire: one less than what it stands for.
+	// Weight is as on the wire: one less than what it stands for. It holds for
+	// requests whose Head has none.
 	Weight uint8
 }
 
@@ -60,7 +63,10 @@ type Field struct{ Name, Value string }
 type Head struct {
 	Method, Scheme, Authority, Path string
 	Fields                          []Field
+	Weight                          uint8 // in the place of Priority's; 0: that
 }
+
+func (h *Head) weight(p *Priority) uint8 { return cmp.Or(h.Weight, p.Weight) }
 
 // chromePseudo is the order of Chrome's pseudo-header fields.
 var chromePseudo = []string{":method", ":authority", ":scheme", ":path"}

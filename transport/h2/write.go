@@ -73,7 +73,7 @@ func (c *Conn) appendHead(id uint32, head Head, end bool) {
 	o.b = appendHeader(o.b, h)
 	if p := c.f.Priority; p != nil {
 		h.flags |= flagPriority
-		o.b = c.appendPriority(o.b, p)
+		o.b = c.appendPriority(o.b, p, head.weight(p))
 	}
 	o.b = c.encoder.begin(o.b)
 	order := c.f.Pseudo
@@ -108,7 +108,7 @@ func (c *Conn) appendPing() (id uint64, answer chan struct{}) {
 }
 
 // appendPriority is RFC 7540, Section 6.2.
-func (c *Conn) appendPriority(b []byte, p *Priority) []byte {
+func (c *Conn) appendPriority(b []byte, p *Priority, weight uint8) []byte {
 	on := p.DependsOn
 	if p.Chain {
 		last := uint32(0)
@@ -122,7 +122,7 @@ func (c *Conn) appendPriority(b []byte, p *Priority) []byte {
 	if p.Exclusive {
 		on |= 1 << 31
 	}
-	return append(binary.BigEndian.AppendUint32(b, on), p.Weight)
+	return append(binary.BigEndian.AppendUint32(b, on), weight)
 }
 
 // split makes frames of a block that was appended behind one header, none longer
