@@ -275,3 +275,25 @@ func TestClientNoServer(t *testing.T) {
 		t.Errorf("got %v, want that the certificate is another's", err)
 	}
 }
+
+// TestClientPieceLate has a piece that is sent when its stream has been closed. A server
+// would wait for the stream, and keep the window of the connection meanwhile.
+func TestClientPieceLate(t *testing.T) {
+	d := newDialled(t, ModePacketUp, joined(echo))
+	p := d.open(t, "ping").(*pieces)
+	if _, err := io.ReadFull(p, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Close()
+	done := make(chan error, 1)
+	path := string(d.way.Path) + newSession() // the server has forgotten the stream's by then
+	go func() { done <- p.ask(path+"/7", make([]byte, 2*mostUnread)) }()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("got an answer, want an error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("got no end in 10s, want an error at once")
+	}
+}

@@ -102,7 +102,9 @@ func (s *upStream) SetWriteDeadline(t time.Time) error { return s.up.SetWriteDea
 // collect, delay or send twice.
 type pieces struct {
 	oneStream
-	path string
+	path   string
+	ctx    context.Context // of the requests; it ends with the stream
+	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	room     sync.Cond // for Write: less is waiting, or it has failed
@@ -128,6 +130,7 @@ func (k *carrier) packetUp(ctx context.Context, first []byte) (transport.Conn, e
 	}
 	k.visit()
 	p := &pieces{oneStream: oneStream{fetch: fetch{down: down, k: k}}, path: path}
+	p.ctx, p.cancel = context.WithCancel(c.ctx)
 	p.room.L = &p.mu
 	if len(first) > 0 {
 		if _, err := p.Write(first); err != nil {
@@ -228,6 +231,7 @@ func (p *pieces) post(path string, body []byte) {
 	p.room.Broadcast()
 	p.mu.Unlock()
 	if err != nil {
+		p.cancel()
 		_ = p.down.Close() // wakes the reader
 	}
 }
@@ -240,14 +244,14 @@ func (p *pieces) ask(path string, body []byte) error {
 	tired := k.requests <= 0 && c.budget == 0
 	c.mu.Unlock()
 	if tired || !k.conn.Usable() {
-		other, err := c.carrier(c.ctx)
+		other, err := c.carrier(p.ctx)
 		if err != nil {
 			return err
 		}
 		defer c.leave(other)
 		k = other
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, postTime)
+	ctx, cancel := context.WithTimeout(p.ctx, postTime)
 	defer cancel()
 	s, err := k.open(ctx, c.ask(http.MethodPost, path, c.profile.HTTP2.Post, len(body)), body, true)
 	if err != nil {
@@ -284,6 +288,9 @@ func (p *pieces) Close() error {
 	p.waiting = nil
 	p.room.Broadcast()
 	p.mu.Unlock()
+	// What is on its way is not wanted any more, and would be in the way of others:
+	// a connection has one window for all of its streams.
+	p.cancel()
 	return p.down.Close()
 }
 
