@@ -296,7 +296,7 @@ func (s *Set) failure() error {
 		why := "not tried yet"
 		switch {
 		case w.failures > 0:
-			why = w.err.Error()
+			why = w.said
 		case w.attempt != nil:
 			why = "no answer yet"
 		case !w.readied.IsZero():
@@ -325,11 +325,10 @@ func (s *Set) States() []State {
 	defer s.mu.Unlock()
 	var out []State
 	for _, w := range s.ways {
-		st := State{Name: w.Name, Live: w.Live(), Streams: w.streams, Opened: w.opened, Took: w.took, Failures: w.failures, Failed: w.failed}
-		if w.err != nil {
-			st.Trouble = w.err.Error()
-		}
-		out = append(out, st)
+		out = append(out, State{
+			Name: w.Name, Live: w.Live(), Streams: w.streams, Opened: w.opened,
+			Took: w.took, Failures: w.failures, Trouble: w.said, Failed: w.failed,
+		})
 	}
 	return out
 }

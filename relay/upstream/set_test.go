@@ -575,3 +575,18 @@ func TestOtherNetwork(t *testing.T) {
 		}
 	})
 }
+
+// TestPlain is what people get to see of an error that others may have worded.
+func TestPlain(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"connection refused", "connection refused"},
+		{"two\nlines\tand \x1b[31mred\x1b[0m", "two lines and  [31mred [0m"},
+		{"no text: \xff\xfe", "no text: ?"},
+		{"\u202eturned", " turned"},
+		{strings.Repeat("ж", mostSaid), strings.Repeat("ж", mostSaid/2) + "…"},
+	} {
+		if got := plain(errors.New(tt.text)); got != tt.want {
+			t.Errorf("plain(%q): got %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
+	"unicode"
 
 	"relay/transport"
 )
@@ -49,6 +51,7 @@ type way struct {
 	failed   time.Time // the last one
 	retry    time.Time // not before
 	err      error     // the last failure
+	said     string    // the same, for people
 	readied  time.Time // when Ready has made a connection last
 	took     time.Duration
 	attempt  *attempt // at Ready; nil: none
@@ -66,7 +69,7 @@ type attempt struct {
 // better, and there may be no other way.
 func (w *way) trouble(now time.Time, err error) {
 	w.failures = w.standing(now) + 1
-	w.failed, w.err = now, err
+	w.failed, w.err, w.said = now, err, plain(err)
 	w.retry = now
 	if w.failures > 1 {
 		wait := min(time.Second<<min(w.failures-2, 10), mostBackoff)
@@ -74,6 +77,23 @@ func (w *way) trouble(now time.Time, err error) {
 		// come back in the same second.
 		w.retry = now.Add(wait/2 + rand.N(wait)) //nolint:gosec // nothing secret
 	}
+}
+
+// mostSaid is how long a reason is.
+const mostSaid = 300
+
+// plain is an error for a terminal: some of it may be from who has answered.
+func plain(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(err.Error(), "?"))
+	if len(text) > mostSaid {
+		text = strings.ToValidUTF8(text[:mostSaid], "") + "…"
+	}
+	return text
 }
 
 // standing is how many failures in a row still count.
