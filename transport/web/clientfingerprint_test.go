@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -23,12 +23,21 @@ import (
 // taped keeps what is written to a connection.
 type taped struct {
 	transport.Conn
-	wire bytes.Buffer
+	mu   sync.Mutex
+	wire []byte
 }
 
 func (w *taped) Write(b []byte) (int, error) {
-	w.wire.Write(b)
+	w.mu.Lock()
+	w.wire = append(w.wire, b...)
+	w.mu.Unlock()
 	return w.Conn.Write(b)
+}
+
+func (w *taped) written() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.wire)
 }
 
 // TestClientFingerprint: what a client sends first is what the browser of its profile
@@ -67,7 +76,7 @@ func TestClientFingerprint(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := browser.Bundled()
-	record, _, _ := hello.Record(nil, tape.wire.Bytes())
+	record, _, _ := hello.Record(nil, tape.written())
 	seen, err := browser.Inspect(hello.Message(record))
 	if want := p.TLS.JA4(false); err != nil || seen.JA4() != want {
 		t.Errorf("JA4: got %s and %v, want %s", seen.JA4(), err, want)
