@@ -129,6 +129,31 @@ func TestClientShares(t *testing.T) {
 	}
 }
 
+// TestClientTired has streams that last longer than their connections take new ones:
+// others get connections as well, and then share what there is.
+func TestClientTired(t *testing.T) {
+	d := newDialled(t, ModeStreamOne, joined(echo))
+	ping := func() transport.Conn {
+		t.Helper()
+		c := d.open(t, "ping")
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for range 2 * mostAlive {
+		ping()
+		d.mu.Lock()
+		for _, k := range d.carriers {
+			k.until = time.Now()
+		}
+		d.mu.Unlock()
+	}
+	if n := d.conns.Load(); n != mostAlive {
+		t.Errorf("got %d connections, want %d", n, mostAlive)
+	}
+}
+
 // TestClientRefused is a path that the server does not know.
 func TestClientRefused(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string) {
@@ -229,6 +254,14 @@ func TestClientFrozen(t *testing.T) {
 		t.Errorf("got %d bytes and %v after %v, want an error of the carrier within 5 s", n, err, took)
 	}
 	_ = c.Close()
+	// More streams that last than there are connections.
+	for range mostLimited + 2 {
+		c := d.open(t, "\x01")
+		if n, err := io.ReadFull(c, make([]byte, 1<<10)); err != nil {
+			t.Fatalf("got %d bytes and %v, want 1 KiB", n, err)
+		}
+		defer c.Close()
+	}
 	for i := range 20 {
 		c := d.open(t, "\x08")
 		if n, err := io.ReadFull(c, make([]byte, 8<<10)); err != nil {
