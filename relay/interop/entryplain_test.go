@@ -56,20 +56,17 @@ func TestConnect(t *testing.T) {
 	c := newCensor(t, e.addr, censorRules{})
 	r := connect(t, e.link(t, "xhttp", c.addr))
 	o := startOrigin(t, false)
-	_, port, _ := net.SplitHostPort(o.addr)
-	site := "http://" + net.JoinHostPort(knownName, port)
+	site := named(o)
 	file := filepath.Join(t.TempDir(), "20MiB.bin")
 	if err := os.WriteFile(file, patternBytes(entryBytes), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := sha256.New()
-	_, _ = io.Copy(h, pattern(entryBytes))
 	for _, mode := range []curlMode{curlSOCKS5h, curlConnect} {
 		t.Run(mode.name, func(t *testing.T) {
 			via := mode.via(r.proxy(mode.protocol))
 			curl(t, nil, append(via, site+"/hello")...).check(t, greeting)
-			curl(t, nil, append(via, "-T", file, site+"/sum")...).check(t, fmt.Sprintf("%d %s", entryBytes, sum(h)))
-			curlFile(t, via, fmt.Sprintf("%s/bytes/%d", site, entryBytes), sum(h))
+			curl(t, nil, append(via, "-T", file, site+"/sum")...).check(t, fmt.Sprintf("%d %s", entryBytes, patternSum(entryBytes)))
+			curlFile(t, via, fmt.Sprintf("%s/bytes/%d", site, entryBytes), patternSum(entryBytes))
 			if res := curl(t, nil, append(via, "http://"+unknownName+"/")...); res.ExitCode == 0 {
 				t.Errorf("a name that the exit does not know: got status %d, want an error", res.HTTPCode)
 			}
@@ -90,6 +87,13 @@ func TestConnect(t *testing.T) {
 	if got := e.dns.names(); !slices.Equal(got, []string{knownName, unknownName}) {
 		t.Errorf("names asked for by the exit: got %q, want the targets", got)
 	}
+}
+
+// patternSum is the hash of n bytes of the pattern.
+func patternSum(n int64) string {
+	h := sha256.New()
+	_, _ = io.Copy(h, pattern(n))
+	return sum(h)
 }
 
 // curlFile downloads and compares the hash.

@@ -100,6 +100,7 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 	if conn == nil {
 		var err error
 		if conn, err = c.connect(ctx, true); err != nil {
+			c.unproven()
 			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, err)
 		}
 	}
@@ -111,6 +112,7 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 		err = context.Cause(ctx)
 	}
 	if err != nil {
+		c.unproven()
 		_ = transport.Abort(conn)
 		return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(err))
 	}
@@ -126,6 +128,14 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 		}
 	}
 	return s, nil
+}
+
+// unproven forgets the last success after a failure: who asks whether the way is live
+// is to hear no, and to leave it alone for a while.
+func (c *Client) unproven() {
+	c.mu.Lock()
+	c.proven = time.Time{}
+	c.mu.Unlock()
 }
 
 // upgrade asks for a WebSocket (RFC 6455, Section 4.1), with as much of first as fits
