@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -50,7 +52,21 @@ func (s *socketConn) Read(b []byte) (int, error) {
 	return n, s.why(err)
 }
 
-func (s *socketConn) why(err error) error { return err }
+// Write implements net.Conn.
+func (s *socketConn) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	return n, s.why(err)
+}
+
+// why says of an error that it is the connection's, as all are but those that the caller
+// has made and an end in order.
+func (s *socketConn) why(err error) error {
+	switch {
+	case err == nil, err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), errors.Is(err, errors.ErrUnsupported):
+		return err
+	}
+	return fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(err))
+}
 
 // CloseWrite implements transport.Conn. Where a server would end both directions an
 // answer is worth more than the end, of which the target hears with the stream's.
