@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"relay/relay/config"
+	"relay/relay/vless"
 	"relay/transport/web"
 )
 
@@ -116,6 +117,26 @@ func TestFrontFaultsInFile(t *testing.T) {
 		got := faults.Error()
 		if !strings.HasPrefix(got, tt.want) || (tt.want == "") != (got == "") || strings.ContainsAny(got, "\n") || strings.Contains(got, "hunter2") {
 			t.Errorf("%s: got %q, want one fault %s", tt.new, got, tt.want)
+		}
+	}
+}
+
+func TestOfRelay(t *testing.T) {
+	const own = "/bmppzrbc543exiamf2wvhqc7/"
+	for _, tt := range []struct {
+		name string
+		link vless.Link
+		want bool
+	}{
+		{"a relay's", vless.Link{Type: vless.TypeWS, Path: own, Early: 2048}, true},
+		{"XHTTP", vless.Link{Type: vless.TypeXHTTP, Path: "/in"}, true},
+		{"without early payload", vless.Link{Type: vless.TypeWS, Path: own}, false},
+		{"short", vless.Link{Type: vless.TypeWS, Path: "/in/", Early: 2048}, false},
+		{"without the last slash", vless.Link{Type: vless.TypeWS, Path: own[:len(own)-1], Early: 2048}, false},
+		{"other letters", vless.Link{Type: vless.TypeWS, Path: "/bmppzrbc543exiamf2wvhqc1/", Early: 2048}, false},
+	} {
+		if got := ofRelay(&tt.link); got != tt.want {
+			t.Errorf("%s: got %t, want %t", tt.name, got, tt.want)
 		}
 	}
 }

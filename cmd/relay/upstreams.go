@@ -134,10 +134,13 @@ func (u *upstreamOptions) text() (text web.Secret, open bool, err error) {
 func webLink(l *vless.Link) web.Link {
 	out := web.Link{
 		Host: l.Host, Port: l.Port, SNI: l.ServerName(), Authority: l.Header, Path: l.Path,
-		Mode: l.Mode, Pins: l.Pins, ECH: l.ECH,
+		Mode: l.Mode, Pins: l.Pins, ECH: l.ECH, Whole: !ofRelay(l),
 	}
-	if l.Type == "ws" {
-		out.Mode = web.ModeWebSocket
+	// A server that was not told of early payload may drop it. One that has both
+	// carriers behind one path is a relay, and takes it.
+	out.Early = web.DefaultEarly
+	if l.Type == vless.TypeWS {
+		out.Mode, out.Early = web.ModeWebSocket, l.Early
 	}
 	if len(l.VerifyNames) > 0 {
 		out.CertificateName = l.VerifyNames[0]
@@ -219,6 +222,23 @@ func upstreamsFrom(e upstreamEnv, options []upstreamOptions, dns policy.DNS) (up
 // of them a messenger has enough.
 const muxSockets = 24
 
+// ofRelay reports whether a link leads to a relay, as far as one can see. Only relays
+// get more than one stream in a WebSocket: sing-box's servers mix up the bytes of
+// several (sing-vmess v0.2.8, mux.go, WriteBuffer, which takes no lock), and Xray's
+// take the end of one direction for the end of both.
+func ofRelay(l *vless.Link) bool {
+	if l.Type != vless.TypeWS {
+		return true // no other server has both carriers at one path
+	}
+	name := strings.Trim(l.Path, "/")
+	return l.Early == web.DefaultEarly && l.Path == "/"+name+"/" && len(name) == passwordLength &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+// passwordLength is how long the password of a user is that is not a user's own choice:
+// 15 bytes in base32.
+const passwordLength = 24
+
 // newUpstreams makes the ways of a configuration. Nothing is connected.
 func newUpstreams(e upstreamEnv, from upstreamSources, check func(transport.Target) error, direct transport.Dialer) (*upstreams, error) {
 	out := &upstreams{made: from}
@@ -268,7 +288,7 @@ func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
 			},
 		})
 		d := &vless.Dialer{UUID: link.UUID, Carrier: client, Pad: func() int { return rand.IntN(vless.MaxPad + 1) }} //nolint:gosec // nothing secret
-		if way.Mode == web.ModeWebSocket {
+		if way.Mode == web.ModeWebSocket && ofRelay(link) {
 			d.Mux = muxSockets
 		}
 		out = append(out, upstream.Way{

@@ -47,6 +47,20 @@ func TestEntry(t *testing.T) {
 			}
 		})
 	}
+	t.Run("sing-box", func(t *testing.T) {
+		s := singServer(t)
+		s.down, s.up = entryBytes, entryBytes
+		for _, w := range singWays {
+			t.Run(w.name, func(t *testing.T) { s.use(t, w, vlessScenarios) })
+		}
+	})
+}
+
+// singWays are those of them that sing-box's server has, each by the listener that it
+// is for.
+var singWays = []vlessWay{
+	{name: "relay ws", link: "ws", changes: map[string]string{"ed": ""}, start: relayClient},
+	{name: "relay ws early", link: "ws early", changes: ed2048, start: relayClient},
 }
 
 // TestConnect is a person's computer: relay connect, and programs that use it.

@@ -185,15 +185,13 @@ func stoodIn(t *testing.T) *vlessServer {
 		"xray xhttp mux/streams": "refuses TCP in Mux.Cool over XHTTP",
 		"revoked":                "has no way to cut a user without an API",
 	}
-	// Towards targets Xray keeps the end of an upload to itself, and in Mux.Cool
-	// takes it for the end of both directions; a target that takes nothing holds up
-	// what shares its connection.
+	// Towards targets Xray keeps the end of an upload to itself; a target that takes
+	// nothing holds up what shares its connection.
 	for _, way := range []string{"relay stream-one", "relay stream-up", "relay ws", "relay ws early"} {
 		s.lacks[way+"/fin"] = "has no end of one direction"
-		s.lacks[way+"/beside stalled"] = "has one window for what shares a connection"
 	}
-	for _, way := range []string{"relay ws", "relay ws early"} {
-		s.lacks[way+"/late answer"] = "ends both directions of a mux with the first"
+	for _, way := range []string{"relay stream-one", "relay stream-up"} {
+		s.lacks[way+"/beside stalled"] = "has one window for what shares a connection"
 	}
 	return s
 }
@@ -235,6 +233,41 @@ func xrayServer(t *testing.T, overTLS bool) *vlessServer {
 		last = addr
 	}
 	file := configFile(t, object{"log": object{"loglevel": "info"}, "inbounds": inbounds, "outbounds": []object{{"protocol": "freedom"}}})
+	startPeer(t, nil, last, bin, "run", "-c", file)
+	return s
+}
+
+// singServer is sing-box, with a listener that takes early payload and one that does
+// not know it.
+func singServer(t *testing.T) *vlessServer {
+	t.Helper()
+	bin, err := singProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &vlessServer{name: "sing-box", links: map[string]shareLink{}, silent: stoodInSilent, lacks: map[string]string{}}
+	for _, way := range []string{"relay ws", "relay ws early"} {
+		s.lacks[way+"/fin"] = "has no end of one direction"
+	}
+	pair := filepath.Join(t.TempDir(), "pair")
+	pairFor(t, pair, coverName, 0)
+	var inbounds []object
+	var last string
+	for kind, carrier := range map[string]object{
+		"ws":       {"type": "ws", "path": "/in"},
+		"ws early": {"type": "ws", "path": "/in", "max_early_data": 2048, "early_data_header_name": "Sec-WebSocket-Protocol"},
+	} {
+		last = freePort(t)
+		host, port, _ := net.SplitHostPort(last)
+		s.links[kind] = shareLink{vlessID, host, port, map[string]string{
+			"type": "ws", "path": "/in", "host": coverName, "security": "tls", "sni": coverName, "fp": "chrome", "alpn": "http/1.1", "pcs": pinOf(t, pair+".pem"),
+		}}
+		inbounds = append(inbounds, object{
+			"type": "vless", "listen": host, "listen_port": json.Number(port), "users": []object{{"uuid": vlessID}}, "transport": carrier,
+			"tls": object{"enabled": true, "server_name": coverName, "alpn": []string{"http/1.1"}, "certificate_path": pair + ".pem", "key_path": pair + ".key"},
+		})
+	}
+	file := configFile(t, object{"log": object{"level": "info"}, "inbounds": inbounds, "outbounds": []object{{"type": "direct"}}})
 	startPeer(t, nil, last, bin, "run", "-c", file)
 	return s
 }

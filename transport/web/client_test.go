@@ -40,7 +40,7 @@ func newDialled(t *testing.T, mode string, sink transport.Sink) *dialled {
 	pin := sha256.Sum256(d.Certificate().Raw)
 	way := Way{
 		Connect: []Place{{Host: addr.Addr().String(), Port: addr.Port()}}, SNI: "example.com", Authority: "example.com",
-		Path: "/" + password + "/", Pins: [][32]byte{pin}, Version: H2, Mode: mode,
+		Path: "/" + password + "/", Pins: [][32]byte{pin}, Version: H2, Mode: mode, Early: DefaultEarly,
 		PostBytes: Bytes{1000000, 1000000}, PostInterval: Interval{30 * time.Millisecond, 30 * time.Millisecond},
 	}
 	names := resolve.NewCache(0)

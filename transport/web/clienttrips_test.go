@@ -56,7 +56,7 @@ func TestClientTrips(t *testing.T) {
 				c := NewClient(ClientOptions{
 					Way: Way{
 						Connect: []Place{{Host: "127.0.0.1", Port: 443}}, SNI: "example.com", Authority: "example.com",
-						Path: "/" + password + "/", Pins: [][32]byte{pin}, Version: H2, Mode: mode,
+						Path: "/" + password + "/", Pins: [][32]byte{pin}, Version: H2, Mode: mode, Early: DefaultEarly,
 						PostBytes: Bytes{1000000, 1000000}, PostInterval: Interval{30 * time.Millisecond, 30 * time.Millisecond},
 					},
 					Profile: browser.Bundled(), Names: names, Log: slog.New(slog.DiscardHandler),

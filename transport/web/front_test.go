@@ -280,3 +280,12 @@ func TestWayPath(t *testing.T) {
 		}
 	}
 }
+
+func TestWayEarly(t *testing.T) {
+	for _, c := range []struct{ link, want int }{{0, 0}, {1024, 1024}, {8 << 10, DefaultEarly}} {
+		w, err := new(Front).Way(Link{Host: "relay.example", Port: 443, Path: "/in", Mode: ModeWebSocket, Early: c.link})
+		if err != nil || w.Early != c.want {
+			t.Errorf("%d: got %d, %v, want %d", c.link, w.Early, err, c.want)
+		}
+	}
+}

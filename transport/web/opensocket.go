@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// earlySocket is how much payload rides in the request for a WebSocket: what
+	// DefaultEarly is how much payload rides in the request for a WebSocket: what our
 	// links say, and browsers' longest protocol names are far shorter.
-	earlySocket = 2048
+	DefaultEarly = 2048
 	// socketTime bounds the handshake of a WebSocket.
 	socketTime = 5 * time.Second
 	// spareTime is for how long a connection waits for its request. Servers give a
@@ -51,6 +51,15 @@ func (s *socketConn) Read(b []byte) (int, error) {
 }
 
 func (s *socketConn) why(err error) error { return err }
+
+// CloseWrite implements transport.Conn. Where a server would end both directions an
+// answer is worth more than the end, of which the target hears with the stream's.
+func (s *socketConn) CloseWrite() error {
+	if s.client.way.Whole {
+		return nil
+	}
+	return s.Conn.CloseWrite()
+}
 
 // Close implements net.Conn.
 func (s *socketConn) Close() error {
@@ -142,7 +151,7 @@ func (c *Client) unproven() {
 // in the request. rest is what did not.
 func (c *Client) upgrade(conn *connected, first []byte) (below transport.Conn, rest []byte, err error) {
 	early := first
-	if len(early) > earlySocket {
+	if len(early) > c.way.Early {
 		early = nil // in pieces it would be neither faster nor less
 	}
 	rest = first[len(early):]

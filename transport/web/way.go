@@ -24,6 +24,8 @@ type Link struct {
 	Path            string
 	Mode            string
 	Version         string
+	Early           int        // bytes that the server takes with a WebSocket's request
+	Whole           bool       // it takes the end of one direction of a WebSocket for that of both
 	Pins            [][32]byte // of certificates
 	ECH             string     // as in Front
 	PostBytes       Bytes
@@ -40,6 +42,8 @@ type Way struct {
 	Path            Secret
 	Version         string // H2 or HTTP1
 	Mode            string // not ModeAuto
+	Early           int    // of WebSocket: bytes that may ride in the request
+	Whole           bool   // of WebSocket: an end of ours would be the end of both directions
 	ECH             ECH
 	PostBytes       Bytes
 	PostInterval    Interval
@@ -52,6 +56,8 @@ func (f *Front) Way(l Link) (Way, error) {
 		Authority:    cmp.Or(f.Host, l.Authority, l.SNI, authority(l.Host, l.Port)),
 		Path:         Secret(cmp.Or(string(f.Path), l.Path)),
 		Mode:         cmp.Or(f.Mode, l.Mode, ModeAuto),
+		Early:        min(l.Early, DefaultEarly),
+		Whole:        l.Whole,
 		PostBytes:    f.PostBytes,
 		PostInterval: f.PostInterval,
 	}
