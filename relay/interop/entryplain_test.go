@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,5 +159,43 @@ func TestEntryDatagrams(t *testing.T) {
 				t.Errorf("got exit %d, %q, want exit 0, ok\n%s", res.code, res.stdout, res.stderr)
 			}
 		})
+	}
+}
+
+// TestTunnel does what relay quickstart --tunnel says: it pastes the line that is printed.
+// The target is another one, as this test leaves the machine alone.
+func TestTunnel(t *testing.T) {
+	integration(t)
+	t.Parallel()
+	dir := t.TempDir()
+	r := start(t, []string{"socks5", "http"}, "quickstart", "--tunnel", "--dir", dir, "--listen", "127.0.0.1:0", "--egress-allow", "127.0.0.0/8")
+	const theirs = "https://www.example.org/"
+	printed := ""
+	for end := time.Now().Add(10 * time.Second); printed == "" && time.Now().Before(end); pause(t, 20*time.Millisecond) {
+		for line := range strings.Lines(r.stdout.String()) {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "curl ") && strings.HasSuffix(line, theirs) {
+				printed = line
+			}
+		}
+	}
+	if printed == "" {
+		t.Fatalf("got no line with curl, want one:\n%s", r.stdout)
+	}
+	o := startOrigin(t, true)
+	line := strings.TrimSuffix(printed, theirs) + "-sS -k --noproxy '' " + o.URL + "/hello"
+	if res := runProgram(t, time.Minute, nil, "sh", "-c", line); res.code != 0 || res.stdout != greeting {
+		t.Errorf("%s: got exit %d and %q, want the page\n%s", line, res.code, res.stdout, res.stderr)
+	}
+	// A stranger has the address only.
+	l, err := parseShareLink(userCommand(t, "show", "alice", filepath.Join(dir, "exit")).Links["vless-xhttp"][0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := net.JoinHostPort(l.host, l.port)
+	for path, want := range map[string]int{"/": 200, "/nothing/": 404} {
+		res := curl(t, nil, "-q", "-sS", "-k", "--noproxy", "*", "--connect-to", "::"+at, "https://"+l.name()+path)
+		if res.ExitCode != 0 || res.HTTPCode != want || res.HTTPVersion != "2" || want == 200 && !strings.Contains(res.Body, "<h1>Welcome</h1>") {
+			t.Errorf("a stranger at %s: got exit %d (%s), HTTP/%s, status %d, %q, want the site over HTTP/2", path, res.ExitCode, res.ErrorMsg, res.HTTPVersion, res.HTTPCode, res.Body)
+		}
 	}
 }
