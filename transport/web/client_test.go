@@ -320,7 +320,7 @@ func TestClientPieceLate(t *testing.T) {
 	_ = p.Close()
 	done := make(chan error, 1)
 	path := string(d.way.Path) + newSession() // the server has forgotten the stream's by then
-	go func() { done <- p.ask(path+"/7", make([]byte, 2*mostUnread)) }()
+	go func() { done <- p.send(path+"/7", make([]byte, 2*mostUnread)) }()
 	select {
 	case err := <-done:
 		if err == nil {
