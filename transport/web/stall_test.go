@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -118,8 +120,9 @@ func (k *stalling) Stream(_ context.Context, _ auth.User, c transport.Conn) erro
 			k.err <- err
 			k.sum <- [sha256.Size]byte(sum.Sum(nil))
 		} else {
-			_, _ = io.ReadFull(c, make([]byte, 1<<20))
-			k.took <- time.Now()
+			if _, err := io.ReadFull(c, make([]byte, 1<<20)); err == nil {
+				k.took <- time.Now()
+			}
 		}
 		_ = c.CloseWrite()
 		_ = c.Close()
@@ -227,6 +230,69 @@ func TestStallOver(t *testing.T) {
 			t.Error("got other bytes than were sent")
 		}
 	})
+}
+
+// TestStallPieces is TestStall with uploads in pieces, the last of which stand in the
+// window; and when the targets are gone, what still comes of them does not.
+func TestStallPieces(t *testing.T) {
+	for _, pieces := range []int{2, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			k := &stalling{make(chan struct{}), make(chan [sha256.Size]byte, 2), make(chan error, 2), make(chan time.Time, 2)}
+			near, far := link(10 * time.Millisecond)
+			s := newShared(t, near, far, k)
+			var sent sync.WaitGroup
+			post := func(rest string, b []byte) {
+				sent.Go(func() {
+					if res, err := s.do(t.Context(), "POST", rest, strings.NewReader(string(b))); err == nil {
+						_, _ = io.Copy(io.Discard, res.Body)
+						_ = res.Body.Close()
+					}
+				})
+			}
+			for _, sid := range []string{"a", "b"} {
+				res, err := s.do(t.Context(), "GET", sid, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				for i := range pieces {
+					b := make([]byte, mostPiece)
+					copy(b, "stall")
+					post(fmt.Sprint(sid, "/", i), b)
+					time.Sleep(30 * time.Millisecond)
+				}
+			}
+			time.Sleep(stallTick / 2) // until the window is full
+			began := time.Now()
+			post("", append([]byte("taken"), make([]byte, 1<<20)...))
+			if after := (<-k.took).Sub(began); after > 2*time.Second {
+				t.Errorf("%d pieces: the neighbour got through after %v, want within 2s", pieces, after)
+			}
+			if n := s.h.sessions.held.Load(); n < mostReady || n > 2*(mostAhead+mostEarlier) {
+				t.Errorf("%d pieces: got %d bytes held", pieces, n)
+			}
+			close(k.goOn)
+			synctest.Wait()
+			for _, sid := range []string{"a", "b"} {
+				ses := s.h.sessions.all[sessionKey{1, sid}]
+				_ = ses.queue.fail(errGone)
+				s.h.sessions.remove(ses)
+				for i := range 3 {
+					post(fmt.Sprint(sid, "/", pieces+i), make([]byte, mostPiece))
+				}
+			}
+			time.Sleep(stallTick / 2)
+			began = time.Now()
+			post("", append([]byte("taken"), make([]byte, 1<<20)...))
+			if after := (<-k.took).Sub(began); after > 2*time.Second {
+				t.Errorf("%d pieces: beside those that come late, got through after %v, want within 2s", pieces, after)
+			}
+			sent.Wait()
+			if n := s.h.sessions.held.Load(); n != 0 {
+				t.Errorf("%d bytes are held at the end", n)
+			}
+		})
+	}
 }
 
 // unread is a connection that its owner does not read from, once it is shut.
