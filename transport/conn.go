@@ -122,13 +122,24 @@ func MayWait(c Conn) error {
 
 // Interrupt makes whoever serves c give up: what it waits for on c, and whatever
 // it tries afterwards, fails with net.ErrClosed; the peer may see a reset already.
-// It is for others than the one who serves c and closes it.
+// It is for others than the one who serves c and closes it, and may hold their locks: a
+// layer that tells somebody when it is closed has an Interrupt that does not.
 func Interrupt(c Conn) {
-	if i, ok := c.(interface{ Interrupt() }); ok {
-		i.Interrupt()
-		return
+	for {
+		switch v := c.(type) {
+		case interface{ Interrupt() }:
+			v.Interrupt()
+			return
+		case interface{ SetLinger(sec int) error }:
+			_ = Abort(c)
+			return
+		case interface{ Below() Conn }:
+			c = v.Below()
+		default:
+			_ = Abort(c)
+			return
+		}
 	}
-	_ = Abort(c)
 }
 
 // ErrTooLong says that a peer's opening is longer than the limit for it.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"relay/relay/config"
-	"relay/relay/vless"
 	"relay/transport/resolve"
 	"relay/transport/web"
 )
@@ -105,9 +104,6 @@ func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, er
 	}
 	var options []upstreamOptions
 	for i, l := range links {
-		if _, err := vless.ParseLink(l); err != nil {
-			return nil, nil, usagef("link %d: %v", i+1, err)
-		}
 		o := upstreamOptions{Link: web.Secret(l), Profile: c.Profile, Front: []web.Front{{Resolver: who}}}
 		if len(links) > 1 {
 			o.Name = fmt.Sprintf("link %d", i+1)
@@ -115,7 +111,7 @@ func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, er
 			o.Name = "the link"
 		}
 		var faults []string
-		o.Check(func(_, problem, hint string) { faults = append(faults, strings.Trim(problem+"; "+hint, "; ")) })
+		o.Check(func(_, problem, _ string) { faults = append(faults, problem) })
 		if len(faults) > 0 {
 			return nil, nil, usagef("link %d: %s", i+1, strings.Join(faults, "\n"))
 		}
@@ -142,7 +138,7 @@ func readLinks(args []string, stdin io.Reader) (links []string, err error) {
 			links = append(links, a)
 		}
 		if err != nil {
-			return nil, err
+			return nil, usagef("links: %w", err)
 		}
 	}
 	switch {

@@ -51,7 +51,8 @@ type instance struct {
 	cover    *coverOf
 	reloaded time.Time
 
-	upstreams *upstreams // nil: targets are dialled directly
+	upstreams *upstreams   // nil: targets are dialled directly
+	retired   []*upstreams // with the last streams of former configurations
 }
 
 // start opens the state, the listeners and the control socket. On an error
@@ -159,8 +160,10 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	}
 	in.cfg, in.tabs, in.cover = cfg, tabs, cover
 	if old := in.upstreams; old != nil && old != ups {
-		// Streams go on as long as they would if the relay stopped.
-		time.AfterFunc(cfg.Limits.DrainTimeout, old.close)
+		in.retire(old, cfg.Limits.DrainTimeout)
+	}
+	if ups != nil {
+		ups.set.Judge(egress.Check, directOf(cfg, egress))
 	}
 	in.upstreams = ups
 	in.runParts(set.Dialer, cover)
@@ -354,7 +357,9 @@ func (in *instance) release() {
 	in.mu.Lock()
 	in.cover.retire(0)
 	in.cover = nil
-	in.upstreams.close()
+	for _, u := range append(in.retired, in.upstreams) {
+		u.close()
+	}
 	in.upstreams = nil
 	if in.endParts != nil {
 		in.endParts()

@@ -2,10 +2,11 @@ package main
 
 import (
 	"bytes"
-	"encoding/hex"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -49,11 +50,13 @@ func gateway() string {
 		if len(f) < 3 || f[1] != "00000000" || f[2] == "00000000" {
 			continue
 		}
-		b, err := hex.DecodeString(f[2])
-		if err != nil || len(b) != 4 {
+		n, err := strconv.ParseUint(f[2], 16, 32)
+		if err != nil {
 			return ""
 		}
-		return hardware(netip.AddrFrom4([4]byte{b[3], b[2], b[1], b[0]}).String()) // in the order of the host
+		var a [4]byte
+		binary.NativeEndian.PutUint32(a[:], uint32(n)) // the kernel prints it as its own number
+		return hardware(netip.AddrFrom4(a).String())
 	}
 	return ""
 }

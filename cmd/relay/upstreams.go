@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"relay/relay/config"
@@ -92,20 +93,41 @@ func (u *upstreamOptions) Check(fault func(key, problem, hint string)) {
 
 // link reads the link.
 func (u *upstreamOptions) link() (*vless.Link, error) {
-	text := string(u.Link)
-	if u.LinkFile != "" {
-		f, err := os.Open(u.LinkFile)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, mostLinkFile))
-		if err != nil {
-			return nil, err
-		}
-		text = string(b)
+	text, _, err := u.text()
+	if err != nil {
+		return nil, err
 	}
-	return vless.ParseLink(strings.TrimSpace(text))
+	return readLink(text)
+}
+
+// readLink reads a link, and refuses what would go in the clear: the user's secret and
+// the targets.
+func readLink(text web.Secret) (*vless.Link, error) {
+	l, err := vless.ParseLink(string(text))
+	if err == nil && !l.TLS {
+		return nil, errors.New("without TLS (security=none) everybody on the way could read along: ask for a link with security=tls")
+	}
+	return l, err
+}
+
+// text is the link as it is written. open says that everybody on this machine can read
+// the file that it is in.
+func (u *upstreamOptions) text() (text web.Secret, open bool, err error) {
+	if u.LinkFile == "" {
+		return web.Secret(strings.TrimSpace(string(u.Link))), false, nil
+	}
+	fi, err := os.Stat(u.LinkFile)
+	if err != nil {
+		return "", false, err
+	}
+	if !fi.Mode().IsRegular() || fi.Size() > mostLinkFile { // reading another kind may wait
+		return "", false, fmt.Errorf("%s: want a file of at most %d bytes with nothing but the link", u.LinkFile, mostLinkFile)
+	}
+	b, err := os.ReadFile(u.LinkFile)
+	if err != nil {
+		return "", false, err
+	}
+	return web.Secret(strings.TrimSpace(string(b))), runtime.GOOS != "windows" && fi.Mode().Perm()&0o004 != 0, nil
 }
 
 // webLink is what a link says about the way to its server.
@@ -134,17 +156,32 @@ func webLink(l *vless.Link) web.Link {
 
 // upstreams are those of a configuration, and what serves them.
 type upstreams struct {
-	options []upstreamOptions
-	set     *upstream.Set
-	names   []*resolve.Cache
-	asking  []*web.Client // to DoH servers
+	made   upstreamSources
+	set    *upstream.Set
+	ended  sync.Once
+	names  []*resolve.Cache
+	asking []*web.Client // to DoH servers
+}
+
+// upstreamSources is what upstreams are made from, files included: others are made when
+// it changes.
+type upstreamSources struct {
+	options  []upstreamOptions
+	links    []web.Secret
+	profiles []*browser.Profile
+	dns      policy.DNS
 }
 
 func (u *upstreams) close() {
-	if u == nil {
-		return
+	if u != nil {
+		u.ended.Do(u.end)
 	}
-	u.set.Close()
+}
+
+func (u *upstreams) end() {
+	if u.set != nil {
+		u.set.Close()
+	}
 	for _, n := range u.names {
 		n.Close()
 	}
@@ -155,10 +192,30 @@ func (u *upstreams) close() {
 
 // upstreamEnv is what ways are made with.
 type upstreamEnv struct {
-	state string // folder of profiles and of what worked
-	dns   policy.DNS
-	own   func() []netip.AddrPort // addresses that lead back here
-	log   *slog.Logger
+	state  string // folder of profiles
+	memory *upstream.Memory
+	own    func(netip.AddrPort) bool // an address leads back here
+	log    *slog.Logger
+}
+
+// upstreamsFrom reads what upstreams are made from.
+func upstreamsFrom(e upstreamEnv, options []upstreamOptions, dns policy.DNS) (upstreamSources, error) {
+	out := upstreamSources{options: options, dns: dns}
+	for i := range options {
+		text, open, err := options[i].text()
+		if err == nil && open {
+			e.log.Warn("everybody on this machine can read the file with the link: take that away with chmod o-r", "upstream", i+1)
+		}
+		var profile *browser.Profile
+		if err == nil {
+			profile, err = profileOf(e.state, options[i].Profile)
+		}
+		if err != nil {
+			return out, fmt.Errorf("upstream %d: %w", i+1, err)
+		}
+		out.links, out.profiles = append(out.links, text), append(out.profiles, profile)
+	}
+	return out, nil
 }
 
 // muxSockets is how many streams share a WebSocket, which is a connection: with three
@@ -183,37 +240,30 @@ func ofRelay(l *vless.Link) bool {
 const passwordLength = 24
 
 // newUpstreams makes the ways of a configuration. Nothing is connected.
-func newUpstreams(e upstreamEnv, options []upstreamOptions, check func(transport.Target) error, direct transport.Dialer) (*upstreams, error) {
-	out := &upstreams{options: options}
+func newUpstreams(e upstreamEnv, from upstreamSources, check func(transport.Target) error, direct transport.Dialer) (*upstreams, error) {
+	out := &upstreams{made: from}
 	var ways []upstream.Way
-	for i := range options {
+	for i := range from.options {
 		more, err := out.ways(e, i)
 		if err != nil {
+			out.close()
 			return nil, fmt.Errorf("upstream %d: %w", i+1, err)
 		}
 		ways = append(ways, more...)
 	}
-	var memory *upstream.Memory
-	if e.state != "" {
-		memory = upstream.OpenMemory(filepath.Join(e.state, "upstreams.json"), networkID)
-	}
-	out.set = upstream.New(upstream.Options{Ways: ways, Check: check, Direct: direct, Memory: memory, Log: e.log})
+	out.set = upstream.New(upstream.Options{Ways: ways, Check: check, Direct: direct, Memory: e.memory, Log: e.log})
 	return out, nil
 }
 
 // ways are those to one upstream: one for each front.
 func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
-	o := &u.options[i]
-	link, err := o.link()
+	o, profile := &u.made.options[i], u.made.profiles[i]
+	link, err := readLink(u.made.links[i])
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range link.Unknown {
 		e.log.Debug("a parameter of the link means nothing here", "upstream", i+1, "parameter", name)
-	}
-	profile, err := profileOf(e.state, o.Profile)
-	if err != nil {
-		return nil, err
 	}
 	fronts := o.Front
 	if len(fronts) == 0 {
@@ -231,7 +281,7 @@ func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
 		client := web.NewClient(web.ClientOptions{
 			Way: way, Profile: profile, Sessions: sessions, Names: names, Log: e.log,
 			Connect: func(ctx context.Context, to netip.AddrPort) (transport.Conn, error) {
-				if e.own != nil && slices.Contains(e.own(), to) {
+				if e.own(to) {
 					return nil, errors.New("the upstream's address is one of this relay itself")
 				}
 				return web.DialTCP(ctx, to)
@@ -274,7 +324,7 @@ func wayKey(l *vless.Link, w web.Way) string {
 // resolver is who is asked for the names of a front.
 func (u *upstreams) resolver(e upstreamEnv, profile *browser.Profile, f *web.Front) *resolve.Cache {
 	cache := resolve.NewCache(0, f.Resolver.Resolvers(resolve.Options{
-		Servers: e.dns.Addrs(), Private: f.Private,
+		Servers: u.made.dns.Addrs(), Private: f.Private,
 		Exchange: func(s resolve.Server) resolve.Exchange {
 			c := web.NewClient(web.ClientOptions{
 				Way: web.ServerWay(s), Profile: profile, Names: resolve.NewCache(0), Log: e.log,
@@ -287,24 +337,50 @@ func (u *upstreams) resolver(e upstreamEnv, profile *browser.Profile, f *web.Fro
 	return cache
 }
 
-// openUpstreams makes those of a configuration, or goes on with those that are there
-// if nothing about them has changed. nil: there are none.
+// upstreamMemory is the file that keeps which ways worked.
+const upstreamMemory = "upstreams.json"
+
+// openUpstreams makes those of a configuration, or returns those that are there if
+// nothing about them has changed. nil: there are none.
 func (in *instance) openUpstreams(cfg *config.Config, tabs []config.Table, egress *policy.Egress) (*upstreams, error) {
 	options := *optionsOf(upstreamTable, tabs).(*[]upstreamOptions)
 	if len(options) == 0 {
 		return nil, nil
 	}
-	var direct transport.Dialer
-	if cfg.Egress.Direct {
-		direct = egress
+	e := upstreamEnv{state: cfg.State, own: egress.IsOwn, log: in.log}
+	from, err := upstreamsFrom(e, options, cfg.DNS)
+	if err != nil {
+		return nil, err
 	}
 	in.mu.Lock()
 	now := in.upstreams
 	in.mu.Unlock()
-	if now != nil && reflect.DeepEqual(now.options, options) {
-		now.set.Judge(egress.Check, direct)
+	if now != nil && reflect.DeepEqual(now.made, from) {
 		return now, nil
 	}
-	e := upstreamEnv{state: cfg.State, dns: cfg.DNS, own: in.server.Own, log: in.log}
-	return newUpstreams(e, options, egress.Check, direct)
+	// One for all: it is one file.
+	e.memory = in.keep(upstreamMemory, func() any {
+		return upstream.OpenMemory(filepath.Join(cfg.State, upstreamMemory), networkID)
+	}).(*upstream.Memory)
+	return newUpstreams(e, from, egress.Check, directOf(cfg, egress))
+}
+
+// directOf is the way out that a configuration allows where there is no upstream.
+func directOf(cfg *config.Config, egress *policy.Egress) transport.Dialer {
+	if cfg.Egress.Direct {
+		return egress
+	}
+	return nil
+}
+
+// retire ends upstreams that are no longer in force, when their streams have had as long
+// as if the relay stopped; under in.mu.
+func (in *instance) retire(old *upstreams, after time.Duration) {
+	in.retired = append(in.retired, old)
+	time.AfterFunc(after, func() {
+		old.close()
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.retired = slices.DeleteFunc(in.retired, func(u *upstreams) bool { return u == old })
+	})
 }

@@ -36,6 +36,7 @@ func WriteMetrics(w io.Writer, s Status, users bool) {
 	writeBool(w, "relay_trouble", s.Trouble != "")
 	writeBool(w, "relay_draining", s.Draining != nil)
 	writeDCs(w, s.DCs)
+	writeUpstreams(w, s.Upstreams)
 	if users {
 		for _, u := range s.Users {
 			name := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(u.Name)
@@ -57,6 +58,18 @@ func writeDCs(w io.Writer, dcs []DC) {
 		}
 		writeBool(w, "relay_dc_websocket"+label, d.Kind == WSS)
 		metrics.WriteGaugeUint64(w, "relay_dc_ways_down"+label, uint64(d.WaysDown))
+	}
+}
+
+// writeUpstreams writes the ways to other relays. The label is the place in the
+// configuration: a name is the operator's own business.
+func writeUpstreams(w io.Writer, ups []Upstream) {
+	for i, u := range ups {
+		label := fmt.Sprintf("{way=\"%d\"}", i+1)
+		writeBool(w, "relay_upstream_up"+label, u.Live)
+		metrics.WriteGaugeUint64(w, "relay_upstream_streams"+label, uint64(u.Streams))
+		metrics.WriteCounterUint64(w, "relay_upstream_streams_total"+label, uint64(u.Opened))
+		metrics.WriteGaugeUint64(w, "relay_upstream_failures"+label, uint64(u.Failures))
 	}
 }
 

@@ -46,6 +46,7 @@ func TestMetrics(t *testing.T) {
 			{Name: "qu\"o\\te\nd", Sessions: 1},
 		},
 		Draining: new(Draining), Strangers: Strangers{7, Bytes{30, 40}},
+		Upstreams: []Upstream{{Name: "exit.example", Live: true, Streams: 3, Opened: 9}, {Name: "other", Failures: 2}},
 		DCs: []DC{
 			{ID: 2, At: "203.0.113.7:443", Kind: Direct, State: Up, Ways: 4}, {ID: -2, At: "kws.example:443", Kind: WSS, State: Down, Ways: 4, WaysDown: 4},
 			{ID: 4, At: "203.0.113.8:443", Kind: Direct, State: Untried, Ways: 3, WaysDown: 1, LastError: "refused"},
@@ -57,6 +58,8 @@ func TestMetrics(t *testing.T) {
 		`relay_connections_ended_total{status="ok"}`: 5, `relay_connections_ended_total{status="denied"}`: 6,
 		"relay_strangers": 7, `relay_strangers_bytes_total{direction="up"}`: 30, `relay_strangers_bytes_total{direction="down"}`: 40,
 		`relay_dc_up{dc="2"}`: 1, `relay_dc_up{dc="-2"}`: 0, `relay_dc_websocket{dc="2"}`: 0, `relay_dc_websocket{dc="-2"}`: 1,
+		`relay_upstream_up{way="1"}`: 1, `relay_upstream_up{way="2"}`: 0, `relay_upstream_streams{way="1"}`: 3,
+		`relay_upstream_streams_total{way="1"}`: 9, `relay_upstream_failures{way="2"}`: 2,
 		`relay_dc_ways_down{dc="2"}`: 0, `relay_dc_ways_down{dc="-2"}`: 4, `relay_dc_ways_down{dc="4"}`: 1,
 	}
 	got := metricsOf(t, s, false)

@@ -20,6 +20,9 @@ func TestParseVLESSLink(t *testing.T) {
 	if err != nil || l.name != "www.example.org" || l.path != "/in" || l.id[0] != 0x6f || l.pin[1] != 0x11 {
 		t.Errorf("got %+v, %v; want the name, the path without early data, the user and the pin", l, err)
 	}
+	if l, err := parseVLESSLink("vless://" + user + "@127.0.0.1:443?type=ws&security=none&path=/in"); err != nil || !l.bare {
+		t.Errorf("an origin's: got %+v, %v; want one without TLS", l, err)
+	}
 	for name, bad := range map[string]string{
 		"scheme": "vmess://" + user + "@127.0.0.1:443?security=tls&pcs=" + pin,
 		"port":   "vless://" + user + "@127.0.0.1?security=tls&pcs=" + pin,

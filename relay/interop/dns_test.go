@@ -2,6 +2,7 @@ package interop
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -17,22 +18,29 @@ const (
 	unknownName = "nowhere.example.test"
 )
 
-// dnsServer answers A 127.0.0.1 for knownName, an empty answer for its other
+// dnsServer answers A for the names it knows, an empty answer for their other
 // types, and NXDOMAIN for everything else.
 type dnsServer struct {
-	addr string
+	addr  string
+	knows map[string]string // addresses by name
 
 	mu    sync.Mutex
 	asked []string
 }
 
+// startDNS starts one that knows knownName as an address on loopback.
 func startDNS(t *testing.T) *dnsServer {
 	t.Helper()
-	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	return startDNSAt(t, "127.0.0.1:0", map[string]string{knownName: "127.0.0.1"})
+}
+
+func startDNSAt(t *testing.T, addr string, knows map[string]string) *dnsServer {
+	t.Helper()
+	pc, err := net.ListenPacket("udp4", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dnsServer{addr: pc.LocalAddr().String()}
+	d := &dnsServer{addr: pc.LocalAddr().String(), knows: knows}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -81,13 +89,17 @@ func (d *dnsServer) answer(query []byte) []byte {
 		},
 		Questions: []dnsmessage.Question{q},
 	}
+	addr, known := netip.Addr{}, d.knows[name]
+	if known != "" {
+		addr = netip.MustParseAddr(known)
+	}
 	switch {
-	case name != knownName:
+	case known == "":
 		m.RCode = dnsmessage.RCodeNameError
 	case q.Type == dnsmessage.TypeA:
 		m.Answers = []dnsmessage.Resource{{
 			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60},
-			Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+			Body:   &dnsmessage.AResource{A: addr.As4()},
 		}}
 	}
 	out, err := m.Pack()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,20 +71,17 @@ func TestConnect(t *testing.T) {
 	c := newCensor(t, e.addr, censorRules{})
 	r := connect(t, e.link(t, "xhttp", c.addr))
 	o := startOrigin(t, false)
-	_, port, _ := net.SplitHostPort(o.addr)
-	site := "http://" + net.JoinHostPort(knownName, port)
+	site := named(o)
 	file := filepath.Join(t.TempDir(), "20MiB.bin")
 	if err := os.WriteFile(file, patternBytes(entryBytes), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := sha256.New()
-	_, _ = io.Copy(h, pattern(entryBytes))
 	for _, mode := range []curlMode{curlSOCKS5h, curlConnect} {
 		t.Run(mode.name, func(t *testing.T) {
 			via := mode.via(r.proxy(mode.protocol))
 			curl(t, nil, append(via, site+"/hello")...).check(t, greeting)
-			curl(t, nil, append(via, "-T", file, site+"/sum")...).check(t, fmt.Sprintf("%d %s", entryBytes, sum(h)))
-			curlFile(t, via, fmt.Sprintf("%s/bytes/%d", site, entryBytes), sum(h))
+			curl(t, nil, append(via, "-T", file, site+"/sum")...).check(t, fmt.Sprintf("%d %s", entryBytes, patternSum(entryBytes)))
+			curlFile(t, via, fmt.Sprintf("%s/bytes/%d", site, entryBytes), patternSum(entryBytes))
 			if res := curl(t, nil, append(via, "http://"+unknownName+"/")...); res.ExitCode == 0 {
 				t.Errorf("a name that the exit does not know: got status %d, want an error", res.HTTPCode)
 			}
@@ -104,6 +102,13 @@ func TestConnect(t *testing.T) {
 	if got := e.dns.names(); !slices.Equal(got, []string{knownName, unknownName}) {
 		t.Errorf("names asked for by the exit: got %q, want the targets", got)
 	}
+}
+
+// patternSum is the hash of n bytes of the pattern.
+func patternSum(n int64) string {
+	h := sha256.New()
+	_, _ = io.Copy(h, pattern(n))
+	return sum(h)
 }
 
 // curlFile downloads and compares the hash.
@@ -154,5 +159,43 @@ func TestEntryDatagrams(t *testing.T) {
 				t.Errorf("got exit %d, %q, want exit 0, ok\n%s", res.code, res.stdout, res.stderr)
 			}
 		})
+	}
+}
+
+// TestTunnel does what relay quickstart --tunnel says: it pastes the line that is printed.
+// The target is another one, as this test leaves the machine alone.
+func TestTunnel(t *testing.T) {
+	integration(t)
+	t.Parallel()
+	dir := t.TempDir()
+	r := start(t, []string{"socks5", "http"}, "quickstart", "--tunnel", "--dir", dir, "--listen", "127.0.0.1:0", "--egress-allow", "127.0.0.0/8")
+	const theirs = "https://www.example.org/"
+	printed := ""
+	for end := time.Now().Add(10 * time.Second); printed == "" && time.Now().Before(end); pause(t, 20*time.Millisecond) {
+		for line := range strings.Lines(r.stdout.String()) {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "curl ") && strings.HasSuffix(line, theirs) {
+				printed = line
+			}
+		}
+	}
+	if printed == "" {
+		t.Fatalf("got no line with curl, want one:\n%s", r.stdout)
+	}
+	o := startOrigin(t, true)
+	line := strings.TrimSuffix(printed, theirs) + "-sS -k --noproxy '' " + o.URL + "/hello"
+	if res := runProgram(t, time.Minute, nil, "sh", "-c", line); res.code != 0 || res.stdout != greeting {
+		t.Errorf("%s: got exit %d and %q, want the page\n%s", line, res.code, res.stdout, res.stderr)
+	}
+	// A stranger has the address only.
+	l, err := parseShareLink(userCommand(t, "show", "alice", filepath.Join(dir, "exit")).Links["vless-xhttp"][0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := net.JoinHostPort(l.host, l.port)
+	for path, want := range map[string]int{"/": 200, "/nothing/": 404} {
+		res := curl(t, nil, "-q", "-sS", "-k", "--noproxy", "*", "--connect-to", "::"+at, "https://"+l.name()+path)
+		if res.ExitCode != 0 || res.HTTPCode != want || res.HTTPVersion != "2" || want == 200 && !strings.Contains(res.Body, "<h1>Welcome</h1>") {
+			t.Errorf("a stranger at %s: got exit %d (%s), HTTP/%s, status %d, %q, want the site over HTTP/2", path, res.ExitCode, res.ErrorMsg, res.HTTPVersion, res.HTTPCode, res.Body)
+		}
 	}
 }

@@ -69,6 +69,8 @@ var vlessLacks = map[string]string{
 	"sing-box ws/late answer":       "the client closes both directions with the first",
 	"sing-box ws early/late answer": "the client closes both directions with the first",
 	"relay packet-up/fin":           "no piece of an upload is the last",
+	"relay ws/beside stalled":       "Mux.Cool has one window for all of its streams",
+	"relay ws early/beside stalled": "Mux.Cool has one window for all of its streams",
 }
 
 // vlessLucky are those of them that work when the answer is there before the client

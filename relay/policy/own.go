@@ -73,6 +73,10 @@ func interfaceAddrs() ([]netip.Addr, error) {
 	return addrs, nil
 }
 
+// IsOwn reports whether connecting to an address leads back to this relay, for those who
+// connect to others than targets.
+func (e *Egress) IsOwn(to netip.AddrPort) bool { return e.isOwn(to.Addr().Unmap(), to.Port()) }
+
 // isOwn reports whether a:port is one of the relay's listeners. A listener on
 // the wildcard is reached by every address of this machine; so is every
 // listener by the unspecified address, which connects to this machine too.

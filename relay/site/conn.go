@@ -145,6 +145,10 @@ func (t *taken) Detach() (transport.Conn, transport.Codec, []byte) {
 	return t.Conn, nil, unread
 }
 
+// Interrupt resets the connection and tells nobody: who does this may hold what the
+// guest needs. Whoever serves it closes it.
+func (t *taken) Interrupt() { transport.Interrupt(t.Conn) }
+
 // SetLinger makes Close a reset if sec is 0, as that of a socket.
 func (t *taken) SetLinger(sec int) error {
 	if c, ok := t.Conn.(interface{ SetLinger(sec int) error }); ok {

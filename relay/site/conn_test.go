@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -195,6 +196,41 @@ func TestTakenClose(t *testing.T) {
 			t.Errorf("%s: peer: got %v, want %v", test.name, err, test.want)
 		}
 	}
+}
+
+// TestTakenInterrupt interrupts a connection that is being closed, through a layer: who
+// does that may hold what the guest waits for.
+func TestTakenInterrupt(t *testing.T) {
+	near, far := tcp(t)
+	var held sync.Mutex
+	told := make(chan struct{})
+	c := take(far, time.Now(), closing(func() {
+		held.Lock()
+		defer held.Unlock()
+		close(told)
+	}))
+	held.Lock()
+	transport.Interrupt(transport.NewPeeked(c))
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("peer: got %v, want a reset", err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("who serves it: got %v, want net.ErrClosed", err)
+	}
+	closed := make(chan struct{})
+	go func() {
+		_ = c.Close()
+		close(closed)
+	}()
+	transport.Interrupt(c)
+	select {
+	case <-told:
+		t.Error("guest: got told within Interrupt, want it by Close")
+	default:
+	}
+	held.Unlock()
+	<-closed
+	<-told
 }
 
 // TestBytewise sends a handshake and a request one byte at a time.

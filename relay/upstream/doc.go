@@ -10,5 +10,11 @@
 //
 // A stream that has not begun moves to another way with what was written to it. One
 // that has begun ends with an error: its bytes are with a target that cannot be asked
-// again. Nothing goes to targets directly, unless a Set is made with a way to do so.
+// again. Datagrams go on by another way. Nothing goes to targets directly, unless a Set
+// is made with a way to do so.
+//
+// A way that fails is left alone for longer each time, until a stream has been answered
+// on it: that it could be connected says little. What works is not left for what might
+// be better, since each attempt can be seen; it is only at a failure, or in another
+// network, that the order counts.
 package upstream

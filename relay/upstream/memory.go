@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -45,12 +45,7 @@ const (
 // read: what it says is worth a few seconds, not an error.
 func OpenMemory(path string, network func() string) *Memory {
 	m := &Memory{path: path, network: network}
-	if info, err := os.Stat(path); err == nil && info.Size() <= mostFile {
-		if b, err := os.ReadFile(path); err == nil {
-			_ = json.Unmarshal(b, &m.data)
-		}
-	}
-	if k, err := hex.DecodeString(m.data.Key); err != nil || len(k) != sha256.Size {
+	if m.read() != nil {
 		var key [sha256.Size]byte
 		_, _ = rand.Read(key[:]) // never fails (crypto/rand)
 		m.data = remembered{Key: hex.EncodeToString(key[:])}
@@ -61,26 +56,53 @@ func OpenMemory(path string, network func() string) *Memory {
 	return m
 }
 
-// last is when a way worked last on this network; zero: never, or long ago.
-func (m *Memory) last(way string) time.Time {
-	if m == nil {
-		return time.Time{}
+// errMemory says that a file is not one of ours.
+var errMemory = errors.New("not what was remembered")
+
+// read reads the file, and leaves out what cannot be.
+func (m *Memory) read() error {
+	info, err := os.Stat(m.path)
+	if err != nil {
+		return err
 	}
-	network := m.network()
+	if !info.Mode().IsRegular() || info.Size() > mostFile {
+		return errMemory
+	}
+	b, err := os.ReadFile(m.path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &m.data); err != nil {
+		return err
+	}
+	if k, err := hex.DecodeString(m.data.Key); err != nil || len(k) != sha256.Size {
+		return errMemory
+	}
+	now := time.Now()
+	for name, ways := range m.data.Networks {
+		maps.DeleteFunc(ways, func(_ string, t time.Time) bool { return t.After(now) || now.Sub(t) >= staleTime })
+		if len(ways) == 0 {
+			delete(m.data.Networks, name)
+		}
+		forget(ways, mostRemember, func(t time.Time) time.Time { return t })
+	}
+	forget(m.data.Networks, mostNetworks, newest)
+	return nil
+}
+
+// last is when a way worked last on a network; zero: never, or long ago.
+func (m *Memory) last(network, way string) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if t := m.data.Networks[m.hash(network)][m.hash(way)]; time.Since(t) < staleTime {
-		return t
+	t := m.data.Networks[m.hash(network)][m.hash(way)]
+	if age := time.Since(t); age < 0 || age >= staleTime {
+		return time.Time{}
 	}
-	return time.Time{}
+	return t
 }
 
 // worked keeps a success.
-func (m *Memory) worked(way string, now time.Time) {
-	if m == nil {
-		return
-	}
-	network := m.network()
+func (m *Memory) worked(network, way string, now time.Time) {
 	if network == "" {
 		return
 	}
@@ -92,29 +114,34 @@ func (m *Memory) worked(way string, now time.Time) {
 		ways = map[string]time.Time{}
 		m.data.Networks[n] = ways
 	}
-	if now.Sub(ways[w]) < sameTime {
+	if age := now.Sub(ways[w]); age >= 0 && age < sameTime {
 		return
 	}
 	ways[w] = now.Truncate(time.Minute).UTC()
 	forget(ways, mostRemember, func(t time.Time) time.Time { return t })
-	forget(m.data.Networks, mostNetworks, func(ways map[string]time.Time) (newest time.Time) {
-		for _, t := range ways {
-			if t.After(newest) {
-				newest = t
-			}
+	forget(m.data.Networks, mostNetworks, newest)
+	_ = m.write() // a later success tries again
+}
+
+// newest is when a network was in use last.
+func newest(ways map[string]time.Time) (last time.Time) {
+	for _, t := range ways {
+		if t.After(last) {
+			last = t
 		}
-		return newest
-	})
-	_ = m.write() // the next success tries again
+	}
+	return last
 }
 
 // forget takes out the oldest of m while there are more than most.
 func forget[V any](m map[string]V, most int, when func(V) time.Time) {
 	for len(m) > most {
 		var oldest string
+		var since time.Time
+		first := true
 		for k, v := range m {
-			if oldest == "" || when(v).Before(when(m[oldest])) {
-				oldest = k
+			if t := when(v); first || t.Before(since) {
+				oldest, since, first = k, t, false
 			}
 		}
 		delete(m, oldest)
@@ -130,6 +157,9 @@ func (m *Memory) hash(s string) string {
 
 // write replaces the file whole or not at all.
 func (m *Memory) write() error {
+	if info, err := os.Lstat(m.path); err == nil && !info.Mode().IsRegular() {
+		return errMemory // somebody's device, or his link: not ours to replace
+	}
 	b, err := json.Marshal(m.data)
 	if err != nil {
 		return err
@@ -143,8 +173,5 @@ func (m *Memory) write() error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return os.Rename(f.Name(), m.path)
 }

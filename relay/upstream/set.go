@@ -35,11 +35,14 @@ type Set struct {
 
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	attempts sync.WaitGroup
-	up, down atomic.Int64 // bytes of streams
+	tasks    sync.WaitGroup // grows under mu, while the set is not closed
+	up, down atomic.Int64   // bytes of streams
 
-	mu   sync.Mutex
-	ways []*way // as written
+	mu      sync.Mutex
+	closed  bool
+	ways    []*way // as written
+	network string // the one that the ranks are of
+	looked  time.Time
 }
 
 var _ transport.PacketDialer = (*Set)(nil)
@@ -58,9 +61,15 @@ func (s *Set) Judge(check func(transport.Target) error, direct transport.Dialer)
 // Bytes are those of all streams so far.
 func (s *Set) Bytes() (up, down int64) { return s.up.Load(), s.down.Load() }
 
-// dialTime bounds how long a stream looks for a way. SOCKS5 clients give up at some
-// 10 to 30 seconds, and an error says more than silence.
-const dialTime = 15 * time.Second
+const (
+	// dialTime bounds how long a stream looks for a way. SOCKS5 clients give up at
+	// some 10 to 30 seconds, and an error says more than silence.
+	dialTime = 15 * time.Second
+	// mostHeld is how long a stream is held back when all ways have failed.
+	mostHeld = 3 * time.Second
+	// lookTime is within which the network is taken for the same.
+	lookTime = 5 * time.Second
+)
 
 // New returns a Set. Nothing is connected before the first stream, or Warm.
 func New(o Options) *Set {
@@ -68,18 +77,33 @@ func New(o Options) *Set {
 	s.Judge(o.Check, o.Direct)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	for _, w := range o.Ways {
-		s.ways = append(s.ways, &way{Way: w, rank: s.memory.last(w.Key)})
+		s.ways = append(s.ways, &way{Way: w})
 	}
+	s.look()
 	return s
 }
 
 // Close ends all ways and what is on them, and waits for their attempts.
 func (s *Set) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.cancel(errStopped)
 	for _, w := range s.ways {
 		w.Close()
 	}
-	s.attempts.Wait()
+	s.tasks.Wait()
+}
+
+// spawn runs f in a goroutine that Close waits for. false: it is too late.
+func (s *Set) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.tasks.Go(f)
+	return true
 }
 
 // Warm makes a way ready before there is a stream for it.
@@ -95,45 +119,127 @@ func (s *Set) DialStream(ctx context.Context, to transport.Target, early []byte)
 	if err := r.check(to); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, dialTime, errNoAnswer)
+	limited, cancel := context.WithTimeoutCause(ctx, dialTime, errNoAnswer)
 	defer cancel()
-	w, err := s.choose(ctx, nil)
-	if err != nil {
-		if r.direct != nil && s.ctx.Err() == nil && ctx.Err() == nil {
-			return r.direct.DialStream(ctx, to, early)
-		}
-		return nil, err
+	c, err := s.open(limited, to, early)
+	switch {
+	case err == nil:
+		return c, nil
+	case r.direct != nil && s.mayGoDirect(ctx, err):
+		return r.direct.DialStream(ctx, to, early)
 	}
-	return s.open(ctx, w, to, early)
+	return nil, err
 }
 
-var errNoAnswer = errors.New("no upstream has answered in time")
+// mayGoDirect reports whether what has failed is finding a way.
+func (s *Set) mayGoDirect(ctx context.Context, err error) bool {
+	return errors.Is(err, errNoWay) && ctx.Err() == nil && s.ctx.Err() == nil
+}
+
+var (
+	errNoAnswer = errors.New("no upstream has answered in time")
+	errNoWay    = errors.New("no way out")
+)
 
 // choose returns a way that is ready: the best, and one after the other beside it
 // while that does not answer. except, if not nil, is the last choice.
 func (s *Set) choose(ctx context.Context, except *way) (*way, error) {
-	if s.ctx.Err() != nil {
-		return nil, errStopped
+	order, err := s.due(ctx, except)
+	if err != nil {
+		return nil, err
 	}
-	order, wait := s.order(except)
-	if len(order) == 0 {
-		return nil, errors.New("upstream: there is no way")
+	for _, w := range order {
+		if w.Live() && (w != except || len(order) == 1) {
+			return w, nil
+		}
 	}
-	if order[0].Live() {
-		return order[0], nil
-	}
-	if wait > 0 {
-		// All have failed a moment ago. Whoever asks again and again is held
-		// back, so that nobody's retries become a loop.
+	return s.race(ctx, order)
+}
+
+// due returns the ways that may be tried, the best first. If all of them have failed a
+// moment ago it waits, so that nobody's retries become a loop.
+func (s *Set) due(ctx context.Context, except *way) ([]*way, error) {
+	for held := false; ; held = true {
+		if s.ctx.Err() != nil {
+			return nil, errStopped
+		}
+		order, wait := s.order(except)
+		switch {
+		case len(order) > 0:
+			return order, nil
+		case len(s.ways) == 0:
+			return nil, fmt.Errorf("upstream: %w: there is none", errNoWay)
+		case held, s.rules.Load().direct != nil:
+			return nil, s.failure()
+		}
 		select {
 		case <-time.After(min(wait, mostHeld)):
 		case <-ctx.Done():
 			return nil, s.failure()
-		}
-		if wait > mostHeld {
-			return nil, s.failure()
+		case <-s.ctx.Done():
 		}
 	}
+}
+
+// order returns the ways to try, the best first, or when there will be one.
+func (s *Set) order(except *way) (order []*way, wait time.Duration) {
+	s.look()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	var first time.Time
+	for _, w := range s.ways {
+		switch {
+		case !w.retry.After(now):
+			order = append(order, w)
+		case first.IsZero() || w.retry.Before(first):
+			first = w.retry
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *way) int { return better(a, b, now) })
+	if i := slices.Index(order, except); i >= 0 {
+		order = append(slices.Delete(order, i, i+1), except)
+	}
+	return order, first.Sub(now)
+}
+
+// look takes notice of another network. What failed in the last one says nothing here.
+func (s *Set) look() {
+	if s.memory == nil {
+		return
+	}
+	now := time.Now()
+	s.mu.Lock()
+	soon := now.Sub(s.looked) < lookTime
+	if !soon {
+		s.looked = now
+	}
+	s.mu.Unlock()
+	if soon {
+		return
+	}
+	network := s.memory.network()
+	s.mu.Lock()
+	same := network == "" || network == s.network
+	s.mu.Unlock()
+	if same {
+		return
+	}
+	ranks := make([]time.Time, len(s.ways))
+	for i, w := range s.ways {
+		ranks[i] = s.memory.last(network, w.Key)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.network = network
+	for i, w := range s.ways {
+		w.failures, w.retry, w.rank = 0, time.Time{}, ranks[i]
+	}
+}
+
+// race makes ways ready, the next beside one that has not answered, and returns the
+// first that is.
+func (s *Set) race(ctx context.Context, order []*way) (*way, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -145,7 +251,9 @@ func (s *Set) choose(ctx context.Context, except *way) (*way, error) {
 	start := func() {
 		w := order[started]
 		started++
-		s.attempts.Go(func() { results <- result{w, s.ready(ctx, w)} })
+		if !s.spawn(func() { results <- result{w, s.ready(ctx, w)} }) {
+			results <- result{w, errStopped}
+		}
 	}
 	start()
 	hedge := time.NewTimer(hedgeTime)
@@ -176,47 +284,27 @@ func (s *Set) choose(ctx context.Context, except *way) (*way, error) {
 	}
 }
 
-// mostHeld is how long a stream is held back when all ways have failed.
-const mostHeld = 3 * time.Second
-
-// order returns the ways to try, the best first, and how long none of them should be.
-func (s *Set) order(except *way) (order []*way, wait time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	var later []*way
-	for _, w := range s.ways {
-		if w.retry.After(now) && !w.Live() {
-			later = append(later, w)
-		} else {
-			order = append(order, w)
-		}
-	}
-	slices.SortStableFunc(order, better)
-	if len(order) == 0 {
-		first := slices.MinFunc(later, func(a, b *way) int { return a.retry.Compare(b.retry) })
-		return later, first.retry.Sub(now)
-	}
-	if i := slices.Index(order, except); i >= 0 {
-		order = append(slices.Delete(order, i, i+1), except)
-	}
-	return order, 0
-}
-
 // failure says what is wrong with each way.
 func (s *Set) failure() error {
+	if s.ctx.Err() != nil {
+		return errStopped
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []string
+	all := make([]string, 0, len(s.ways))
 	for _, w := range s.ways {
-		if w.err != nil {
-			all = append(all, fmt.Sprintf("%s: %v", w.Name, w.err))
+		why := "not tried yet"
+		switch {
+		case w.failures > 0:
+			why = w.said
+		case w.attempt != nil:
+			why = "no answer yet"
+		case !w.readied.IsZero():
+			why = "was ready, but not in time"
 		}
+		all = append(all, w.Name+": "+why)
 	}
-	if len(all) == 0 {
-		return fmt.Errorf("upstream: %w", errNoAnswer)
-	}
-	return fmt.Errorf("upstream: no way out: %s", strings.Join(all, "; "))
+	return fmt.Errorf("upstream: %w: %s", errNoWay, strings.Join(all, "; "))
 }
 
 // State is what is known of a way.
@@ -237,11 +325,10 @@ func (s *Set) States() []State {
 	defer s.mu.Unlock()
 	var out []State
 	for _, w := range s.ways {
-		st := State{Name: w.Name, Live: w.Live(), Streams: w.streams, Opened: w.opened, Took: w.took, Failures: w.failures, Failed: w.failed}
-		if w.err != nil {
-			st.Trouble = w.err.Error()
-		}
-		out = append(out, st)
+		out = append(out, State{
+			Name: w.Name, Live: w.Live(), Streams: w.streams, Opened: w.opened,
+			Took: w.took, Failures: w.failures, Trouble: w.said, Failed: w.failed,
+		})
 	}
 	return out
 }

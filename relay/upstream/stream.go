@@ -3,8 +3,6 @@ package upstream
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -23,33 +21,43 @@ const (
 )
 
 // stream is a stream that can move to another way until it has begun. From then on
-// it only passes on.
+// it only passes on. It has no Below: that would change under whoever asks.
 type stream struct {
 	set *Set
 	to  transport.Target
+	// passes says that it has begun: conn stays, and needs no lock.
+	passes atomic.Bool
 
-	mu       sync.Mutex
-	moved    sync.Cond // moving has become false
-	conn     transport.Conn
-	way      *way
-	kept     []byte // written so far; nil once it has begun
-	begun    bool
-	passes   atomic.Bool // begun, for who does not hold mu
-	ended    bool        // CloseWrite
-	moving   bool
-	closed   bool
-	moves    int
-	deadline struct{ read, write time.Time }
+	mu     sync.Mutex
+	wake   sync.Cond // moving has ended, or the stream; a deadline is another
+	conn   transport.Conn
+	way    *way
+	since  time.Time // it is on this way
+	kept   []byte    // written so far; nil once it has begun
+	ended  bool      // CloseWrite
+	moving context.CancelFunc
+	moves  int   // whoever moves it counts them
+	err    error // nobody could be found to move it to
+	closed bool
+	abrupt bool // closing is a reset
+	reads  time.Time
+	writes time.Time
 }
 
 var _ transport.ReadWaiter = (*stream)(nil)
 
 // open begins a stream on a way, and on another if that one fails at once.
-func (s *Set) open(ctx context.Context, w *way, to transport.Target, early []byte) (transport.Conn, error) {
-	t := &stream{set: s, to: to, kept: append([]byte{}, early...)}
-	t.moved.L = &t.mu
-	if len(t.kept) > mostKept {
-		t.begin()
+func (s *Set) open(ctx context.Context, to transport.Target, early []byte) (transport.Conn, error) {
+	w, err := s.choose(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	t := &stream{set: s, to: to}
+	t.wake.L = &t.mu
+	if len(early) > mostKept {
+		t.passes.Store(true)
+	} else {
+		t.kept = append([]byte{}, early...)
 	}
 	if err := t.dial(ctx, w, early); err != nil {
 		return nil, err
@@ -57,224 +65,173 @@ func (s *Set) open(ctx context.Context, w *way, to transport.Target, early []byt
 	return t, nil
 }
 
-// dial opens the stream on w, and where that fails on another way. Nobody else
-// changes conn meanwhile.
-func (t *stream) dial(ctx context.Context, w *way, early []byte) (err error) {
-	s := t.set
-	for ; t.moves <= mostMoves; t.moves++ {
-		c, err := w.Dialer.DialStream(ctx, t.to, early)
-		if err == nil {
-			t.take(w, c)
-			return nil
+// current is the connection to use, once nobody moves the stream; under mu. limit is
+// the deadline of whoever waits.
+func (t *stream) current(limit *time.Time) (transport.Conn, error) {
+	for t.moving != nil && !t.closed {
+		if limit.IsZero() {
+			t.wake.Wait()
+			continue
 		}
-		if ctx.Err() != nil || !errors.Is(err, transport.ErrCarrier) {
-			return fmt.Errorf("upstream: %w", err)
+		left := time.Until(*limit)
+		if left <= 0 {
+			return nil, os.ErrDeadlineExceeded
 		}
-		s.lost(w, err)
-		if w, err = s.choose(ctx, w); err != nil {
-			return err
-		}
-	}
-	return s.failure()
-}
-
-// take makes c the connection of the stream.
-func (t *stream) take(w *way, c transport.Conn) {
-	s := t.set
-	s.mu.Lock()
-	if t.way != nil {
-		t.way.streams--
-	}
-	w.streams++
-	w.opened++
-	s.mu.Unlock()
-	t.mu.Lock()
-	old := t.conn
-	t.conn, t.way = c, w
-	closed, d, ended := t.closed, t.deadline, t.ended
-	t.mu.Unlock()
-	if old != nil {
-		_ = transport.Abort(old)
-	}
-	if closed {
-		_ = transport.Abort(c)
-		return
-	}
-	if !d.read.IsZero() {
-		_ = c.SetReadDeadline(d.read)
-	}
-	if !d.write.IsZero() {
-		_ = c.SetWriteDeadline(d.write)
-	}
-	if ended {
-		_ = c.CloseWrite()
-	}
-}
-
-// begin says that the stream moves no more; under mu, or before anybody has it.
-func (t *stream) begin() {
-	t.begun, t.kept = true, nil
-	t.passes.Store(true)
-}
-
-// current is the connection to use, once nobody moves the stream.
-func (t *stream) current() (transport.Conn, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.currentLocked()
-}
-
-func (t *stream) currentLocked() (transport.Conn, error) {
-	for t.moving {
-		t.moved.Wait()
+		timer := time.AfterFunc(left, t.rouse)
+		t.wake.Wait()
+		timer.Stop()
 	}
 	if t.closed {
 		return nil, net.ErrClosed
 	}
-	return t.conn, nil
+	return t.conn, t.err
+}
+
+// rouse makes whoever waits look at the clock.
+func (t *stream) rouse() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wake.Broadcast()
 }
 
 // Read implements net.Conn.
 func (t *stream) Read(b []byte) (int, error) {
-	for {
-		c, err := t.current()
+	for !t.passes.Load() {
+		c, err := t.reader()
 		if err != nil {
 			return 0, err
 		}
 		n, err := c.Read(b)
-		if n > 0 {
-			t.answered()
-			t.set.down.Add(int64(n))
+		if n == 0 && err == nil {
+			return 0, nil // there was no room
 		}
-		if n > 0 || err == nil || !t.move(c, err) {
-			return n, err
+		if n == 0 && t.move(c, err) {
+			continue
 		}
-	}
-}
-
-// WaitRead implements transport.ReadWaiter.
-func (t *stream) WaitRead() error {
-	for {
-		c, err := t.current()
-		if err != nil {
-			return err
+		if n > 0 && !t.answered(c) {
+			continue // of a connection that was given up: another one answers
 		}
-		if err = transport.WaitRead(c); err == nil || errors.Is(err, errors.ErrUnsupported) || !t.move(c, err) {
-			if errors.Is(err, errors.ErrUnsupported) {
-				err = nil // the Read that follows waits
-			}
-			return err
-		}
-	}
-}
-
-// answered is called when something has come from the target.
-func (t *stream) answered() {
-	if t.passes.Load() {
-		return
-	}
-	t.mu.Lock()
-	if !t.begun {
-		t.begin()
-	}
-	t.mu.Unlock()
-}
-
-// Write implements net.Conn.
-func (t *stream) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	c, err := t.currentLocked()
-	if err != nil {
-		t.mu.Unlock()
-		return 0, err
-	}
-	if !t.begun {
-		if len(t.kept)+len(b) > mostKept || Begun(c) {
-			t.begin()
-		} else {
-			t.kept = append(t.kept, b...)
-		}
-	}
-	t.mu.Unlock()
-	n, err := c.Write(b)
-	t.set.up.Add(int64(n))
-	if err == nil || !t.move(c, err) {
+		t.set.down.Add(int64(n))
 		return n, err
 	}
-	return len(b), nil // it was kept, and went with the others
+	n, err := t.conn.Read(b)
+	t.set.down.Add(int64(n))
+	t.noticed(err)
+	return n, err
+}
+
+// reader is the connection to read from.
+func (t *stream) reader() (transport.Conn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.current(&t.reads)
+}
+
+// WaitRead implements transport.ReadWaiter, as far as what is below does: else the
+// Read that follows waits.
+func (t *stream) WaitRead() error {
+	for !t.passes.Load() {
+		c, err := t.reader()
+		if err == nil {
+			err = waitRead(c)
+		}
+		if err == nil || c == nil || !t.move(c, err) {
+			return err
+		}
+	}
+	err := waitRead(t.conn)
+	t.noticed(err)
+	return err
+}
+
+func waitRead(c transport.Conn) error {
+	err := transport.WaitRead(c)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// answered is called when something has come on c. false: the stream has left c, and
+// begins elsewhere.
+func (t *stream) answered(c transport.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.moving != nil || t.conn != c {
+		return false
+	}
+	t.begin()
+	t.set.worked(t.way)
+	return true
+}
+
+// begin says that the stream moves no more; under mu, while nobody moves it.
+func (t *stream) begin() {
+	t.kept = nil
+	t.passes.Store(true)
+}
+
+// noticed keeps the loss of a connection that had begun.
+func (t *stream) noticed(err error) {
+	if err != nil && errors.Is(err, transport.ErrCarrier) {
+		t.set.lost(t.way, t.since, err)
+	}
+}
+
+// Write implements net.Conn. While the stream can move, what is written is kept, and
+// an error is for the next call.
+func (t *stream) Write(b []byte) (int, error) {
+	c, kept, err := t.keep(b)
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.Write(b)
+	if err != nil && kept && t.move(c, err) {
+		n, err = len(b), nil // it goes with the others
+	}
+	t.set.up.Add(int64(n))
+	if !kept {
+		t.noticed(err)
+	}
+	return n, err
+}
+
+// keep keeps what is written as long as that may be of use, and says where to write.
+func (t *stream) keep(b []byte) (c transport.Conn, kept bool, err error) {
+	if t.passes.Load() {
+		return t.conn, false, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c, err = t.current(&t.writes); err != nil {
+		return nil, false, err
+	}
+	switch {
+	case t.passes.Load():
+		return c, false, nil
+	case len(t.kept)+len(b) > mostKept, Begun(c):
+		t.begin()
+		return c, false, nil
+	}
+	t.kept = append(t.kept, b...)
+	return c, true, nil
 }
 
 // CloseWrite implements transport.Conn.
 func (t *stream) CloseWrite() error {
 	t.mu.Lock()
-	c, err := t.currentLocked()
-	t.ended = true
+	c, err := t.current(&t.writes)
+	if err == nil {
+		t.ended = true
+	}
 	t.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err = c.CloseWrite(); err == nil || !t.move(c, err) {
-		return err
+	if err = c.CloseWrite(); err != nil && t.move(c, err) {
+		return nil // it ends there as well
 	}
-	return nil
-}
-
-// Begun reports whether the other side has begun with a stream, as far as one of its
-// layers knows.
-func Begun(c transport.Conn) bool {
-	for {
-		switch v := c.(type) {
-		case interface{ Begun() bool }:
-			return v.Begun()
-		case interface{ Below() transport.Conn }:
-			c = v.Below()
-		default:
-			return false
-		}
-	}
-}
-
-// move takes the stream, whose connection c has failed, to another way. False: the
-// error is the stream's.
-func (t *stream) move(c transport.Conn, why error) bool {
-	switch {
-	case errors.Is(why, io.EOF), errors.Is(why, os.ErrDeadlineExceeded), errors.Is(why, net.ErrClosed):
-		return false
-	}
-	lost := errors.Is(why, transport.ErrCarrier)
-	t.mu.Lock()
-	for t.moving {
-		t.moved.Wait()
-	}
-	if t.conn != c && !t.closed {
-		t.mu.Unlock()
-		return true // by the other direction
-	}
-	w := t.way
-	if !lost || t.closed || t.begun || Begun(c) || t.moves >= mostMoves {
-		t.mu.Unlock()
-		if lost {
-			t.set.lost(w, why)
-		}
-		return false
-	}
-	t.moving = true
-	t.moves++
-	kept := t.kept
-	t.mu.Unlock()
-
-	t.set.lost(w, why)
-	ctx, cancel := context.WithTimeoutCause(t.set.ctx, dialTime, errNoAnswer)
-	next, err := t.set.choose(ctx, w)
-	if err == nil {
-		err = t.dial(ctx, next, kept)
-	}
-	cancel()
-	t.mu.Lock()
-	t.moving = false
-	t.moved.Broadcast()
-	t.mu.Unlock()
-	return err == nil
+	return err
 }
 
 // SetDeadline implements net.Conn.
@@ -286,16 +243,34 @@ func (t *stream) SetDeadline(d time.Time) error {
 func (t *stream) SetReadDeadline(d time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.deadline.read = d
-	return t.conn.SetReadDeadline(d)
+	t.reads = d
+	t.wake.Broadcast()
+	return t.late(t.conn.SetReadDeadline(d))
 }
 
 // SetWriteDeadline implements net.Conn.
 func (t *stream) SetWriteDeadline(d time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.deadline.write = d
-	return t.conn.SetWriteDeadline(d)
+	t.writes = d
+	t.wake.Broadcast()
+	return t.late(t.conn.SetWriteDeadline(d))
+}
+
+// late is err, unless it is that of a connection which is about to be left; under mu.
+func (t *stream) late(err error) error {
+	if t.moving != nil {
+		return nil
+	}
+	return err
+}
+
+// SetLinger decides what Close does, as with a TCP connection: 0 is a reset.
+func (t *stream) SetLinger(sec int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.abrupt = sec == 0
+	return nil
 }
 
 // Close implements net.Conn.
@@ -306,11 +281,16 @@ func (t *stream) Close() error {
 		return net.ErrClosed
 	}
 	t.closed = true
-	c, w := t.conn, t.way
+	if t.moving != nil {
+		t.moving()
+	}
+	t.wake.Broadcast()
+	c, abrupt := t.conn, t.abrupt
+	t.set.count(t.way, nil)
 	t.mu.Unlock()
-	t.set.mu.Lock()
-	w.streams--
-	t.set.mu.Unlock()
+	if abrupt {
+		return transport.Abort(c)
+	}
 	return c.Close()
 }
 
@@ -319,9 +299,6 @@ func (t *stream) LocalAddr() net.Addr { return t.now().LocalAddr() }
 
 // RemoteAddr implements net.Conn.
 func (t *stream) RemoteAddr() net.Addr { return t.now().RemoteAddr() }
-
-// Below returns the connection in use, which is another after a move.
-func (t *stream) Below() transport.Conn { return t.now() }
 
 func (t *stream) now() transport.Conn {
 	t.mu.Lock()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
+	"unicode"
 
 	"relay/transport"
 )
@@ -37,6 +39,8 @@ const (
 	mostBackoff = time.Minute
 	// forgetTime is after how long without a failure the failures count no more.
 	forgetTime = 10 * time.Minute
+	// keepTime is within which a success is not noted again.
+	keepTime = time.Minute
 )
 
 // way is a Way with what is known of it; under the lock of its Set.
@@ -47,6 +51,8 @@ type way struct {
 	failed   time.Time // the last one
 	retry    time.Time // not before
 	err      error     // the last failure
+	said     string    // the same, for people
+	readied  time.Time // when Ready has made a connection last
 	took     time.Duration
 	attempt  *attempt // at Ready; nil: none
 	streams  int
@@ -62,11 +68,8 @@ type attempt struct {
 // trouble keeps a failure. The first one costs no wait: the next connection may be
 // better, and there may be no other way.
 func (w *way) trouble(now time.Time, err error) {
-	if now.Sub(w.failed) > forgetTime {
-		w.failures = 0
-	}
-	w.failures++
-	w.failed, w.err = now, err
+	w.failures = w.standing(now) + 1
+	w.failed, w.err, w.said = now, err, plain(err)
 	w.retry = now
 	if w.failures > 1 {
 		wait := min(time.Second<<min(w.failures-2, 10), mostBackoff)
@@ -76,23 +79,38 @@ func (w *way) trouble(now time.Time, err error) {
 	}
 }
 
-// worked keeps a success.
-func (w *way) worked(now time.Time) {
-	w.failures, w.retry, w.rank = 0, time.Time{}, now
+// mostSaid is how long a reason is.
+const mostSaid = 300
+
+// plain is an error for a terminal: some of it may be from who has answered.
+func plain(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(err.Error(), "?"))
+	if len(text) > mostSaid {
+		text = strings.ToValidUTF8(text[:mostSaid], "") + "…"
+	}
+	return text
+}
+
+// standing is how many failures in a row still count.
+func (w *way) standing(now time.Time) int {
+	if now.Sub(w.failed) > forgetTime {
+		return 0
+	}
+	return w.failures
 }
 
 // better orders ways: those that do not fail first, then the one that worked last on
 // this network, then as they were written (the caller's order).
-func better(a, b *way) int {
-	switch {
-	case a.failures != b.failures:
-		return a.failures - b.failures
-	case a.rank.Equal(b.rank):
-		return 0
-	case a.rank.After(b.rank):
-		return -1
+func better(a, b *way, now time.Time) int {
+	if d := a.standing(now) - b.standing(now); d != 0 {
+		return d
 	}
-	return 1
+	return b.rank.Compare(a.rank)
 }
 
 // ready makes the way ready, or waits for whoever is at it.
@@ -102,10 +120,19 @@ func (s *Set) ready(ctx context.Context, w *way) error {
 	}
 	s.mu.Lock()
 	a := w.attempt
-	if a == nil {
+	switch {
+	case a != nil:
+	case w.retry.After(time.Now()):
+		// It has failed since the caller has chosen it.
+		defer s.mu.Unlock()
+		return w.err
+	case s.closed:
+		s.mu.Unlock()
+		return errStopped
+	default:
 		a = &attempt{done: make(chan struct{})}
 		w.attempt = a
-		s.attempts.Go(func() { s.try(w, a) })
+		s.tasks.Go(func() { s.try(w, a) })
 	}
 	s.mu.Unlock()
 	select {
@@ -118,7 +145,7 @@ func (s *Set) ready(ctx context.Context, w *way) error {
 
 // try is one attempt. It goes on when the one who asked has gone: the next will ask.
 func (s *Set) try(w *way, a *attempt) {
-	ctx, cancel := context.WithTimeout(s.ctx, readyTime)
+	ctx, cancel := context.WithTimeoutCause(s.ctx, readyTime, errSilent)
 	defer cancel()
 	began := time.Now()
 	err := w.Ready(ctx)
@@ -127,35 +154,69 @@ func (s *Set) try(w *way, a *attempt) {
 	w.attempt, a.err = nil, err
 	switch {
 	case err == nil:
-		w.took = now.Sub(began)
-		w.worked(now)
+		// Failures count until a stream has been answered: a connection that
+		// ends with the first request is none.
+		w.took, w.readied, w.retry = now.Sub(began), now, time.Time{}
 	case s.ctx.Err() == nil:
 		w.trouble(now, err)
 	}
+	failures := w.failures
 	s.mu.Unlock()
 	close(a.done)
 	switch {
 	case err == nil:
-		s.memory.worked(w.Key, now)
 		s.log.Info("upstream ready", "way", w.Name, "after", now.Sub(began).Round(time.Millisecond))
 	case s.ctx.Err() == nil:
-		s.log.Warn("upstream failed", "way", w.Name, "error", err)
+		s.complain("upstream failed", w, failures, err)
 	}
 }
 
-// lost keeps that a connection of the way has died with streams on it.
-func (s *Set) lost(w *way, err error) {
+// complain logs trouble. Errors may have names in them; relay status shows them.
+func (s *Set) complain(what string, w *way, failures int, err error) {
+	s.log.Warn(what, "way", w.Name, "failures", failures)
+	s.log.Debug(what, "way", w.Name, "error", err)
+}
+
+// lost keeps that a connection of the way has died with something on it that began at
+// since.
+func (s *Set) lost(w *way, since time.Time, err error) {
+	if w == nil {
+		return // direct
+	}
 	s.mu.Lock()
 	now := time.Now()
-	// Its streams find out one after the other.
-	again := now.Sub(w.failed) < time.Second
+	// What was on it finds out one after the other, some when there is another
+	// connection already.
+	again := s.closed || since.Before(w.failed) || since.Before(w.readied)
 	if !again {
 		w.trouble(now, err)
 	}
+	failures := w.failures
 	s.mu.Unlock()
 	if !again {
-		s.log.Warn("upstream lost", "way", w.Name, "error", err)
+		s.complain("upstream lost", w, failures, err)
 	}
 }
 
-var errStopped = errors.New("upstream: the relay is stopping")
+// worked keeps that the other side has answered on a way.
+func (s *Set) worked(w *way) {
+	if w == nil {
+		return // direct
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.failures == 0 && now.Sub(w.rank) < keepTime {
+		return
+	}
+	w.failures, w.retry, w.rank = 0, time.Time{}, now
+	if s.memory != nil && !s.closed {
+		network := s.network
+		s.tasks.Go(func() { s.memory.worked(network, w.Key, now) }) // a disk may take its time
+	}
+}
+
+var (
+	errStopped = errors.New("upstream: the relay is stopping")
+	errSilent  = errors.New("no answer")
+)

@@ -32,6 +32,9 @@ type Config struct {
 	// With it no session is resumed, and a server that has none of the browser's
 	// first keys cannot be reached.
 	ECH []byte
+	// NoECH leaves the extension out, for networks that let no hello with it pass. No
+	// browser of this year does so.
+	NoECH bool
 	// Sessions are those to resume; nil: none.
 	Sessions *Sessions
 }

@@ -21,7 +21,7 @@ func (p *Profile) spec(c *Config) *utls.ClientHelloSpec {
 	protocols = either(protocols, t.Protocols)
 	var list []utls.TLSExtension
 	for _, e := range t.drawn() {
-		if slices.Contains(without, e.ID) || e.ID == extServerName && c.ServerName == "" {
+		if slices.Contains(without, e.ID) || e.ID == extServerName && c.ServerName == "" || e.ID == extECH && c.NoECH {
 			continue
 		}
 		list = append(list, t.extension(e, protocols))

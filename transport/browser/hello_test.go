@@ -361,3 +361,26 @@ func isTimeout(err error) bool {
 	e, ok := err.(interface{ Timeout() bool })
 	return ok && e.Timeout()
 }
+
+// TestNoECH leaves one extension out of the hello, and nothing else.
+func TestNoECH(t *testing.T) {
+	a := newAuthority(t)
+	address, visits := serve(t, &tls.Config{Certificates: []tls.Certificate{a.server(t, name)}})
+	var ids [2][]browser.Number
+	for i, without := range []bool{false, true} {
+		c, err := client(t, address, browser.Config{ServerName: name, Roots: a.pool(), NoECH: without})
+		if err != nil {
+			t.Fatalf("got %v, want nil", err)
+		}
+		_ = c.Close()
+		for _, e := range (<-visits).hello(t).Extensions {
+			if e.ID != 0xfe0d || without {
+				ids[i] = append(ids[i], e.ID)
+			}
+		}
+		slices.Sort(ids[i])
+	}
+	if !slices.Equal(ids[0], ids[1]) {
+		t.Errorf("got extensions %v without ECH, want %v", ids[1], ids[0])
+	}
+}

@@ -14,6 +14,8 @@ const (
 	ticketLife     = 48 * time.Hour
 	// maxNames bounds what is remembered: an entry has a handful of exits.
 	maxNames = 64
+	// maxTicket bounds what a server can put into our next hello.
+	maxTicket = 2 << 10
 )
 
 // Sessions remembers the tickets of servers, so that a repeat visit resumes as
@@ -97,10 +99,12 @@ func (c *cache) Get(string) (*utls.ClientSessionState, bool) {
 
 // Put implements the library's cache; nil says that a session was of no use.
 func (c *cache) Put(_ string, state *utls.ClientSessionState) {
-	switch {
-	case state == nil:
+	if state == nil {
 		c.s.drop(c.name)
-	case !c.retry:
+		return
+	}
+	ticket, _, err := state.ResumptionState()
+	if err == nil && len(ticket) <= maxTicket && !c.retry {
 		c.s.add(c.name, state)
 	}
 }

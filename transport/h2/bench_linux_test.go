@@ -94,9 +94,11 @@ func compare(b *testing.B, up, down int) {
 		run(b, ours{conn}, up, down)
 	})
 	b.Run("x-net", func(b *testing.B) {
+		//lint:ignore SA1019 it is what others use
 		rt := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) {
 			return newPeer(down), nil
 		}}
+		//lint:ignore SA1019 as above
 		defer rt.CloseIdleConnections()
 		run(b, theirs{rt}, up, down)
 	})

@@ -151,6 +151,9 @@ func (c *Conn) add(s *Stream, head Head, end bool) error {
 	c.next += 2
 	s.sent = end
 	c.started = true
+	if silent := time.Duration(c.now() - c.heard.Load()); c.f.Ping > 0 && silent > c.f.Ping && len(c.pings) == 0 {
+		c.appendPing()
+	}
 	return nil
 }
 
@@ -228,15 +231,7 @@ func (c *Conn) Ping(ctx context.Context) error {
 		c.mu.Unlock()
 		return errors.New("h2: ping: too many are not answered")
 	}
-	id, answer := c.ping, make(chan struct{})
-	c.ping += 2 // as Chrome counts
-	if c.pings == nil {
-		c.pings = make(map[uint64]chan struct{})
-	}
-	c.pings[id] = answer
-	o := c.append()
-	o.b = appendHeader(o.b, frameHeader{8, framePing, 0, 0})
-	o.b = binary.BigEndian.AppendUint64(o.b, id)
+	id, answer := c.appendPing()
 	c.asked.Store(c.now())
 	c.started = true
 	c.flush()

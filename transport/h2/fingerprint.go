@@ -1,5 +1,9 @@
 package h2
 
+import "cmp"
+
+import "time"
+
 // The settings of RFC 9113, Section 6.5.2.
 const (
 	SettingHeaderTableSize      = 0x1
@@ -26,6 +30,9 @@ type Fingerprint struct {
 	// Apart says that each frame is a write, and so a TLS record, of its own; what
 	// opens the connection is one. Chrome writes so. Else what is there is one write.
 	Apart bool
+	// Ping is how long the peer may be silent before a request goes out with a PING
+	// behind its head; 0: for ever. Chrome's is 10 s.
+	Ping time.Duration
 	// Frame is how many bytes a DATA frame carries at most; 0: FullFrame.
 	Frame int
 }
@@ -44,7 +51,8 @@ type Priority struct {
 	// Chain makes a request depend on the last one that is still open, as
 	// Chrome's do, and on DependsOn if there is none.
 	Chain bool
-	// Weight is as on the wire: one less than what it stands for.
+	// Weight is as on the wire: one less than what it stands for. It holds for
+	// requests whose Head has none.
 	Weight uint8
 }
 
@@ -55,7 +63,10 @@ type Field struct{ Name, Value string }
 type Head struct {
 	Method, Scheme, Authority, Path string
 	Fields                          []Field
+	Weight                          uint8 // in the place of Priority's; 0: that
 }
+
+func (h *Head) weight(p *Priority) uint8 { return cmp.Or(h.Weight, p.Weight) }
 
 // chromePseudo is the order of Chrome's pseudo-header fields.
 var chromePseudo = []string{":method", ":authority", ":scheme", ":path"}

@@ -195,3 +195,105 @@ func TestIdle(t *testing.T) {
 		}
 	})
 }
+
+// gate lets writes through when it is told to.
+type gate struct {
+	*relaytest.Conn
+	pass  chan struct{}
+	sizes []int
+}
+
+func (g *gate) Write(b []byte) (int, error) {
+	g.sizes = append(g.sizes, len(b))
+	<-g.pass
+	return g.Conn.Write(b)
+}
+
+// TestTogether: what several streams write while a write is under way is one write.
+func TestTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := relaytest.PipeSize(1 << 20)
+		defer b.Close()
+		g := &gate{Conn: a, pass: make(chan struct{}, 8)}
+		c := NewConn(g, new(Fingerprint))
+		defer c.Close()
+		var streams []*Stream
+		for range 8 {
+			g.pass <- struct{}{}
+			s, err := c.Open(t.Context(), Head{Method: "POST", Path: "/"}, nil, false)
+			if err != nil {
+				t.Fatalf("Open: got %v, want a stream", err)
+			}
+			defer s.Close()
+			streams = append(streams, s)
+		}
+		g.sizes = nil
+		go func() { _, _ = streams[0].Write(make([]byte, 100)) }()
+		synctest.Wait()
+		for _, s := range streams[1:] {
+			if n, err := s.Write(make([]byte, 100)); n != 100 || err != nil {
+				t.Errorf("Write: got %d, %v, want it queued", n, err)
+			}
+		}
+		close(g.pass)
+		synctest.Wait()
+		if want := []int{109, 7 * 109}; !slices.Equal(g.sizes, want) {
+			t.Errorf("writes: got %v, want %v", g.sizes, want)
+		}
+	})
+}
+
+// TestInboxMemory: frames of no size make a stream hold much more than has come.
+func TestInboxMemory(t *testing.T) {
+	for _, sizes := range [][]int{{1}, {100}, {2030}, {2040}, {9300}, {16384}, {1, 16384}, {2039, 1}, {9216, 9217}, {1024, 9216}} {
+		var q inbox
+		total := 0
+		for i := range 1000 {
+			for n := sizes[i%len(sizes)]; n > 0; {
+				k := q.space(n)
+				m := min(n, len(k.b)-k.w)
+				q.took(k, m)
+				n, total = n-m, total+m
+			}
+		}
+		held := 0
+		for k := q.first; k != nil; k = k.next {
+			held += len(k.b)
+		}
+		if held > 2*total+largeChunk {
+			t.Errorf("frames of %v: got %d bytes of memory for %d, want at most twice that", sizes, held, total)
+		}
+		if got := q.close(); got != total {
+			t.Errorf("frames of %v: got %d unread, want %d", sizes, got, total)
+		}
+	}
+}
+
+// TestOwnWrite: who has written leaves what others have queued to somebody else.
+func TestOwnWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := relaytest.Pipe()
+		defer b.Close()
+		g := &gate{Conn: a, pass: make(chan struct{}, 8)}
+		c := NewConn(g, new(Fingerprint))
+		defer c.Close()
+		defer close(g.pass)
+		g.pass <- struct{}{}
+		s, err := c.Open(t.Context(), Head{Method: "POST", Path: "/"}, nil, false)
+		if err != nil {
+			t.Fatalf("Open: got %v, want a stream", err)
+		}
+		defer s.Close()
+		returned := false
+		go func() { _, _ = s.Write(make([]byte, 100)); returned = true }()
+		synctest.Wait()
+		if _, err := c.Open(t.Context(), Head{Method: "POST", Path: "/"}, nil, false); err != nil {
+			t.Fatalf("Open: got %v, want it queued", err)
+		}
+		g.pass <- struct{}{}
+		synctest.Wait()
+		if !returned || len(g.sizes) != 3 {
+			t.Errorf("first write: got %v and %d writes, want it to have returned while the third goes on", returned, len(g.sizes))
+		}
+	})
+}

@@ -9,10 +9,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"relay/relay/relaytest"
 	"relay/transport/h2"
@@ -146,6 +149,34 @@ func TestMany(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestTableSize: header blocks stay readable when a server makes its table small.
+func TestTableSize(t *testing.T) {
+	relaytest.LeakCheck(t)
+	for _, size := range []uint32{1, 100, 200, 300, 8192} {
+		near, far := relaytest.Pipe()
+		c := h2.NewConn(near, chrome())
+		defer c.Close()
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, r.Header.Get("x-turn"))
+		})
+		//lint:ignore SA1019 net/http takes listeners only
+		go (&http2.Server{MaxDecoderHeaderTableSize: size}).ServeConn(far, &http2.ServeConnOpts{Handler: h})
+		// Go's server takes its table for small from the start, and not only when the
+		// client has been told: the answer comes behind its SETTINGS.
+		if err := c.Ping(t.Context()); err != nil {
+			t.Fatalf("Ping: got %v, want an answer", err)
+		}
+		for i := range 20 {
+			head := request("GET", "/")
+			want := fmt.Sprint(i/2, strings.Repeat("x", 10*i/2))
+			head.Fields = append(head.Fields, h2.Field{Name: "x-turn", Value: want})
+			if _, got := answer(t, open(t, c, head, nil, true)); got != want {
+				t.Errorf("table of %d, request %d: got %q, want %q", size, i, got, want)
+			}
+		}
+	}
 }
 
 // TestEarlyAnswer: a server may answer, and be done, before it has the request

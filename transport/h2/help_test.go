@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"relay/transport/h2"
 )
 
@@ -28,30 +26,17 @@ func chrome() *h2.Fingerprint {
 		Pseudo:   []string{":method", ":authority", ":scheme", ":path"},
 		Priority: &h2.Priority{Exclusive: true, Chain: true, Weight: 219},
 		Apart:    true,
+		Ping:     10 * time.Second,
 	}
 }
 
-// post and get are requests as a browser's.
+// request is the head of one as a browser's.
 func request(method, path string) h2.Head {
 	return h2.Head{Method: method, Scheme: "https", Authority: "www.example.org", Path: path, Fields: []h2.Field{
 		{Name: "user-agent", Value: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"},
 		{Name: "accept", Value: "*/*"},
 		{Name: "accept-encoding", Value: "gzip, deflate, br, zstd"},
 	}}
-}
-
-// serve runs golang.org/x/net's server on l's connections, which need no TLS.
-func serve(t testing.TB, l net.Listener, h http.Handler) {
-	t.Helper()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go (&http2.Server{}).ServeConn(c, &http2.ServeConnOpts{Handler: h})
-		}
-	}()
 }
 
 // dialTLS connects to a net/http server with TLS.

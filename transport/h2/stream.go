@@ -135,7 +135,8 @@ func (s *Stream) await() error {
 }
 
 // Write implements net.Conn. It returns when the bytes are written or will be with
-// the next write of the connection.
+// the next write of the connection. A deadline holds for a Write that begins behind
+// it; one that is already writing ends with the connection, which takes 30 s at most.
 func (s *Stream) Write(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil

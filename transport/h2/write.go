@@ -73,7 +73,7 @@ func (c *Conn) appendHead(id uint32, head Head, end bool) {
 	o.b = appendHeader(o.b, h)
 	if p := c.f.Priority; p != nil {
 		h.flags |= flagPriority
-		o.b = c.appendPriority(o.b, p)
+		o.b = c.appendPriority(o.b, p, head.weight(p))
 	}
 	o.b = c.encoder.begin(o.b)
 	order := c.f.Pseudo
@@ -93,8 +93,22 @@ func (c *Conn) appendHead(id uint32, head Head, end bool) {
 	c.asked.Store(c.now())
 }
 
+// appendPing asks for an answer; under mu.
+func (c *Conn) appendPing() (id uint64, answer chan struct{}) {
+	id, answer = c.ping, make(chan struct{})
+	c.ping += 2 // as Chrome counts
+	if c.pings == nil {
+		c.pings = make(map[uint64]chan struct{})
+	}
+	c.pings[id] = answer
+	o := c.append()
+	o.b = appendHeader(o.b, frameHeader{8, framePing, 0, 0})
+	o.b = binary.BigEndian.AppendUint64(o.b, id)
+	return id, answer
+}
+
 // appendPriority is RFC 7540, Section 6.2.
-func (c *Conn) appendPriority(b []byte, p *Priority) []byte {
+func (c *Conn) appendPriority(b []byte, p *Priority, weight uint8) []byte {
 	on := p.DependsOn
 	if p.Chain {
 		last := uint32(0)
@@ -108,7 +122,7 @@ func (c *Conn) appendPriority(b []byte, p *Priority) []byte {
 	if p.Exclusive {
 		on |= 1 << 31
 	}
-	return append(binary.BigEndian.AppendUint32(b, on), p.Weight)
+	return append(binary.BigEndian.AppendUint32(b, on), weight)
 }
 
 // split makes frames of a block that was appended behind one header, none longer

@@ -20,6 +20,9 @@ const (
 	// streamsEach is from how many streams on the emptiest connection another one is
 	// worth it.
 	streamsEach = 24
+	// mostAlive counts those as well that take no new streams and have some that
+	// last: one less than the six that a browser has at most, and censors allow.
+	mostAlive = 5
 	// mostLimited is mostCarriers where connections freeze after some bytes, as each
 	// carries little. Browsers have six over HTTP/1.1.
 	mostLimited = 4
@@ -60,14 +63,18 @@ type pending struct {
 	err  error
 }
 
-// crowdedWait is how often a stream looks again where all connections are taken, and
-// none of them takes another.
-const crowdedWait = 50 * time.Millisecond
+const (
+	// crowdedWait is how often a stream looks again where connections are limited and
+	// each has a stream, and crowdedTime after how long it shares one all the same.
+	crowdedWait = 50 * time.Millisecond
+	crowdedTime = time.Second
+)
 
 // carrier returns a connection for a stream, which the caller leaves.
 func (c *Client) carrier(ctx context.Context) (*carrier, error) {
-	for {
-		k, p := c.take(time.Now())
+	for began := time.Now(); ; {
+		now := time.Now()
+		k, p := c.take(now, now.Sub(began) >= crowdedTime)
 		if k != nil {
 			return k, nil
 		}
@@ -93,12 +100,17 @@ func (c *Client) carrier(ctx context.Context) (*carrier, error) {
 }
 
 // take returns a connection for a stream, or the one that is being made, or neither:
-// there are as many as there may be.
-func (c *Client) take(now time.Time) (*carrier, *pending) {
+// there are as many as there may be. share says that any will do.
+func (c *Client) take(now time.Time, share bool) (*carrier, *pending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	taking := 0
 	c.carriers = slices.DeleteFunc(c.carriers, func(k *carrier) bool {
-		spent := k.load() == 0 && !k.takes(now)
+		takes := k.takes(now)
+		if takes {
+			taking++
+		}
+		spent := !takes && k.load() == 0
 		if spent {
 			k.requests = 0
 			c.tasks.Go(func() { _ = k.conn.Close() })
@@ -109,13 +121,22 @@ func (c *Client) take(now time.Time) (*carrier, *pending) {
 	// Where connections are limited a stream waits for one of its own.
 	alone := c.budget > 0 && k != nil && k.load() > 0
 	if k == nil || alone || k.load() >= streamsEach {
-		if c.pending == nil && len(c.carriers) < c.most() && c.ctx.Err() == nil {
+		if c.pending == nil && taking < c.most() && len(c.carriers) < c.alive() && c.ctx.Err() == nil {
 			p := &pending{done: make(chan struct{})}
 			c.pending = p
 			c.tasks.Go(func() { c.make(p) })
 		}
 	}
-	if k == nil || alone {
+	if k == nil && c.pending == nil && (share || c.budget == 0) {
+		// Streams that last hold all connections.
+		k = c.best((*carrier).usable, func(a, b *carrier) bool {
+			if c.budget > 0 {
+				return a.meter.down.Load() < b.meter.down.Load()
+			}
+			return a.load() < b.load()
+		})
+	}
+	if k == nil || alone && !(share && c.pending == nil) {
 		return nil, c.pending
 	}
 	k.opening++
@@ -128,6 +149,14 @@ func (c *Client) most() int {
 		return mostLimited
 	}
 	return mostCarriers
+}
+
+// alive is mostAlive, and one for short streams where each has a connection.
+func (c *Client) alive() int {
+	if c.budget > 0 {
+		return mostAlive + 1
+	}
+	return mostAlive
 }
 
 // leave says that the stream for which a connection was taken has been opened.
@@ -147,22 +176,26 @@ func (k *carrier) load() int { return k.opening + k.conn.Streams() }
 // pick returns the connection with the fewest streams that takes another; nil: there
 // is none. Under mu.
 func (c *Client) pick(now time.Time) *carrier {
+	return c.best(func(k *carrier) bool { return k.takes(now) }, func(a, b *carrier) bool { return a.load() < b.load() })
+}
+
+// best returns the best connection of those that will do.
+func (c *Client) best(will func(*carrier) bool, better func(a, b *carrier) bool) *carrier {
 	var best *carrier
 	for _, k := range c.carriers {
-		if !k.takes(now) {
-			continue
-		}
-		if best == nil || k.load() < best.load() {
+		if will(k) && (best == nil || better(k, best)) {
 			best = k
 		}
 	}
 	return best
 }
 
+// usable reports whether a stream could be opened at all. It may be two requests.
+func (k *carrier) usable() bool { return k.conn.Usable() && k.conn.Room() > k.opening+1 }
+
 // takes reports whether a connection takes another stream.
 func (k *carrier) takes(now time.Time) bool {
-	// A stream may be two requests.
-	return k.conn.Usable() && k.conn.Room() > k.opening+1 && k.requests > 0 && now.Before(k.until) &&
+	return k.usable() && k.requests > 0 && now.Before(k.until) &&
 		(k.client.budget == 0 || !k.opened || k.meter.down.Load()+roomLimited <= k.client.budget)
 }
 

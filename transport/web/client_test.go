@@ -129,6 +129,31 @@ func TestClientShares(t *testing.T) {
 	}
 }
 
+// TestClientTired has streams that last longer than their connections take new ones:
+// others get connections as well, and then share what there is.
+func TestClientTired(t *testing.T) {
+	d := newDialled(t, ModeStreamOne, joined(echo))
+	ping := func() transport.Conn {
+		t.Helper()
+		c := d.open(t, "ping")
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for range 2 * mostAlive {
+		ping()
+		d.mu.Lock()
+		for _, k := range d.carriers {
+			k.until = time.Now()
+		}
+		d.mu.Unlock()
+	}
+	if n := d.conns.Load(); n != mostAlive {
+		t.Errorf("got %d connections, want %d", n, mostAlive)
+	}
+}
+
 // TestClientRefused is a path that the server does not know.
 func TestClientRefused(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string) {
@@ -229,6 +254,14 @@ func TestClientFrozen(t *testing.T) {
 		t.Errorf("got %d bytes and %v after %v, want an error of the carrier within 5 s", n, err, took)
 	}
 	_ = c.Close()
+	// Some last.
+	for range mostLimited - 1 {
+		c := d.open(t, "\x01")
+		if n, err := io.ReadFull(c, make([]byte, 1<<10)); err != nil {
+			t.Fatalf("got %d bytes and %v, want 1 KiB", n, err)
+		}
+		defer c.Close()
+	}
 	for i := range 20 {
 		c := d.open(t, "\x08")
 		if n, err := io.ReadFull(c, make([]byte, 8<<10)); err != nil {
@@ -273,5 +306,27 @@ func TestClientNoServer(t *testing.T) {
 	d.way.Pins = [][32]byte{{1}}
 	if _, err := d.Open(t.Context(), nil); !errors.Is(err, transport.ErrCarrier) || !strings.Contains(err.Error(), "hello") {
 		t.Errorf("got %v, want that the certificate is another's", err)
+	}
+}
+
+// TestClientPieceLate has a piece that is sent when its stream has been closed. A server
+// would wait for the stream, and keep the window of the connection meanwhile.
+func TestClientPieceLate(t *testing.T) {
+	d := newDialled(t, ModePacketUp, joined(echo))
+	p := d.open(t, "ping").(*pieces)
+	if _, err := io.ReadFull(p, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Close()
+	done := make(chan error, 1)
+	path := string(d.way.Path) + newSession() // the server has forgotten the stream's by then
+	go func() { done <- p.send(path+"/7", make([]byte, 2*mostUnread)) }()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("got an answer, want an error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("got no end in 10s, want an error at once")
 	}
 }

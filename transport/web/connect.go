@@ -53,7 +53,7 @@ func (c *Client) connect(ctx context.Context, socket bool) (*connected, error) {
 	for len(addrs) > 0 {
 		raw, addr, err := c.race(ctx, addrs)
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(last, err) // what answered says more than what did not
 		}
 		m := &metered{Conn: raw}
 		conn, err := c.secure(ctx, m, socket, ech)
@@ -76,7 +76,7 @@ func (c *Client) connect(ctx context.Context, socket bool) (*connected, error) {
 	return nil, last
 }
 
-// without returns addrs without one and those before it, which were silent.
+// without returns addrs without one.
 func without(addrs []netip.AddrPort, one netip.AddrPort) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, a := range addrs {
@@ -104,7 +104,7 @@ func (c *Client) secure(ctx context.Context, raw transport.Conn, socket bool, ec
 	defer cancel()
 	return c.profile.Client(ctx, raw, browser.Config{
 		ServerName: c.way.SNI, VerifyName: c.way.CertificateName, Pins: c.way.Pins, Roots: c.roots,
-		WebSocket: socket, ECH: ech.list, Sessions: c.sessions,
+		WebSocket: socket, ECH: ech.list, NoECH: c.way.ECH.Mode == ECHOff, Sessions: c.sessions,
 	})
 }
 
@@ -118,8 +118,8 @@ type echTry struct {
 
 // retry takes the list that a server offers (RFC 9849, Section 6.1.6); once.
 func (e *echTry) retry(list []byte) bool {
-	if e.retried {
-		return false
+	if e.retried || len(list) == 0 {
+		return false // without ECH the name would be there to read
 	}
 	e.list, e.retried = list, true
 	return true

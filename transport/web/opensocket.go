@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -50,7 +52,21 @@ func (s *socketConn) Read(b []byte) (int, error) {
 	return n, s.why(err)
 }
 
-func (s *socketConn) why(err error) error { return err }
+// Write implements net.Conn.
+func (s *socketConn) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	return n, s.why(err)
+}
+
+// why says of an error that it is the connection's, as all are but those that the caller
+// has made and an end in order.
+func (s *socketConn) why(err error) error {
+	switch {
+	case err == nil, err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), errors.Is(err, errors.ErrUnsupported):
+		return err
+	}
+	return fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(err))
+}
 
 // CloseWrite implements transport.Conn. Where a server would end both directions an
 // answer is worth more than the end, of which the target hears with the stream's.
@@ -109,6 +125,7 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 	if conn == nil {
 		var err error
 		if conn, err = c.connect(ctx, true); err != nil {
+			c.unproven()
 			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, err)
 		}
 	}
@@ -120,6 +137,7 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 		err = context.Cause(ctx)
 	}
 	if err != nil {
+		c.unproven()
 		_ = transport.Abort(conn)
 		return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(err))
 	}
@@ -135,6 +153,14 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 		}
 	}
 	return s, nil
+}
+
+// unproven forgets the last success after a failure: who asks whether the way is live
+// is to hear no, and to leave it alone for a while.
+func (c *Client) unproven() {
+	c.mu.Lock()
+	c.proven = time.Time{}
+	c.mu.Unlock()
 }
 
 // upgrade asks for a WebSocket (RFC 6455, Section 4.1), with as much of first as fits

@@ -21,8 +21,10 @@ import (
 // at a time would take turns, and a server holds little of what comes before its turn.
 type pieces struct {
 	oneStream
-	path string
-	on   *carrier // of the last piece, for run
+	path   string
+	on     *carrier        // of the last piece, for run
+	ctx    context.Context // of the requests; it ends with the stream
+	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	room     sync.Cond    // less is waiting or asked, or it has failed
@@ -52,6 +54,7 @@ func (k *carrier) packetUp(ctx context.Context, first []byte) (transport.Conn, e
 	}
 	k.visit()
 	p := &pieces{oneStream: oneStream{fetch: fetch{down: down, k: k}}, path: path, on: k}
+	p.ctx, p.cancel = context.WithCancel(c.ctx)
 	p.room.L = &p.mu
 	if len(first) > 0 {
 		if _, err := p.Write(first); err != nil {
@@ -157,7 +160,7 @@ func (p *pieces) send(path string, body []byte) error {
 	if err := p.choose(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, postTime)
+	ctx, cancel := context.WithTimeout(p.ctx, postTime)
 	s, err := p.on.open(ctx, c.ask(http.MethodPost, path, c.profile.HTTP2.Post, len(body)), body, true)
 	if err != nil {
 		cancel()
@@ -190,7 +193,7 @@ func (p *pieces) choose() error {
 	if err != nil {
 		return err
 	}
-	other, err := c.carrier(c.ctx)
+	other, err := c.carrier(p.ctx)
 	if err != nil {
 		return err
 	}
@@ -232,6 +235,7 @@ func (p *pieces) fail(err error) {
 	}
 	p.room.Broadcast()
 	p.mu.Unlock()
+	p.cancel()
 	_ = p.down.Close() // wakes the reader
 }
 
@@ -253,6 +257,9 @@ func (p *pieces) Close() error {
 	p.waiting = nil
 	p.room.Broadcast()
 	p.mu.Unlock()
+	// What is on its way is not wanted any more, and would be in the way of others:
+	// a connection has one window for all of its streams.
+	p.cancel()
 	return p.down.Close()
 }
 

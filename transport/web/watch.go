@@ -138,8 +138,10 @@ func (c *Client) frozen(k *carrier) {
 	down := k.meter.down.Load()
 	c.mu.Lock()
 	k.why = errFrozen
-	if down >= leastFrozen && down <= mostFrozen && (c.budget == 0 || down < c.budget) {
-		c.budget, c.learned = down, time.Now()
+	// The next one may freeze sooner: censors draw the limit, and have been seen to
+	// do so within a third of it.
+	if safe := down * 2 / 3; down >= leastFrozen && down <= mostFrozen && (c.budget == 0 || safe < c.budget) {
+		c.budget, c.learned = safe, time.Now()
 	}
 	c.mu.Unlock()
 	c.log.Debug("carrier frozen", "down", down)
@@ -150,7 +152,7 @@ func (c *Client) frozen(k *carrier) {
 func (c *Client) lift(k *carrier) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.budget > 0 && (k.meter.down.Load() > 2*c.budget+roomLimited || time.Since(c.learned) > limitedTime) {
+	if c.budget > 0 && (k.meter.down.Load() > 3*c.budget+roomLimited || time.Since(c.learned) > limitedTime) {
 		c.budget = 0
 	}
 }
