@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -33,6 +34,8 @@ const (
 type socketConn struct {
 	transport.Conn
 	client *Client
+	done   chan struct{} // closed by Close
+	frozen atomic.Bool
 }
 
 // Below returns the wrapped connection.
@@ -50,7 +53,19 @@ func (s *socketConn) Read(b []byte) (int, error) {
 	return n, s.why(err)
 }
 
-func (s *socketConn) why(err error) error { return err }
+// Write implements net.Conn.
+func (s *socketConn) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	return n, s.why(err)
+}
+
+// why is what has failed first, where that was the connection.
+func (s *socketConn) why(err error) error {
+	if err != nil && s.frozen.Load() {
+		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, errFrozen)
+	}
+	return err
+}
 
 // CloseWrite implements transport.Conn. Where a server would end both directions an
 // answer is worth more than the end, of which the target hears with the stream's.
@@ -64,7 +79,10 @@ func (s *socketConn) CloseWrite() error {
 // Close implements net.Conn.
 func (s *socketConn) Close() error {
 	s.client.mu.Lock()
-	delete(s.client.sockets, s)
+	if _, open := s.client.sockets[s]; open {
+		delete(s.client.sockets, s)
+		close(s.done)
+	}
 	s.client.mu.Unlock()
 	return s.Conn.Close()
 }
@@ -125,11 +143,12 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 		_ = transport.Abort(conn)
 		return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(err))
 	}
-	s := &socketConn{Conn: transport.NewCoded(below, websocket.NewClient()), client: c}
+	s := &socketConn{Conn: transport.NewCoded(below, websocket.NewClient()), client: c, done: make(chan struct{})}
 	c.mu.Lock()
 	c.sockets[s] = struct{}{}
 	c.proven = time.Now()
 	c.mu.Unlock()
+	c.tasks.Go(func() { s.watch(conn) })
 	if len(rest) > 0 {
 		if _, err := s.Write(rest); err != nil {
 			_ = s.Close()
