@@ -154,7 +154,7 @@ allow = ["127.0.0.0/8"]
 		defer close(stopped)
 		in.stop(t.Context(), time.Minute)
 	}()
-	st := shows(t, in, "that it drains", func(s admin.Status) bool { return s.Draining != nil })
+	st := shows(t, in, "that it drains", func(s admin.Status) bool { return s.Draining != nil && s.Live == 1 })
 	var text, metrics strings.Builder
 	writeStatus(&text, st)
 	_ = in.writeMetrics(&metrics)

@@ -15,6 +15,7 @@ import (
 
 	"relay/relay"
 	"relay/relay/config"
+	"relay/transport"
 )
 
 // startIn runs a relay in a folder until it is stopped.
@@ -42,7 +43,7 @@ func startIn(t *testing.T, dir, toml string) (in *instance, stop func()) {
 	return in, stop
 }
 
-// folder is a state folder whose name is short enough for a socket.
+// stateDir is a state folder whose name is short enough for a socket.
 func stateDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rs")
@@ -159,6 +160,57 @@ func asked(c net.Conn, within time.Duration) error {
 	return nil
 }
 
+// echoesPackets is echoes for datagrams.
+func echoesPackets(t *testing.T) transport.Target {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	go func() {
+		b := make([]byte, transport.MaxPacket)
+		for {
+			n, from, err := c.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(b[:n], from)
+		}
+	}()
+	to, err := transport.ParseTarget(c.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// askedPackets sends datagrams until one comes back.
+func askedPackets(p transport.PacketConn, to transport.Target, within time.Duration) error {
+	done := make(chan struct{})
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for {
+			_ = p.WritePacket([]byte("question"), to)
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	defer func() { close(done); <-sent }()
+	_ = p.SetDeadline(time.Now().Add(within))
+	b := make([]byte, transport.MaxPacket)
+	n, from, err := p.ReadPacket(b)
+	_ = p.SetDeadline(time.Time{})
+	if err != nil || string(b[:n]) != "question" || from != to {
+		return fmt.Errorf("got %q from %v, %w, want the question", b[:n], from, err)
+	}
+	return nil
+}
+
 // TestTunnelTroubles is an entry whose first link leads nowhere, and whose exit ends and
 // comes back.
 func TestTunnelTroubles(t *testing.T) {
@@ -178,6 +230,15 @@ func TestTunnelTroubles(t *testing.T) {
 			}
 			if st := entry.upstreams.set.States(); st[0].Live || st[0].Failures == 0 || !st[1].Live {
 				t.Errorf("ways: got %+v, want the second live and the first with its failure", st)
+			}
+			p, err := entry.upstreams.set.DialPacket(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			packets := echoesPackets(t)
+			if err := askedPackets(p, packets, 10*time.Second); err != nil {
+				t.Errorf("datagrams: %v", err)
 			}
 			stop()
 			_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -200,6 +261,9 @@ func TestTunnelTroubles(t *testing.T) {
 				if time.Since(began) > 20*time.Second {
 					t.Fatalf("the exit is there again: got %v, want an answer", err)
 				}
+			}
+			if err := askedPackets(p, packets, 20*time.Second); err != nil {
+				t.Errorf("datagrams of the same association: %v", err)
 			}
 		})
 	}

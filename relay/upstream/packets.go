@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -198,10 +199,24 @@ func (p *packets) ReadPacket(b []byte) (n int, from transport.Target, err error)
 		case err == nil:
 			p.answered(c)
 			return n, from, nil
+		case p.ended(c, err): // the next datagram begins another one
 		case !p.leave(c, err) && !p.left(c, err):
 			return n, from, err
 		}
 	}
+}
+
+// ended reports whether the exit has ended an association that it had answered on, as one
+// does that was idle for long: the client's goes on. One that never answers has refused.
+func (p *packets) ended(c transport.PacketConn, err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != io.EOF || p.conn != c || !p.proved || p.lost || p.closed {
+		return false
+	}
+	p.lost = true
+	_ = c.Close()
+	return true
 }
 
 // left reports whether err, as it is that of a closed connection, only says that
@@ -234,7 +249,8 @@ func (p *packets) WaitRead() error {
 		if !ok {
 			return nil
 		}
-		if err = w.WaitRead(); err == nil || !p.leave(c, err) && !p.left(c, err) {
+		err = w.WaitRead()
+		if err == nil || !p.ended(c, err) && !p.leave(c, err) && !p.left(c, err) {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"testing"
@@ -213,6 +214,41 @@ func TestPacketsEnd(t *testing.T) {
 		}
 		if err := p.WritePacket(nil, target(t)); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("WritePacket: got %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+// TestPacketsIdle is an association that the exit has ended, as nothing came for long: the
+// client's goes on. One that ends unanswered was refused.
+func TestPacketsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &fake{}
+		s := newSet(t, a)
+		p := dialPackets(t, s)
+		b := make([]byte, transport.MaxPacket)
+		for i := range 3 {
+			if err := p.WritePacket([]byte("x"), target(t)); err != nil {
+				t.Fatalf("WritePacket: got %v, want nil", err)
+			}
+			far := a.nthPackets(t, i)
+			_ = far.far.WritePacket([]byte("y"), target(t))
+			if _, _, err := p.ReadPacket(b); err != nil {
+				t.Fatalf("ReadPacket: got %v, want an answer", err)
+			}
+			_ = far.far.Close()
+			_ = p.SetDeadline(time.Now().Add(time.Second))
+			if _, _, err := p.ReadPacket(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("ReadPacket: got %v, want a time-out", err)
+			}
+			_ = p.SetDeadline(time.Time{})
+		}
+		if st := s.States()[0]; st.Failures != 0 {
+			t.Errorf("failures: got %d, want 0", st.Failures)
+		}
+		_ = p.WritePacket([]byte("x"), target(t))
+		_ = a.nthPackets(t, 3).far.Close()
+		if _, _, err := p.ReadPacket(b); err != io.EOF {
+			t.Errorf("ReadPacket: got %v, want the end", err)
 		}
 	})
 }

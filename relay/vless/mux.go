@@ -314,8 +314,11 @@ func (m *mux) finish() error {
 		switch {
 		case s.packets:
 			s.end()
-		case !s.ended:
+		case s.ended:
+		case m.serves():
 			s.lose(errBrokenOff)
+		default:
+			s.lose(errLeft)
 		}
 	}
 	for len(m.sessions) > 0 && m.err == nil {

@@ -43,6 +43,14 @@ func (c muxConn) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
+// Begun reports whether the target has said something: what was said to it is not to be
+// said to it again.
+func (c muxConn) Begun() bool {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	return c.heard || c.ended
+}
+
 // CloseWrite implements transport.Conn: an end, as far as a client makes something
 // of one direction's.
 func (c muxConn) CloseWrite() error {

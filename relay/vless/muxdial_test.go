@@ -348,3 +348,30 @@ func TestDialerClose(t *testing.T) {
 		_ = c.Close()
 	})
 }
+
+// An exit that ends the stream has said nothing of the targets in it: who has not begun
+// may begin elsewhere. Who has, knows that he must not.
+func TestClientMuxLeft(t *testing.T) {
+	shared(t, 8, func(t *testing.T, s *sharing) {
+		mute, said, ended := s.dial("93.184.216.34:443"), s.dial("93.184.216.34:80"), s.dial("93.184.216.34:81")
+		for _, c := range []transport.Conn{mute, said, ended} {
+			_, _ = io.WriteString(c, "question")
+		}
+		synctest.Wait()
+		s.says(answer + keep(2, "answer") + end(3))
+		_ = s.end().CloseWrite()
+		synctest.Wait()
+		for i, want := range []bool{false, true, true} {
+			c := []transport.Conn{mute, said, ended}[i]
+			if got := c.(interface{ Begun() bool }).Begun(); got != want {
+				t.Errorf("session %d: got begun %v, want %v", i+1, got, want)
+			}
+		}
+		if _, err := mute.Read(make([]byte, 1)); !errors.Is(err, transport.ErrCarrier) {
+			t.Errorf("Read: got %v, want that of the carrier", err)
+		}
+		if _, err := ended.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("Read of one that had ended: got %v, want io.EOF", err)
+		}
+	})
+}

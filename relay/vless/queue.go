@@ -54,6 +54,7 @@ func (s *session) queue(b []byte) int {
 		s.makeRoom(s.w - s.r + len(b))
 	}
 	n := copy((*s.held)[s.w:], b)
+	s.heard = true
 	s.w += n
 	s.wake.Broadcast()
 	return n

@@ -30,6 +30,7 @@ var queueBuffers = sync.Pool{New: func() any { b := make([]byte, queueSize); ret
 var (
 	errBrokenOff = fmt.Errorf("vless: session: %w", io.ErrUnexpectedEOF)
 	errForgotten = errors.New("vless: session: the other side has gone")
+	errLeft      = fmt.Errorf("%w: %w", errBrokenOff, transport.ErrCarrier) // by the exit, with all others
 	errStalled   = errors.New("vless: session: nobody takes what comes")
 )
 
@@ -47,6 +48,7 @@ type session struct {
 	r, w     int
 	heads    []head // of datagrams in the queue, from first on
 	first    int
+	heard    bool  // something has come
 	answered bool  // the request was
 	served   bool  // whoever opened it has let go
 	ended    bool  // nothing follows from the client

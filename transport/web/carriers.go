@@ -121,15 +121,20 @@ func (c *Client) take(now time.Time, share bool) (*carrier, *pending) {
 	// Where connections are limited a stream waits for one of its own.
 	alone := c.budget > 0 && k != nil && k.load() > 0
 	if k == nil || alone || k.load() >= streamsEach {
-		if c.pending == nil && taking < c.most() && len(c.carriers) < mostAlive && c.ctx.Err() == nil {
+		if c.pending == nil && taking < c.most() && len(c.carriers) < c.alive() && c.ctx.Err() == nil {
 			p := &pending{done: make(chan struct{})}
 			c.pending = p
 			c.tasks.Go(func() { c.make(p) })
 		}
 	}
 	if k == nil && c.pending == nil && (share || c.budget == 0) {
-		// Streams that last hold all connections, whose time is over.
-		k = c.emptiest(func(k *carrier) bool { return k.conn.Usable() && k.conn.Room() > k.opening+1 })
+		// Streams that last hold all connections.
+		k = c.best((*carrier).usable, func(a, b *carrier) bool {
+			if c.budget > 0 {
+				return a.meter.down.Load() < b.meter.down.Load()
+			}
+			return a.load() < b.load()
+		})
 	}
 	if k == nil || alone && !(share && c.pending == nil) {
 		return nil, c.pending
@@ -144,6 +149,14 @@ func (c *Client) most() int {
 		return mostLimited
 	}
 	return mostCarriers
+}
+
+// alive is mostAlive, and one for short streams where each has a connection.
+func (c *Client) alive() int {
+	if c.budget > 0 {
+		return mostAlive + 1
+	}
+	return mostAlive
 }
 
 // leave says that the stream for which a connection was taken has been opened.
@@ -163,24 +176,26 @@ func (k *carrier) load() int { return k.opening + k.conn.Streams() }
 // pick returns the connection with the fewest streams that takes another; nil: there
 // is none. Under mu.
 func (c *Client) pick(now time.Time) *carrier {
-	return c.emptiest(func(k *carrier) bool { return k.takes(now) })
+	return c.best(func(k *carrier) bool { return k.takes(now) }, func(a, b *carrier) bool { return a.load() < b.load() })
 }
 
-// emptiest returns the connection with the fewest streams of those that will do.
-func (c *Client) emptiest(will func(*carrier) bool) *carrier {
+// best returns the best connection of those that will do.
+func (c *Client) best(will func(*carrier) bool, better func(a, b *carrier) bool) *carrier {
 	var best *carrier
 	for _, k := range c.carriers {
-		if will(k) && (best == nil || k.load() < best.load()) {
+		if will(k) && (best == nil || better(k, best)) {
 			best = k
 		}
 	}
 	return best
 }
 
+// usable reports whether a stream could be opened at all. It may be two requests.
+func (k *carrier) usable() bool { return k.conn.Usable() && k.conn.Room() > k.opening+1 }
+
 // takes reports whether a connection takes another stream.
 func (k *carrier) takes(now time.Time) bool {
-	// A stream may be two requests.
-	return k.conn.Usable() && k.conn.Room() > k.opening+1 && k.requests > 0 && now.Before(k.until) &&
+	return k.usable() && k.requests > 0 && now.Before(k.until) &&
 		(k.client.budget == 0 || !k.opened || k.meter.down.Load()+roomLimited <= k.client.budget)
 }
 

@@ -188,11 +188,15 @@ func (c *claimed) piece(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	}
+	ctl := newControl(w)
+	defer ctl.leave()
+	body := newHurried(r.Body, ctl)
 	ses, err := c.sessions.uplink(c.key(), c.seq == 0)
-	if err == nil {
-		ctl := newControl(w)
-		defer ctl.leave()
-		err = ses.queue.bring(r.Context(), c.seq, newHurried(r.Body, ctl))
+	switch {
+	case err == errEnded:
+		err = forget(body)
+	case err == nil:
+		err = ses.queue.bring(r.Context(), c.seq, body)
 		if errors.Is(err, net.ErrClosed) || err == io.EOF {
 			err = nil // the target had enough before the end of the piece was here
 		}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -59,12 +61,16 @@ func (s *socketConn) Write(b []byte) (int, error) {
 	return n, s.why(err)
 }
 
-// why is what has failed first, where that was the connection.
+// why says of an error that it is the connection's, as all are but those that the caller
+// has made and an end in order.
 func (s *socketConn) why(err error) error {
-	if err != nil && s.frozen.Load() {
-		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, errFrozen)
+	switch {
+	case err != nil && s.frozen.Load():
+		err = errFrozen
+	case err == nil, err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), errors.Is(err, errors.ErrUnsupported):
+		return err
 	}
-	return err
+	return fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(err))
 }
 
 // CloseWrite implements transport.Conn. Where a server would end both directions an

@@ -53,6 +53,7 @@ type queue struct {
 	pieces  map[uint64]*brought
 	earlier int   // cost of pieces
 	full    int   // who waits for room
+	stalled bool  // the target takes nothing: there is more room
 	read    bool  // somebody reads
 	tail    *body // all that follows, if it comes in one piece
 	last    bool  // no more pieces are waited for
@@ -157,10 +158,14 @@ func (q *queue) expect(seq uint64) (*brought, error) {
 func (q *queue) room(ctx context.Context, seq uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var began time.Time
 	for {
 		has, most := q.earlier, mostEarlier
 		if seq == q.next {
 			has, most = q.ready.cost, mostReady
+			if q.stalled {
+				most = mostAhead
+			}
 		}
 		if !q.read {
 			most = mostUnread
@@ -176,6 +181,17 @@ func (q *queue) room(ctx context.Context, seq uint64) error {
 			// Its bytes may be in the way of those that it waits for: one
 			// connection has one window for all of its streams.
 			return errPieces
+		case !q.read:
+		case began.IsZero():
+			began = time.Now()
+			for _, d := range []time.Duration{stallTick, stallTime} {
+				defer time.AfterFunc(d, q.wake).Stop()
+			}
+		case time.Since(began) >= stallTime:
+			return errStalled
+		case time.Since(began) >= stallTick && !q.stalled:
+			q.stalled = true // as with a body that lasts
+			continue
 		}
 		q.full++
 		q.changed.Wait()
@@ -288,6 +304,7 @@ func (q *queue) Read(b []byte) (n int, err error) {
 	}
 	defer q.mu.Unlock()
 	n = q.ready.read(b, q.held)
+	q.stalled = q.stalled && q.ready.cost >= mostReady
 	if n == 0 {
 		return 0, q.err
 	}

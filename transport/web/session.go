@@ -14,13 +14,16 @@ const (
 	mostEarlyOfUser = 64
 	mostEarlyOfAll  = 4096
 	// mostLateOfUser is how many of them may begin with another piece than the
-	// first. Most of those are of sessions that have just ended.
+	// first.
 	mostLateOfUser = mostEarlyOfUser / 2
+	// mostEnded is how many sessions are remembered that have ended.
+	mostEnded = 4096
 )
 
 var (
 	errExpired = errors.New("nobody asked for the downlink of the session")
 	errCrowded = errors.New("too many sessions without a downlink")
+	errEnded   = errors.New("the session has ended")
 )
 
 // sessionKey names a session. Nobody can name that of another user.
@@ -44,10 +47,16 @@ type sessions struct {
 	all   map[sessionKey]*session
 	early map[uint64]int // by user; those without a downlink
 	wait  int            // their sum
+	// Clients go on with the pieces of a session that has ended. They must not begin
+	// another one: its pieces would wait for a downlink, with the window of their
+	// connection.
+	ended map[sessionKey]bool
+	order []sessionKey // of ended, a ring
+	at    int          // where its oldest is, once it is full
 }
 
 func newSessions() *sessions {
-	return &sessions{all: make(map[sessionKey]*session), early: make(map[uint64]int)}
+	return &sessions{all: make(map[sessionKey]*session), early: make(map[uint64]int), ended: make(map[sessionKey]bool)}
 }
 
 // uplink returns the session for a request that brings some of its uplink, from
@@ -57,6 +66,9 @@ func (t *sessions) uplink(key sessionKey, first bool) (*session, error) {
 	defer t.mu.Unlock()
 	if s := t.all[key]; s != nil {
 		return s, nil
+	}
+	if t.ended[key] {
+		return nil, errEnded
 	}
 	most := mostEarlyOfUser
 	if !first {
@@ -78,10 +90,10 @@ func (t *sessions) downlink(key sessionKey) (*session, error) {
 	defer t.mu.Unlock()
 	s := t.all[key]
 	switch {
+	case t.ended[key] || s != nil && s.connected:
+		return nil, errTwice
 	case s == nil:
 		s = t.add(key)
-	case s.connected:
-		return nil, errTwice
 	default:
 		t.arrived(s)
 	}
@@ -112,7 +124,7 @@ func (t *sessions) expire(s *session) {
 		return
 	}
 	t.arrived(s)
-	delete(t.all, s.key)
+	t.end(s)
 	t.mu.Unlock()
 	_ = s.queue.fail(errExpired)
 }
@@ -122,6 +134,19 @@ func (t *sessions) remove(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all[s.key] == s {
-		delete(t.all, s.key)
+		t.end(s)
 	}
+}
+
+// end remembers that a session has ended; under mu.
+func (t *sessions) end(s *session) {
+	delete(t.all, s.key)
+	if len(t.order) < mostEnded {
+		t.order = append(t.order, s.key)
+	} else {
+		delete(t.ended, t.order[t.at])
+		t.order[t.at] = s.key
+		t.at = (t.at + 1) % mostEnded
+	}
+	t.ended[s.key] = true
 }

@@ -68,19 +68,37 @@ func TestOthersSession(t *testing.T) {
 	}
 }
 
-// TestLatePieces has pieces that come when their sessions have ended: they do not
-// keep others from beginning.
+// TestLatePieces has pieces that come when their sessions have ended, or before they
+// have begun: they do not keep others from beginning.
 func TestLatePieces(t *testing.T) {
 	h := New(Options{})
-	for i := range 2 * mostEarlyOfUser {
-		key := sessionKey{1, fmt.Sprint(i)}
-		ses, err := h.sessions.downlink(key)
+	key := func(i int) sessionKey { return sessionKey{1, fmt.Sprint(i)} }
+	for i := range mostEnded + 2 {
+		ses, err := h.sessions.downlink(key(i))
 		if err != nil {
 			t.Fatal(err)
 		}
 		h.sessions.remove(ses)
-		if _, err := h.sessions.uplink(key, false); (err == nil) != (i < mostLateOfUser) {
-			t.Errorf("piece %d: got %v", i, err)
+		for _, first := range []bool{true, false} {
+			if _, err := h.sessions.uplink(key(i), first); err != errEnded {
+				t.Fatalf("a piece of session %d: got %v, want %v", i, err, errEnded)
+			}
+		}
+		if _, err := h.sessions.downlink(key(i)); err != errTwice {
+			t.Fatalf("a downlink of session %d: got %v, want %v", i, err, errTwice)
+		}
+	}
+	for _, i := range []int{2, mostEnded + 1} {
+		if _, err := h.sessions.uplink(key(i), true); err != errEnded {
+			t.Errorf("a piece of session %d: got %v, want %v", i, err, errEnded)
+		}
+	}
+	if len(h.sessions.ended) != mostEnded || len(h.sessions.order) != mostEnded {
+		t.Errorf("got %d and %d sessions remembered, want %d", len(h.sessions.ended), len(h.sessions.order), mostEnded)
+	}
+	for i := range mostEarlyOfUser {
+		if _, err := h.sessions.uplink(sessionKey{1, fmt.Sprint("late", i)}, false); (err == nil) != (i < mostLateOfUser) {
+			t.Errorf("late piece %d: got %v", i, err)
 		}
 	}
 	if _, err := h.sessions.uplink(sessionKey{1, "new"}, true); err != nil {

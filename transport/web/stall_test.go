@@ -4,11 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +17,6 @@ import (
 	"golang.org/x/net/http2"
 
 	"relay/auth"
-	"relay/relay/relaytest"
-	"relay/relay/splice"
 	"relay/transport"
 )
 
@@ -118,8 +117,9 @@ func (k *stalling) Stream(_ context.Context, _ auth.User, c transport.Conn) erro
 			k.err <- err
 			k.sum <- [sha256.Size]byte(sum.Sum(nil))
 		} else {
-			_, _ = io.ReadFull(c, make([]byte, 1<<20))
-			k.took <- time.Now()
+			if _, err := io.ReadFull(c, make([]byte, 1<<20)); err == nil {
+				k.took <- time.Now()
+			}
 		}
 		_ = c.CloseWrite()
 		_ = c.Close()
@@ -229,122 +229,65 @@ func TestStallOver(t *testing.T) {
 	})
 }
 
-// unread is a connection that its owner does not read from, once it is shut.
-type unread struct {
-	net.Conn
-	shut atomic.Bool
-	open chan struct{}
-}
-
-func (u *unread) Read(b []byte) (int, error) {
-	n, err := u.Conn.Read(b)
-	if u.shut.Load() {
-		<-u.open
-	}
-	return n, err
-}
-
-// flows are streams that a splice core has joined to a target in memory.
-type flows struct {
-	core   *splice.Core
-	target chan transport.Conn
-	flow   chan splice.Flow
-	end    chan splice.End
-}
-
-func newFlows() *flows {
-	return &flows{splice.New(0), make(chan transport.Conn, 1), make(chan splice.Flow, 1), make(chan splice.End, 2)}
-}
-
-func (f *flows) Stream(_ context.Context, _ auth.User, c transport.Conn) error {
-	far, target := relaytest.Pipe()
-	f.flow <- f.core.Join(c, far, splice.Limits{Idle: time.Hour}, nil, func(e splice.End) { f.end <- e })
-	f.target <- target
-	return nil
-}
-
-// within waits for the end of a flow.
-func (f *flows) within(t *testing.T, d time.Duration) (e splice.End) {
-	t.Helper()
-	select {
-	case e = <-f.end:
-	case <-time.After(d):
-		t.Errorf("got no end within %v", d)
-	}
-	return e
-}
-
-// TestGoneWhileStalled: a client who goes ends his flow, though nobody reads from him
-// as the target takes nothing; so does a reset for taking nothing.
-func TestGoneWhileStalled(t *testing.T) {
-	for _, mode := range []string{"", "sid"} {
-		for _, goes := range []bool{true, false} {
-			synctest.Test(t, func(t *testing.T) {
-				near, far := link(10 * time.Millisecond)
-				f := newFlows()
-				s := newShared(t, near, far, f)
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				body := io.MultiReader(strings.NewReader(string(make([]byte, 16<<20))))
-				if mode != "" {
-					if _, err := s.do(t.Context(), "GET", mode, nil); err != nil {
-						t.Fatal(err)
+// TestStallPieces is TestStall with uploads in pieces, the last of which stand in the
+// window; and when the targets are gone, what still comes of them does not.
+func TestStallPieces(t *testing.T) {
+	for _, pieces := range []int{2, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			k := &stalling{make(chan struct{}), make(chan [sha256.Size]byte, 2), make(chan error, 2), make(chan time.Time, 2)}
+			near, far := link(10 * time.Millisecond)
+			s := newShared(t, near, far, k)
+			var sent sync.WaitGroup
+			post := func(rest string, b []byte) {
+				sent.Go(func() {
+					if res, err := s.do(t.Context(), "POST", rest, strings.NewReader(string(b))); err == nil {
+						_, _ = io.Copy(io.Discard, res.Body)
+						_ = res.Body.Close()
 					}
-				}
-				if _, err := s.do(ctx, "POST", mode, body); err != nil {
+				})
+			}
+			for _, sid := range []string{"a", "b"} {
+				res, err := s.do(t.Context(), "GET", sid, nil)
+				if err != nil {
 					t.Fatal(err)
 				}
-				target := <-f.target
-				limit := 2*stallTick + stallTime + 7*time.Second
-				if goes {
-					time.Sleep(time.Second)
-					cancel()
-					limit = 7 * time.Second
+				defer res.Body.Close()
+				for i := range pieces {
+					b := make([]byte, mostPiece)
+					copy(b, "stall")
+					post(fmt.Sprint(sid, "/", i), b)
+					time.Sleep(30 * time.Millisecond)
 				}
-				if e := f.within(t, limit); e.Status != transport.ClientGone {
-					t.Errorf("mode %q, the client goes: %v: got %q, want %q", mode, goes, e.Status, transport.ClientGone)
+			}
+			time.Sleep(stallTick / 2) // until the window is full
+			began := time.Now()
+			post("", append([]byte("taken"), make([]byte, 1<<20)...))
+			if after := (<-k.took).Sub(began); after > 2*time.Second {
+				t.Errorf("%d pieces: the neighbour got through after %v, want within 2s", pieces, after)
+			}
+			if n := s.h.sessions.held.Load(); n < mostReady || n > 2*(mostAhead+mostEarlier) {
+				t.Errorf("%d pieces: got %d bytes held", pieces, n)
+			}
+			close(k.goOn)
+			synctest.Wait()
+			for _, sid := range []string{"a", "b"} {
+				ses := s.h.sessions.all[sessionKey{1, sid}]
+				_ = ses.queue.fail(errGone)
+				s.h.sessions.remove(ses)
+				for i := range 3 {
+					post(fmt.Sprint(sid, "/", pieces+i), make([]byte, mostPiece))
 				}
-				_ = target.Close()
-				f.core.Drain(t.Context())
-				if n := s.h.sessions.held.Load(); n != 0 {
-					t.Errorf("%d bytes are held at the end", n)
-				}
-			})
-		}
+			}
+			time.Sleep(stallTick / 2)
+			began = time.Now()
+			post("", append([]byte("taken"), make([]byte, 1<<20)...))
+			if after := (<-k.took).Sub(began); after > 2*time.Second {
+				t.Errorf("%d pieces: beside those that come late, got through after %v, want within 2s", pieces, after)
+			}
+			sent.Wait()
+			if n := s.h.sessions.held.Load(); n != 0 {
+				t.Errorf("%d bytes are held at the end", n)
+			}
+		})
 	}
 }
-
-// TestCutUnread cuts the download of a client that reads nothing: it counts as ended
-// at once, though net/http writes to him for as long as the connection is there.
-func TestCutUnread(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, far := net.Pipe()
-		near := &unread{Conn: a, open: make(chan struct{})}
-		f := newFlows()
-		s := newShared(t, near, far, f)
-		if _, err := s.do(t.Context(), "GET", "sid", nil); err != nil {
-			t.Fatal(err)
-		}
-		target := <-f.target
-		near.shut.Store(true)
-		go func() { _, _ = io.Copy(target, zeros{}) }()
-		synctest.Wait()
-		(<-f.flow).Cut(transport.Cut)
-		if e := f.within(t, 3*time.Second); e.Status != transport.Cut {
-			t.Errorf("got %q, want %q", e.Status, transport.Cut)
-		}
-		if f.core.Len() != 1 {
-			t.Error("nobody writes to the client any more: this tests nothing")
-		}
-		close(near.open)
-		f.core.Drain(t.Context())
-		if len(f.end) > 0 {
-			t.Error("got a second end")
-		}
-	})
-}
-
-// zeros is endless.
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { return len(b), nil }

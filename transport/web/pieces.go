@@ -1,0 +1,295 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"relay/transport"
+	"relay/transport/h2"
+)
+
+// pieces is packet-up: the uplink is requests with a number each, which a CDN may
+// collect, delay or send twice. Each is written before the next begins: frames of several
+// at a time would take turns, and a server holds little of what comes before its turn.
+type pieces struct {
+	oneStream
+	path   string
+	on     *carrier        // of the last piece, for run
+	ctx    context.Context // of the requests; it ends with the stream
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	room     sync.Cond    // less is waiting or asked, or it has failed
+	waiting  *pieceBuffer // for the next piece; nil: nothing
+	seq      int
+	sending  bool // run is there
+	asked    int  // pieces without an answer
+	err      error
+	deadline *time.Timer
+	late     bool
+}
+
+const (
+	// mostAsked is how many pieces of a stream have no answer yet. Servers keep 30
+	// that come too early.
+	mostAsked = 6
+	// postTime bounds a piece and its answer.
+	postTime = time.Minute
+)
+
+func (k *carrier) packetUp(ctx context.Context, first []byte) (transport.Conn, error) {
+	c := k.client
+	path := string(c.way.Path) + newSession()
+	down, err := k.open(ctx, c.ask(http.MethodGet, path, c.profile.HTTP2.Get, -1), nil, true)
+	if err != nil {
+		return nil, err
+	}
+	k.visit()
+	p := &pieces{oneStream: oneStream{fetch: fetch{down: down, k: k}}, path: path, on: k}
+	p.ctx, p.cancel = context.WithCancel(c.ctx)
+	p.room.L = &p.mu
+	if len(first) > 0 {
+		if _, err := p.Write(first); err != nil {
+			_ = p.Close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Read implements net.Conn.
+func (p *pieces) Read(b []byte) (int, error) {
+	n, err := p.oneStream.Read(b)
+	return n, p.why(err)
+}
+
+// WaitRead implements transport.ReadWaiter.
+func (p *pieces) WaitRead() error { return p.why(p.oneStream.WaitRead()) }
+
+// why is what has failed first, where that was a piece.
+func (p *pieces) why(err error) error {
+	if !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cmp.Or(p.err, err)
+}
+
+// Write implements net.Conn. It returns when there is room for b in a piece to come.
+func (p *pieces) Write(b []byte) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	most := p.k.client.way.PostBytes.Most
+	for len(b) > 0 {
+		for p.err == nil && !p.late && p.waiting.len() >= most {
+			p.room.Wait()
+		}
+		switch {
+		case p.err != nil:
+			return n, p.err
+		case p.late:
+			return n, os.ErrDeadlineExceeded
+		}
+		m := min(len(b), most-p.waiting.len())
+		p.waiting = p.waiting.append(b[:m])
+		b, n = b[m:], n+m
+		if !p.sending {
+			p.sending = true
+			p.k.client.tasks.Go(p.run)
+		}
+	}
+	return n, nil
+}
+
+// run sends pieces while there are some, at the way's pace.
+func (p *pieces) run() {
+	pace := p.k.client.way.PostInterval
+	for {
+		body, path := p.next()
+		if body == nil {
+			return
+		}
+		began := time.Now()
+		err := p.send(path, body.b)
+		body.free()
+		if err != nil {
+			p.fail(err)
+			continue
+		}
+		pause := time.NewTimer(between(pace.Least, pace.Most) - time.Since(began))
+		select {
+		case <-pause.C:
+		case <-p.on.conn.Done():
+			pause.Stop()
+		}
+	}
+}
+
+// next waits until a piece may go, and returns it; nil: there is none, and run ends.
+func (p *pieces) next() (body *pieceBuffer, path string) {
+	size := p.k.client.way.PostBytes.Draw()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.err == nil && p.asked >= mostAsked {
+		p.room.Wait()
+	}
+	if p.err != nil || p.waiting == nil {
+		p.sending = false
+		return nil, ""
+	}
+	body, p.waiting = p.waiting.cut(size)
+	path = p.path + "/" + strconv.Itoa(p.seq)
+	p.seq++
+	p.asked++
+	p.room.Broadcast()
+	return body, path
+}
+
+// send writes a piece, whose answer somebody else waits for. body is not kept.
+func (p *pieces) send(path string, body []byte) error {
+	c := p.k.client
+	if err := p.choose(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, postTime)
+	s, err := p.on.open(ctx, c.ask(http.MethodPost, path, c.profile.HTTP2.Post, len(body)), body, true)
+	if err != nil {
+		cancel()
+		return err
+	}
+	k := p.on
+	c.tasks.Go(func() {
+		defer cancel()
+		p.answered(k.accepted(ctx, s))
+	})
+	return nil
+}
+
+// choose looks for another connection once that of the last piece has had its share of
+// requests. What is on its way there comes first.
+func (p *pieces) choose() error {
+	c := p.k.client
+	c.mu.Lock()
+	tired := p.on.requests <= 0 && c.budget == 0
+	c.mu.Unlock()
+	if !tired && p.on.conn.Usable() {
+		return nil
+	}
+	p.mu.Lock()
+	for p.err == nil && p.asked > 1 {
+		p.room.Wait()
+	}
+	err := p.err
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	other, err := c.carrier(p.ctx)
+	if err != nil {
+		return err
+	}
+	p.on = other
+	c.leave(other)
+	return nil
+}
+
+// accepted waits for the answer to a piece.
+func (k *carrier) accepted(ctx context.Context, s *h2.Stream) error {
+	defer s.Close()
+	status, _, err := s.Response(ctx)
+	switch {
+	case err != nil:
+		return k.lost(fmt.Errorf("web: piece: %w", err))
+	case status != http.StatusOK:
+		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, statusError(status))
+	}
+	return nil
+}
+
+// answered is called with what became of a piece.
+func (p *pieces) answered(err error) {
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	p.mu.Lock()
+	p.asked--
+	p.room.Broadcast()
+	p.mu.Unlock()
+}
+
+// fail ends the stream: what is missing cannot be had again.
+func (p *pieces) fail(err error) {
+	p.mu.Lock()
+	if p.err == nil {
+		p.err = err
+	}
+	p.room.Broadcast()
+	p.mu.Unlock()
+	p.cancel()
+	_ = p.down.Close() // wakes the reader
+}
+
+// CloseWrite implements transport.Conn. In packet-up no piece is the last: the end of
+// the uplink cannot be said, and the target hears of it with the stream's.
+func (p *pieces) CloseWrite() error { return nil }
+
+// Close implements net.Conn. What was written and has not been sent is lost, as after
+// a reset.
+func (p *pieces) Close() error {
+	p.mu.Lock()
+	if p.err == nil {
+		p.err = net.ErrClosed
+	}
+	if p.deadline != nil {
+		p.deadline.Stop()
+	}
+	p.waiting.free()
+	p.waiting = nil
+	p.room.Broadcast()
+	p.mu.Unlock()
+	// What is on its way is not wanted any more, and would be in the way of others:
+	// a connection has one window for all of its streams.
+	p.cancel()
+	return p.down.Close()
+}
+
+// SetDeadline implements net.Conn.
+func (p *pieces) SetDeadline(t time.Time) error {
+	_ = p.SetWriteDeadline(t)
+	return p.down.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (p *pieces) SetWriteDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.deadline != nil {
+		p.deadline.Stop()
+		p.deadline = nil
+	}
+	p.late = !t.IsZero() && !t.After(time.Now())
+	if !t.IsZero() && !p.late {
+		var timer *time.Timer
+		timer = time.AfterFunc(time.Until(t), func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.deadline == timer {
+				p.late = true
+				p.room.Broadcast()
+			}
+		})
+		p.deadline = timer
+	}
+	p.room.Broadcast()
+	return nil
+}
