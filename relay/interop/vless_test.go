@@ -69,14 +69,14 @@ var vlessLacks = map[string]string{
 	"sing-box ws/late answer":       "the client closes both directions with the first",
 	"sing-box ws early/late answer": "the client closes both directions with the first",
 	"relay packet-up/fin":           "no piece of an upload is the last",
-	"relay ws/beside stalled":       "Mux.Cool has one window for all of its streams",
-	"relay ws early/beside stalled": "Mux.Cool has one window for all of its streams",
+	"relay ws/fin":                  "WebSocket has no end of one direction",
+	"relay ws early/silence":        "what shares a WebSocket with a target that takes nothing ends with it",
 }
 
 // vlessLucky are those of them that work when the answer is there before the client
 // has closed. Xray closes a second after its application's end; the WebSocket's close
 // is the end that the target waits for, and its answer can be as quick as that.
-var vlessLucky = []string{"xray ws/fin", "xray ws early/fin", "sing-box ws/fin", "sing-box ws early/fin", "sing-box ws/late answer", "sing-box ws early/late answer"}
+var vlessLucky = []string{"xray ws/fin", "xray ws early/fin", "sing-box ws/fin", "sing-box ws early/fin", "sing-box ws/late answer", "sing-box ws early/late answer", "relay ws early/silence"}
 
 // vlessFlaws are what a client does now and then, whatever the server: what fails is
 // tried once more. (Xray v26.3.27, splithttp/dialer.go: Write asks buffers for their

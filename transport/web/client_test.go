@@ -228,8 +228,14 @@ func (f *frozen) Close() error {
 // TestClientFrozen has connections that freeze after 16 kB: a download fails within
 // five seconds, and small answers come from then on.
 func TestClientFrozen(t *testing.T) {
+	for _, mode := range []string{ModeStreamOne, ModeWebSocket} {
+		t.Run(mode, func(t *testing.T) { t.Parallel(); clientFrozen(t, mode) })
+	}
+}
+
+func clientFrozen(t *testing.T, mode string) {
 	const limit = 16 << 10
-	d := newDialled(t, ModeStreamOne, joined(func(c transport.Conn) {
+	d := newDialled(t, mode, joined(func(c transport.Conn) {
 		defer c.Close()
 		b := make([]byte, 1)
 		if _, err := io.ReadFull(c, b); err != nil {

@@ -245,16 +245,23 @@ func DialTCP(ctx context.Context, to netip.AddrPort) (transport.Conn, error) {
 	return t, nil
 }
 
-// metered counts what comes. Censors count so as well, the handshake included.
+// metered counts what comes and goes. Censors count so as well, the handshake included.
 type metered struct {
 	transport.Conn
-	down atomic.Int64
+	down, up atomic.Int64
 }
 
 // Read implements net.Conn.
 func (m *metered) Read(b []byte) (int, error) {
 	n, err := m.Conn.Read(b)
 	m.down.Add(int64(n))
+	return n, err
+}
+
+// Write implements net.Conn.
+func (m *metered) Write(b []byte) (int, error) {
+	n, err := m.Conn.Write(b)
+	m.up.Add(int64(n))
 	return n, err
 }
 

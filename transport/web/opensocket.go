@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -35,6 +36,8 @@ const (
 type socketConn struct {
 	transport.Conn
 	client *Client
+	done   chan struct{} // closed by Close
+	frozen atomic.Bool
 }
 
 // Below returns the wrapped connection.
@@ -62,6 +65,8 @@ func (s *socketConn) Write(b []byte) (int, error) {
 // has made and an end in order.
 func (s *socketConn) why(err error) error {
 	switch {
+	case err != nil && s.frozen.Load():
+		err = errFrozen
 	case err == nil, err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), errors.Is(err, errors.ErrUnsupported):
 		return err
 	}
@@ -80,7 +85,10 @@ func (s *socketConn) CloseWrite() error {
 // Close implements net.Conn.
 func (s *socketConn) Close() error {
 	s.client.mu.Lock()
-	delete(s.client.sockets, s)
+	if _, open := s.client.sockets[s]; open {
+		delete(s.client.sockets, s)
+		close(s.done)
+	}
 	s.client.mu.Unlock()
 	return s.Conn.Close()
 }
@@ -141,11 +149,12 @@ func (c *Client) openSocket(ctx context.Context, first []byte) (transport.Conn, 
 		_ = transport.Abort(conn)
 		return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(err))
 	}
-	s := &socketConn{Conn: transport.NewCoded(below, websocket.NewClient()), client: c}
+	s := &socketConn{Conn: transport.NewCoded(below, websocket.NewClient()), client: c, done: make(chan struct{})}
 	c.mu.Lock()
 	c.sockets[s] = struct{}{}
 	c.proven = time.Now()
 	c.mu.Unlock()
+	c.tasks.Go(func() { s.watch(conn) })
 	if len(rest) > 0 {
 		if _, err := s.Write(rest); err != nil {
 			_ = s.Close()

@@ -2,7 +2,15 @@
 
 package web
 
-import "net"
+import (
+	"net"
+
+	"relay/transport"
+)
 
 // limitUnsent keeps the queue of a socket short, where that can be done.
 func limitUnsent(*net.TCPConn) {}
+
+// unsent is how much of what was written to a socket has not arrived, where the system
+// says so.
+func unsent(transport.Conn) int { return 0 }

@@ -31,6 +31,9 @@ const (
 	// leastFrozen and mostFrozen are the bytes down at which a freeze is taken for
 	// such a limit.
 	leastFrozen, mostFrozen = 6 << 10, 64 << 10
+	// surelyFree is what passes where the limit is drawn for each connection: from 14
+	// to 20 kB.
+	surelyFree = 14 << 10
 	// roomLimited is how much has to be left for a stream to be put on a connection
 	// that another has used: a small answer.
 	roomLimited = 9 << 10
@@ -138,9 +141,8 @@ func (c *Client) frozen(k *carrier) {
 	down := k.meter.down.Load()
 	c.mu.Lock()
 	k.why = errFrozen
-	// The next one may freeze sooner: censors draw the limit, and have been seen to
-	// do so within a third of it.
-	if safe := down * 2 / 3; down >= leastFrozen && down <= mostFrozen && (c.budget == 0 || safe < c.budget) {
+	// The next one may freeze sooner than this one.
+	if safe := min(down, surelyFree); down >= leastFrozen && down <= mostFrozen && (c.budget == 0 || safe < c.budget) {
 		c.budget, c.learned = safe, time.Now()
 	}
 	c.mu.Unlock()
@@ -152,7 +154,7 @@ func (c *Client) frozen(k *carrier) {
 func (c *Client) lift(k *carrier) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.budget > 0 && (k.meter.down.Load() > 3*c.budget+roomLimited || time.Since(c.learned) > limitedTime) {
+	if c.budget > 0 && (k.meter.down.Load() > 2*c.budget+roomLimited || time.Since(c.learned) > limitedTime) {
 		c.budget = 0
 	}
 }

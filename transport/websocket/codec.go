@@ -245,6 +245,10 @@ func (s *server) Reply(dst []byte) []byte {
 	return dst
 }
 
+// AppendPing appends the ping of a client, which its server answers by itself (RFC 6455,
+// Section 5.5.2). It may be written between the frames of a Codec, in one piece.
+func AppendPing(dst []byte) []byte { return appendMasked(dst, opPing, nil) }
+
 // appendHead appends the head of a frame with n bytes; bit is bitMask or 0.
 func appendHead(dst []byte, op, bit byte, n int) []byte {
 	dst = append(dst, bitFin|op)
