@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -20,6 +21,39 @@ type fetch struct {
 	k      *carrier // of down
 	begun  bool     // for who reads
 	refuse error    // what is wrong with the answer
+
+	collected atomic.Bool // it was given up, as uploads do not get through
+	patience  *time.Timer // until then; nil: they do
+}
+
+// headTime is how long the head of an answer that lasts may take: servers send it at
+// once (SPEC.md, Section 4.4), unless something on the way collects the upload first.
+const headTime = 4 * time.Second
+
+var errCollected = errors.New("nothing answers the upload: something on the way collects it, and mode packet-up would get through")
+
+// expect gives the stream up if there is no answer to its upload up. One that is
+// answered says that those after it on the connection will be.
+func (f *fetch) expect(up *h2.Stream) {
+	if f.k.flows.Load() {
+		return
+	}
+	f.patience = time.AfterFunc(headTime, func() {
+		if _, _, err := up.Response(over); err == nil {
+			f.k.flows.Store(true)
+			return
+		}
+		f.collected.Store(true)
+		_ = up.Close()
+		_ = f.down.Close() // wakes the reader
+	})
+}
+
+// forgo ends that.
+func (f *fetch) forgo() {
+	if f.patience != nil {
+		f.patience.Stop()
+	}
 }
 
 // streamOne begins a stream that is one request (SPEC.md, Section 4).
@@ -30,7 +64,9 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 		return nil, err
 	}
 	k.visit()
-	return &oneStream{fetch{down: s, k: k}, shaper{shapedWrites}}, nil
+	one := &oneStream{fetch: fetch{down: s, k: k}, shape: shaper{shapedWrites}}
+	one.expect(s)
+	return one, nil
 }
 
 // busyWait is how often a request is tried again while the server takes no more: before
@@ -143,8 +179,11 @@ func (f *fetch) early(err error) error {
 
 // failed is the error of a stream that has begun.
 func (f *fetch) failed(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
+	case f.collected.Load() && errors.Is(err, net.ErrClosed):
+		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, errCollected)
 	}
 	return f.k.lost(fmt.Errorf("web: %w", err))
 }

@@ -30,7 +30,10 @@ func (s *oneStream) Write(b []byte) (int, error) {
 func (s *oneStream) CloseWrite() error { return s.down.CloseWrite() }
 
 // Close implements net.Conn.
-func (s *oneStream) Close() error { return s.down.Close() }
+func (s *oneStream) Close() error {
+	s.forgo()
+	return s.down.Close()
+}
 
 // SetDeadline implements net.Conn.
 func (s *oneStream) SetDeadline(t time.Time) error { return s.down.SetDeadline(t) }
@@ -61,7 +64,9 @@ func (k *carrier) streamUp(ctx context.Context, first []byte) (transport.Conn, e
 		return nil, err
 	}
 	k.visit()
-	return &upStream{oneStream{fetch{down: down, k: k}, shaper{shapedWrites}}, up}, nil
+	s := &upStream{oneStream{fetch: fetch{down: down, k: k}, shape: shaper{shapedWrites}}, up}
+	s.expect(up)
+	return s, nil
 }
 
 // Write implements net.Conn.
@@ -73,11 +78,19 @@ func (s *upStream) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Begun reports whether the server has answered the upload. The other answer comes
+// without it.
+func (s *upStream) Begun() bool {
+	_, _, err := s.up.Response(over)
+	return err == nil
+}
+
 // CloseWrite implements transport.Conn.
 func (s *upStream) CloseWrite() error { return s.up.CloseWrite() }
 
 // Close implements net.Conn.
 func (s *upStream) Close() error {
+	s.forgo()
 	_ = s.up.Close()
 	return s.down.Close()
 }
