@@ -104,8 +104,12 @@ func describe(ways []upstream.State) string {
 		}
 	}
 	line := "not connected"
-	if len(live) > 0 {
+	switch {
+	case len(live) > 0:
 		line = "connected by " + strings.Join(live, " and ")
+	case last.Trouble == "":
+		// A connection on which nothing is said would be one that no browser makes.
+		line += ": it connects when a program asks"
 	}
 	if last.Trouble != "" {
 		line += fmt.Sprintf("; last trouble %s: %s: %s", last.Failed.Local().Format(time.TimeOnly), last.Name, last.Trouble)

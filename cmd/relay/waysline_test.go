@@ -21,8 +21,8 @@ func TestDescribe(t *testing.T) {
 		ways []upstream.State
 		want string
 	}{
-		{"nothing", nil, "not connected"},
-		{"untried", []upstream.State{{Name: "a"}, {Name: "b"}}, "not connected"},
+		{"nothing", nil, "not connected: it connects when a program asks"},
+		{"untried", []upstream.State{{Name: "a"}, {Name: "b"}}, "not connected: it connects when a program asks"},
 		{"one", []upstream.State{{Name: "a"}, {Name: "b", Live: true}}, "connected by b"},
 		{"two", []upstream.State{{Name: "a", Live: true}, {Name: "b", Live: true}}, "connected by a and b"},
 		{"down", []upstream.State{{Name: "a", Failures: 2, Trouble: "refused", Failed: early}},
@@ -66,7 +66,7 @@ func TestWaysLine(t *testing.T) {
 			t.Fatalf("lines: got %q, want two", lines)
 		}
 		if !asJSON {
-			if lines[0] != "not connected" || lines[1] != "connected by a" {
+			if lines[0] != "not connected: it connects when a program asks" || lines[1] != "connected by a" {
 				t.Errorf("lines: got %q, want that it is connected", lines)
 			}
 			continue

@@ -16,8 +16,20 @@ import (
 // a read that fills it is taken for bulk.
 const bufferSize = 16 << 10
 
-// buffers is the one pool of relay buffers; it holds *[]byte of bufferSize.
-var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+const (
+	// smallRead is one read of a pump: what a full TLS record has room for behind the
+	// header of an HTTP/2 frame, or each read would become a long record and one of
+	// some bytes.
+	smallRead = bufferSize - 9
+	// bulkRead is one behind a read that was full.
+	bulkRead = 4 * smallRead
+)
+
+// small and bulk are the pools of relay buffers; they hold *[]byte.
+var (
+	small = sync.Pool{New: func() any { b := make([]byte, smallRead); return &b }}
+	bulk  = sync.Pool{New: func() any { b := make([]byte, bulkRead); return &b }}
+)
 
 // pump moves one direction of a flow.
 type pump struct {
@@ -117,8 +129,9 @@ func (p *pump) move() error {
 	if p.ready == nil {
 		p.ready = transport.NewReady(p.src)
 	}
+	pool := &small
 	for {
-		b, n, err := p.ready.Read(&buffers)
+		b, n, err := p.ready.Read(pool)
 		if n == 0 {
 			if !p.askedFor(err) {
 				return p.sourceEnd(err)
@@ -129,7 +142,11 @@ func (p *pump) move() error {
 			continue
 		}
 		wait, err := p.write((*b)[:n])
-		buffers.Put(b)
+		pool.Put(b)
+		pool = &small
+		if n >= smallRead && wait == 0 {
+			pool = &bulk
+		}
 		if err != nil {
 			return err
 		}

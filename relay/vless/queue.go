@@ -2,6 +2,7 @@ package vless
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"relay/transport"
@@ -67,8 +68,7 @@ func (s *session) makeRoom(n int) {
 		size *= 2
 	}
 	if size > len(*old) {
-		b := make([]byte, size)
-		s.held = &b
+		s.held = newQueue(size)
 	}
 	s.w = copy(*s.held, (*old)[s.r:s.w])
 	s.r = 0
@@ -77,10 +77,33 @@ func (s *session) makeRoom(n int) {
 	}
 }
 
-// keepQueue puts a buffer of the usual size back.
+// largeQueues hold *[]byte of twice queueSize, of twice that, and so on: a download
+// whose reader is slower than the stream grows one of each, again and again.
+var largeQueues [3]sync.Pool
+
+// newQueue returns a buffer of size bytes, which are queueSize some times doubled.
+func newQueue(size int) *[]byte {
+	for i := range largeQueues {
+		if size == queueSize<<(i+1) {
+			if b, ok := largeQueues[i].Get().(*[]byte); ok {
+				return b
+			}
+		}
+	}
+	b := make([]byte, size)
+	return &b
+}
+
+// keepQueue puts a buffer back.
 func keepQueue(b *[]byte) {
 	if len(*b) == queueSize {
 		queueBuffers.Put(b)
+		return
+	}
+	for i := range largeQueues {
+		if len(*b) == queueSize<<(i+1) {
+			largeQueues[i].Put(b)
+		}
 	}
 }
 

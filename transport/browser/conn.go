@@ -2,6 +2,7 @@ package browser
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	utls "github.com/refraction-networking/utls"
@@ -81,6 +82,14 @@ func (c *Conn) WaitRead() error {
 	return nil
 }
 
+// Hold keeps the records of what is written from here on, until Release or until there
+// are four full ones: each by itself is a system call, which costs more than its
+// encryption. Both are for who writes.
+func (c *Conn) Hold() { c.below.hold() }
+
+// Release writes what is kept.
+func (c *Conn) Release() error { return c.below.release() }
+
 // Close ends both directions. It waits for nobody.
 func (c *Conn) Close() error {
 	t := time.AfterFunc(closeTimeout, func() { _ = c.below.Conn.Close() })
@@ -88,10 +97,73 @@ func (c *Conn) Close() error {
 	return c.tlsConn.Close()
 }
 
-// gate is the connection below, which can be told not to wait.
+const (
+	recordSize = 16 << 10
+	// heldSize is four full records, with what TLS 1.3 adds to each.
+	heldSize = 4 * (recordSize + 22)
+)
+
+var heldBuffers = sync.Pool{New: func() any { b := make([]byte, 0, heldSize); return &b }}
+
+// gate is the connection below, which can be told not to wait, and to keep what is
+// written.
 type gate struct {
 	transport.Conn
 	noWait bool // read and written by whoever reads
+
+	mu     sync.Mutex // records leave in the order of their numbers
+	holds  bool
+	held   *[]byte // nil: nothing
+	broken error   // a record may have gone in part: none can follow
+}
+
+func (g *gate) hold() {
+	g.mu.Lock()
+	g.holds = true
+	g.mu.Unlock()
+}
+
+// release writes what was kept.
+func (g *gate) release() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holds = false
+	return g.flush()
+}
+
+// flush is under mu.
+func (g *gate) flush() error {
+	if g.held == nil {
+		return g.broken
+	}
+	if g.broken == nil {
+		_, g.broken = g.Conn.Write(*g.held)
+	}
+	*g.held = (*g.held)[:0]
+	heldBuffers.Put(g.held)
+	g.held = nil
+	return g.broken
+}
+
+// Write implements net.Conn, for one record.
+func (g *gate) Write(b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.broken != nil:
+		return 0, g.broken
+	case !g.holds:
+		return g.Conn.Write(b)
+	case g.held != nil && len(*g.held)+len(b) > heldSize:
+		if err := g.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if g.held == nil {
+		g.held = heldBuffers.Get().(*[]byte)
+	}
+	*g.held = append(*g.held, b...)
+	return len(b), nil
 }
 
 func (g *gate) Read(b []byte) (int, error) {

@@ -44,8 +44,8 @@ const (
 // that is cut into a long frame and a very short one.
 const FullFrame = 16<<10 - headerSize
 
-// outSize is how much is written at once: two full frames.
-const outSize = 2 * (FullFrame + headerSize)
+// outSize is how much is written at once: four full frames.
+const outSize = 4 * (FullFrame + headerSize)
 
 // buffer is what waits to be written.
 type buffer struct{ b []byte }

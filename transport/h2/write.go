@@ -302,6 +302,29 @@ func (c *Conn) put(b []byte, opening int) error {
 		_, err := c.conn.Write(b)
 		return err
 	}
+	if opening > 0 || len(b) == headerSize+parseHeader(b).length {
+		return c.putApart(b, opening)
+	}
+	h, ok := c.conn.(holder)
+	if !ok {
+		return c.putApart(b, opening)
+	}
+	h.Hold()
+	err := c.putApart(b, opening)
+	if e := h.Release(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// holder keeps the records of several writes, to send them together. What opens the
+// connection goes as the browser sends it.
+type holder interface {
+	Hold()
+	Release() error
+}
+
+func (c *Conn) putApart(b []byte, opening int) error {
 	for n := opening; len(b) > 0; n = 0 {
 		if n == 0 {
 			n = headerSize + parseHeader(b).length
