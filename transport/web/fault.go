@@ -167,9 +167,9 @@ func netCause(err error) Cause {
 	return CauseFailed
 }
 
-// Judge says what the error of a stream means: of one in a Trial, to ask whether the
-// relay knows the user, or to a target.
-func Judge(ctx context.Context, stage Stage, err error) *Fault {
+// judge says what the error of a stream means, with which the relay was asked whether it
+// knows the user, or a target.
+func judge(ctx context.Context, stage Stage, err error) *Fault {
 	f := &Fault{stage, CauseUser, reason(err)}
 	if stage == StageTarget {
 		f.Cause = CauseRefused

@@ -50,18 +50,27 @@ func (t *Trial) Close() {
 }
 
 // Run takes the stages until one fails. ask finds out whether the relay knows the user,
-// by streams that Open begins.
-func (t *Trial) Run(ctx context.Context, ask func(ctx context.Context) error) *Fault {
+// by streams that Open begins, and reach, if it is not nil, whether a target answers.
+func (t *Trial) Run(ctx context.Context, ask, reach func(ctx context.Context) error) *Fault {
 	if f := t.Connect(ctx); f != nil {
 		return f
 	}
 	if f := t.Request(ctx); f != nil {
 		return f
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, requestTime, errSilent)
-	defer cancel()
-	if err := ask(limited); err != nil {
-		return Judge(ctx, StageData, err)
+	for _, s := range []struct {
+		stage Stage
+		use   func(ctx context.Context) error
+	}{{StageData, ask}, {StageTarget, reach}} {
+		if s.use == nil {
+			continue
+		}
+		limited, cancel := context.WithTimeoutCause(ctx, requestTime, errSilent)
+		err := s.use(limited)
+		cancel()
+		if err != nil {
+			return judge(ctx, s.stage, err)
+		}
 	}
 	return t.Volume(ctx)
 }
@@ -123,8 +132,8 @@ func later(f, g *Fault) bool {
 	return f.Stage == StageHello || causeRank[f.Cause] > causeRank[g.Cause]
 }
 
-// Request makes two small requests, and measures the second, where that does not need
-// a connection of its own. What the answers say is for Open to find out.
+// Request makes two small requests, where they do not need a connection of their own:
+// the first is behind what opens one. What the answers say is for Open to find out.
 func (t *Trial) Request(ctx context.Context) *Fault {
 	if t.k == nil {
 		return nil
@@ -136,7 +145,11 @@ func (t *Trial) Request(ctx context.Context) *Fault {
 		if _, err := t.fetch(limited, false); err != nil {
 			return newFault(ctx, StageRequest, err)
 		}
-		t.trip, t.each = time.Since(began), t.meter.down.Load()-before
+		trip := time.Since(began)
+		if t.trip == 0 || trip < t.trip {
+			t.trip = trip
+		}
+		t.each = t.meter.down.Load() - before
 	}
 	return nil
 }

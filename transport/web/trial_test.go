@@ -100,7 +100,7 @@ func (x *box) run(t *testing.T) {
 	}
 	tr := NewTrial(o)
 	defer tr.Close()
-	f := tr.Run(t.Context(), func(ctx context.Context) error { return askEcho(ctx, tr) })
+	f := tr.Run(t.Context(), func(ctx context.Context) error { return askEcho(ctx, tr) }, nil)
 	r := tr.Report()
 	if x.stage == "" {
 		if f != nil || r.Trip <= 0 || r.Down < volumeSize || r.Rate <= 0 || r.Hello <= 0 || len(r.Tried) == 0 {
@@ -154,7 +154,7 @@ func TestTrialStopped(t *testing.T) {
 			defer tr.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			f := tr.Run(ctx, func(ctx context.Context) error { return askEcho(ctx, tr) })
+			f := tr.Run(ctx, func(ctx context.Context) error { return askEcho(ctx, tr) }, nil)
 			if f == nil || f.Stage != tt.stage || f.Cause != CauseStopped {
 				t.Errorf("got %+v, want %s: %s", f, tt.stage, CauseStopped)
 			}
