@@ -158,13 +158,13 @@ func (p *tryPrinter) details(r tried) error {
 	for _, t := range r.report.Tried {
 		fmt.Fprintf(&b, "  %s %s: %v", t.Stage, t.Addr, t.Took.Round(time.Millisecond))
 		if t.Err != nil {
-			fmt.Fprintf(&b, ": %v", t.Err)
+			fmt.Fprintf(&b, ": %q", t.Err) // others have said it
 		}
 		b.WriteByte('\n')
 	}
 	fmt.Fprintf(&b, "  %d bytes down\n", r.report.Down)
 	if r.fault != nil {
-		fmt.Fprintf(&b, "  %v\n", r.fault)
+		fmt.Fprintf(&b, "  %q\n", r.fault)
 	}
 	_, err := io.WriteString(p.w, b.String())
 	return err

@@ -28,6 +28,9 @@ type Trial struct {
 	trip time.Duration // the shortest of a request and its answer
 	each int64         // bytes of an answer
 	rate int64
+
+	began  time.Time // of what the rate is of
+	before int64
 }
 
 // NewTrial returns a Trial; Close ends it.

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -69,6 +70,7 @@ func TestTrial(t *testing.T) {
 		{name: "end at 16 kB", set: to(cut(16<<10, io.EOF)), stage: StageVolume, cause: CauseClosed},
 		{name: "freeze of a WebSocket", mode: ModeWebSocket, set: to(freezing(16 << 10)), stage: StageVolume, cause: CauseFrozen},
 		{name: "no path of a WebSocket", mode: ModeWebSocket, set: toTLS(nil, status(404)), stage: StageRequest, cause: CausePath},
+		{name: "slow page", set: slowPage},
 	}, works())
 	for _, tt := range boxes {
 		t.Run(tt.name, func(t *testing.T) {
@@ -359,6 +361,26 @@ func expired(t *testing.T, o *ClientOptions) {
 	o.Roots.AddCert(cert)
 	toTLS(func(c *tls.Config) { c.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}} }, nil)(t, o)
 	pins()(t, o)
+}
+
+// slowPage leads to a site whose page takes longer than a freeze.
+func slowPage(t *testing.T, o *ClientOptions) {
+	s := newStand(t, true, joined(echo))
+	h := s.Config.Handler
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			select {
+			case <-time.After(frozenTime + time.Second):
+			case <-r.Context().Done():
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+	pin := sha256.Sum256(s.Certificate().Raw)
+	pins(pin)(t, o)
+	o.Connect = func(ctx context.Context, _ netip.AddrPort) (transport.Conn, error) {
+		return DialTCP(ctx, netip.MustParseAddrPort(s.Listener.Addr().String()))
+	}
 }
 
 // Sinks: of a relay that says too much, knows no users, or has nothing to say.
