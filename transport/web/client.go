@@ -40,6 +40,7 @@ type Client struct {
 	roots    *x509.CertPool
 	dialTCP  func(ctx context.Context, to netip.AddrPort) (transport.Conn, error)
 	log      *slog.Logger
+	trace    func(step) // nil: nobody wants to know
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -122,7 +123,12 @@ func (c *Client) Open(ctx context.Context, first []byte) (transport.Conn, error)
 		return nil, err
 	}
 	defer c.leave(k)
-	switch c.way.Mode {
+	return k.begin(ctx, first)
+}
+
+// begin begins a stream in the way's mode.
+func (k *carrier) begin(ctx context.Context, first []byte) (transport.Conn, error) {
+	switch k.client.way.Mode {
 	case ModeStreamUp:
 		return k.streamUp(ctx, first)
 	case ModePacketUp:

@@ -119,15 +119,23 @@ func (f *fetch) wait() error {
 	return nil
 }
 
-// statusError says what a status means that is not 200.
-func statusError(status int) error {
+// statusError is a status that is not the one of a stream.
+type statusError int
+
+// Error says what it means.
+func (s statusError) Error() string {
 	switch {
-	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusBadRequest:
-		return fmt.Errorf("the server does not know the link's path (status %d): the user may have been removed or have got another link", status)
-	case status >= 500:
-		return fmt.Errorf("the server, or the CDN in front of it, is in trouble (status %d)", status)
+	case s.unknown():
+		return fmt.Sprintf("the server does not know the link's path (status %d): the user may have been removed or have got another link", int(s))
+	case s >= 500:
+		return fmt.Sprintf("the server, or the CDN in front of it, is in trouble (status %d)", int(s))
 	}
-	return fmt.Errorf("the server answers with status %d", status)
+	return fmt.Sprintf("the server answers with status %d", int(s))
+}
+
+// unknown reports whether that is how a site answers to a path that it does not know.
+func (s statusError) unknown() bool {
+	return s == http.StatusNotFound || s == http.StatusMethodNotAllowed || s == http.StatusBadRequest
 }
 
 // early is the error of a request that has no answer yet: another connection may do
