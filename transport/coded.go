@@ -5,8 +5,13 @@ import (
 	"sync"
 )
 
-// codedRead is one read from the wire, and how much payload one write encodes.
-const codedRead = 16 << 10
+const (
+	// codedRead is one read from the wire.
+	codedRead = 16 << 10
+	// codedWrite is how much payload one write encodes: with the longest header that
+	// a WebSocket has for it, it fills one TLS record, and no second one.
+	codedWrite = codedRead - 8
+)
 
 // wireBuffers and codedBuffers hold *[]byte: for a read, and for what a codec
 // makes of one. That can be more than was read: a record that began before.
@@ -137,8 +142,16 @@ func (c *Coded) Write(b []byte) (n int, err error) {
 	}
 	buf := codedBuffers.Get().(*[]byte)
 	defer codedBuffers.Put(buf)
+	if h, ok := c.Conn.(Holder); ok && len(b) > codedWrite {
+		h.Hold()
+		defer func() {
+			if e := h.Release(); err == nil {
+				err = e
+			}
+		}()
+	}
 	for len(b) > 0 {
-		part := b[:min(len(b), codedRead)]
+		part := b[:min(len(b), codedWrite)]
 		wire, err := c.codec.Encode((*buf)[:0], part)
 		if err == nil {
 			_, err = c.Conn.Write(wire)

@@ -17,6 +17,14 @@ type Conn interface {
 	CloseWrite() error
 }
 
+// Holder is a Conn that can keep what is written, up to some size, to send it together:
+// each write is a system call otherwise. Both are for who writes, and what Release
+// returns is an error of the writes since Hold.
+type Holder interface {
+	Hold()
+	Release() error
+}
+
 // Dialer opens streams towards targets: directly, or through an upstream relay.
 type Dialer interface {
 	// DialStream connects to the target. early, if any, is payload that rides

@@ -82,12 +82,14 @@ func (c *Conn) WaitRead() error {
 	return nil
 }
 
-// Hold keeps the records of what is written from here on, until Release or until there
-// are four full ones: each by itself is a system call, which costs more than its
-// encryption. Both are for who writes.
+var _ transport.Holder = (*Conn)(nil)
+
+// Hold implements transport.Holder: the records that follow are kept until Release, or
+// until there are four full ones. Each by itself is a system call, which costs more than
+// its encryption.
 func (c *Conn) Hold() { c.below.hold() }
 
-// Release writes what is kept.
+// Release implements transport.Holder.
 func (c *Conn) Release() error { return c.below.release() }
 
 // Close ends both directions. It waits for nobody.

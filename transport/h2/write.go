@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"relay/transport"
 )
 
 const (
@@ -302,11 +304,10 @@ func (c *Conn) put(b []byte, opening int) error {
 		_, err := c.conn.Write(b)
 		return err
 	}
-	if opening > 0 || len(b) == headerSize+parseHeader(b).length {
-		return c.putApart(b, opening)
-	}
-	h, ok := c.conn.(holder)
-	if !ok {
+	h, ok := c.conn.(transport.Holder)
+	// What opens the connection goes as the browser sends it, and one frame is one
+	// write in any case.
+	if !ok || opening > 0 || len(b) == headerSize+parseHeader(b).length {
 		return c.putApart(b, opening)
 	}
 	h.Hold()
@@ -315,13 +316,6 @@ func (c *Conn) put(b []byte, opening int) error {
 		err = e
 	}
 	return err
-}
-
-// holder keeps the records of several writes, to send them together. What opens the
-// connection goes as the browser sends it.
-type holder interface {
-	Hold()
-	Release() error
 }
 
 func (c *Conn) putApart(b []byte, opening int) error {
