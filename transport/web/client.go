@@ -51,6 +51,7 @@ type Client struct {
 	pending  *pending // a connection that is being made; nil: none
 	budget   int64    // bytes down that a connection survives; 0: as many as it likes
 	learned  time.Time
+	pieces   time.Time // packet-up until then, whatever the mode
 	good     netip.AddrPort // worked last
 	sockets  map[*socketConn]struct{}
 	spare    *connected // for the next WebSocket; nil: there is none
@@ -128,7 +129,13 @@ func (c *Client) Open(ctx context.Context, first []byte) (transport.Conn, error)
 
 // begin begins a stream in the way's mode.
 func (k *carrier) begin(ctx context.Context, first []byte) (transport.Conn, error) {
-	switch k.client.way.Mode {
+	mode := k.client.way.Mode
+	k.client.mu.Lock()
+	if time.Now().Before(k.client.pieces) {
+		mode = ModePacketUp
+	}
+	k.client.mu.Unlock()
+	switch mode {
 	case ModeStreamUp:
 		return k.streamUp(ctx, first)
 	case ModePacketUp:

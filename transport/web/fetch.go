@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -20,6 +21,56 @@ type fetch struct {
 	k      *carrier // of down
 	begun  bool     // for who reads
 	refuse error    // what is wrong with the answer
+	answer *overdue // nil: a late one is as good
+}
+
+// lastingTime is how long a request whose body lasts waits for the head of its answer.
+// Servers say it at once; a proxy that collects the body first never passes it on.
+const lastingTime = 6 * time.Second
+
+// overdue ends a stream whose requests are not answered while their connection lives.
+type overdue struct {
+	timer *time.Timer
+	late  atomic.Bool
+}
+
+var errCollected = errors.New("the request is not answered while it lasts: something on the way, such as a CDN, collects it first; packet-up passes there")
+
+// expect wants the answers to some requests.
+func (k *carrier) expect(streams ...*h2.Stream) *overdue {
+	o := new(overdue)
+	o.timer = time.AfterFunc(lastingTime, func() {
+		for _, s := range streams {
+			if _, _, err := s.Response(over); err == nil || k.conn.Err() != nil {
+				continue
+			}
+			o.late.Store(true)
+			k.client.collected()
+			for _, s := range streams {
+				_ = s.Close()
+			}
+			return
+		}
+	})
+	return o
+}
+
+// stop wants no answer any more.
+func (o *overdue) stop() {
+	if o != nil {
+		o.timer.Stop()
+	}
+}
+
+// collectedTime is for how long a way that collects what goes up gets it in pieces.
+const collectedTime = 10 * time.Minute
+
+// collected keeps that bodies that last do not pass.
+func (c *Client) collected() {
+	c.mu.Lock()
+	c.pieces = time.Now().Add(collectedTime)
+	c.mu.Unlock()
+	c.log.Debug("requests are collected on the way: packet-up from here on")
 }
 
 // streamOne begins a stream that is one request (SPEC.md, Section 4).
@@ -30,7 +81,7 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 		return nil, err
 	}
 	k.visit()
-	return &oneStream{fetch{down: s, k: k}, shaper{shapedWrites}}, nil
+	return &oneStream{fetch{down: s, k: k, answer: k.expect(s)}, shaper{shapedWrites}}, nil
 }
 
 // busyWait is how often a request is tried again while the server takes no more: before
@@ -151,8 +202,11 @@ func (f *fetch) early(err error) error {
 
 // failed is the error of a stream that has begun.
 func (f *fetch) failed(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
+	case f.answer != nil && f.answer.late.Load():
+		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, errCollected)
 	}
 	return f.k.lost(fmt.Errorf("web: %w", err))
 }

@@ -30,7 +30,10 @@ func (s *oneStream) Write(b []byte) (int, error) {
 func (s *oneStream) CloseWrite() error { return s.down.CloseWrite() }
 
 // Close implements net.Conn.
-func (s *oneStream) Close() error { return s.down.Close() }
+func (s *oneStream) Close() error {
+	s.answer.stop()
+	return s.down.Close()
+}
 
 // SetDeadline implements net.Conn.
 func (s *oneStream) SetDeadline(t time.Time) error { return s.down.SetDeadline(t) }
@@ -61,7 +64,7 @@ func (k *carrier) streamUp(ctx context.Context, first []byte) (transport.Conn, e
 		return nil, err
 	}
 	k.visit()
-	return &upStream{oneStream{fetch{down: down, k: k}, shaper{shapedWrites}}, up}, nil
+	return &upStream{oneStream{fetch{down: down, k: k, answer: k.expect(up, down)}, shaper{shapedWrites}}, up}, nil
 }
 
 // Write implements net.Conn.
@@ -78,6 +81,7 @@ func (s *upStream) CloseWrite() error { return s.up.CloseWrite() }
 
 // Close implements net.Conn.
 func (s *upStream) Close() error {
+	s.answer.stop()
 	_ = s.up.Close()
 	return s.down.Close()
 }
