@@ -340,8 +340,10 @@ func TestClientPieceLate(t *testing.T) {
 // TestClientCollected has something on the way that collects requests before it passes
 // them on, as CDNs do: a stream ends within seconds, and the next is in pieces.
 func TestClientCollected(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{ModeStreamOne, ModeStreamUp} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			d := newDialled(t, mode, joined(echo))
 			claim := d.Config.Handler
 			d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
