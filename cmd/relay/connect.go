@@ -98,13 +98,24 @@ func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, er
 			c.Profile = all[0].file
 		}
 	}
+	options, err := linkOptions(links, c.Resolver, c.Profile)
+	if err != nil {
+		return nil, nil, err
+	}
+	tabs := tables()
+	*optionsOf(upstreamTable, tabs).(*[]upstreamOptions) = options
+	return cfg, tabs, nil
+}
+
+// linkOptions are the upstreams of links, the n-th called link n.
+func linkOptions(links []string, resolver, profile string) ([]upstreamOptions, error) {
 	var who resolve.Config
-	if err := who.UnmarshalTOML(c.Resolver); err != nil {
-		return nil, nil, usagef("--resolver: %v", err)
+	if err := who.UnmarshalTOML(resolver); err != nil {
+		return nil, usagef("--resolver: %v", err)
 	}
 	var options []upstreamOptions
 	for i, l := range links {
-		o := upstreamOptions{Link: web.Secret(l), Profile: c.Profile, Front: []web.Front{{Resolver: who}}}
+		o := upstreamOptions{Link: web.Secret(l), Profile: profile, Front: []web.Front{{Resolver: who}}}
 		if len(links) > 1 {
 			o.Name = fmt.Sprintf("link %d", i+1)
 		} else {
@@ -113,13 +124,11 @@ func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, er
 		var faults []string
 		o.Check(func(_, problem, _ string) { faults = append(faults, problem) })
 		if len(faults) > 0 {
-			return nil, nil, usagef("link %d: %s", i+1, strings.Join(faults, "\n"))
+			return nil, usagef("link %d: %s", i+1, strings.Join(faults, "\n"))
 		}
 		options = append(options, o)
 	}
-	tabs := tables()
-	*optionsOf(upstreamTable, tabs).(*[]upstreamOptions) = options
-	return cfg, tabs, nil
+	return options, nil
 }
 
 // readLinks takes links from arguments, and from what those name.

@@ -38,6 +38,7 @@ Run it for others, with a configuration file:
 type cli struct {
 	Quickstart  quickstartCmd  `cmd:"" help:"Start a relay on this computer and print links to paste."`
 	Connect     connectCmd     `cmd:"" help:"Run a proxy on this computer that reaches the world through relays elsewhere."`
+	Try         tryCmd         `cmd:"" help:"Find out which links work here, and where the others are blocked."`
 	Serve       serveCmd       `cmd:"" help:"Run the relay that a configuration file describes."`
 	Check       checkCmd       `cmd:"" help:"Check a configuration file and report every fault."`
 	Config      configCmd      `cmd:"" help:"Print what the configuration file says, defaults included."`

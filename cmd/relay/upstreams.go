@@ -239,6 +239,9 @@ func ofRelay(l *vless.Link) bool {
 // 15 bytes in base32.
 const passwordLength = 24
 
+// drawPad draws the padding of an opening.
+func drawPad() int { return rand.IntN(vless.MaxPad + 1) } //nolint:gosec // nothing secret
+
 // newUpstreams makes the ways of a configuration. Nothing is connected.
 func newUpstreams(e upstreamEnv, from upstreamSources, check func(transport.Target) error, direct transport.Dialer) (*upstreams, error) {
 	out := &upstreams{made: from}
@@ -287,7 +290,7 @@ func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
 				return web.DialTCP(ctx, to)
 			},
 		})
-		d := &vless.Dialer{UUID: link.UUID, Carrier: client, Pad: func() int { return rand.IntN(vless.MaxPad + 1) }} //nolint:gosec // nothing secret
+		d := &vless.Dialer{UUID: link.UUID, Carrier: client, Pad: drawPad}
 		if way.Mode == web.ModeWebSocket && ofRelay(link) {
 			d.Mux = muxSockets
 		}

@@ -92,13 +92,6 @@ func (c *censor) close() {
 	}
 }
 
-// set changes the rules, for connections to come.
-func (c *censor) set(rules censorRules) {
-	c.mu.Lock()
-	c.rules = rules
-	c.mu.Unlock()
-}
-
 // seen is a copy of what it has seen so far, the oldest connection first.
 func (c *censor) seen() []crossing {
 	c.mu.Lock()

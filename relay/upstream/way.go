@@ -35,8 +35,9 @@ const (
 	// hedgeTime is after how long the next way is tried beside one that has not
 	// answered. Two seconds and a handshake are within three.
 	hedgeTime = 2 * time.Second
-	// mostBackoff is the longest time for which a way that failed is left alone.
-	mostBackoff = time.Minute
+	// mostBackoff is the longest time for which a way that failed is left alone. It is
+	// how long somebody waits, at worst, when what was in the way is gone.
+	mostBackoff = 20 * time.Second
 	// forgetTime is after how long without a failure the failures count no more.
 	forgetTime = 10 * time.Minute
 	// keepTime is within which a success is not noted again.

@@ -8,9 +8,28 @@ import (
 	"fmt"
 )
 
+// ErrCertificate says that the server has shown another certificate than it should.
+var ErrCertificate = errors.New("the server's certificate is not the one that is wanted")
+
+// untrusted is an error that is an ErrCertificate, without saying so twice.
+type untrusted struct{ error }
+
+// Unwrap returns what was wrong.
+func (u untrusted) Unwrap() error { return u.error }
+
+// Is makes it an ErrCertificate.
+func (untrusted) Is(target error) bool { return target == ErrCertificate }
+
 // verify judges the certificates that a server has shown, its own first. It is
 // asked at every handshake, of sessions that resume as well.
 func (c *Config) verify(name string, certs []*x509.Certificate) error {
+	if err := c.judge(name, certs); err != nil {
+		return untrusted{err}
+	}
+	return nil
+}
+
+func (c *Config) judge(name string, certs []*x509.Certificate) error {
 	if len(certs) == 0 {
 		return errors.New("the server has shown no certificate")
 	}

@@ -47,7 +47,6 @@ type carrier struct {
 	wake   chan struct{} // for watch: there is a new stream
 
 	visited atomic.Bool // the site's page
-	flows   atomic.Bool // an upload was answered before it ended
 
 	// Under the lock of the client.
 	opening  int // streams that are about to be opened
@@ -220,6 +219,8 @@ func (c *Client) make(p *pending) {
 // connectTime bounds all of a connection.
 const connectTime = 12 * time.Second
 
+var errNotHTTP2 = errors.New("the server does not speak HTTP/2: is it another one's?")
+
 func (c *Client) newCarrier(ctx context.Context) (*carrier, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, connectTime, errSilent)
 	defer cancel()
@@ -229,7 +230,7 @@ func (c *Client) newCarrier(ctx context.Context) (*carrier, error) {
 	}
 	if p := conn.Protocol(); p != "h2" {
 		_ = conn.Close()
-		return nil, errors.New("the server does not speak HTTP/2: is it another one's?")
+		return nil, errNotHTTP2
 	}
 	return &carrier{
 		client: c, conn: h2.NewConn(conn, fingerprint(c.profile)), meter: conn.meter,

@@ -40,6 +40,7 @@ type Client struct {
 	roots    *x509.CertPool
 	dialTCP  func(ctx context.Context, to netip.AddrPort) (transport.Conn, error)
 	log      *slog.Logger
+	trace    func(step) // nil: nobody wants to know
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -50,6 +51,7 @@ type Client struct {
 	pending  *pending // a connection that is being made; nil: none
 	budget   int64    // bytes down that a connection survives; 0: as many as it likes
 	learned  time.Time
+	pieces   time.Time // packet-up until then, whatever the mode
 	good     netip.AddrPort // worked last
 	sockets  map[*socketConn]struct{}
 	spare    *connected // for the next WebSocket; nil: there is none
@@ -122,7 +124,18 @@ func (c *Client) Open(ctx context.Context, first []byte) (transport.Conn, error)
 		return nil, err
 	}
 	defer c.leave(k)
-	switch c.way.Mode {
+	return k.begin(ctx, first)
+}
+
+// begin begins a stream in the way's mode.
+func (k *carrier) begin(ctx context.Context, first []byte) (transport.Conn, error) {
+	mode := k.client.way.Mode
+	k.client.mu.Lock()
+	if time.Now().Before(k.client.pieces) {
+		mode = ModePacketUp
+	}
+	k.client.mu.Unlock()
+	switch mode {
 	case ModeStreamUp:
 		return k.streamUp(ctx, first)
 	case ModePacketUp:

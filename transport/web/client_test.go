@@ -336,3 +336,32 @@ func TestClientPieceLate(t *testing.T) {
 		t.Error("got no end in 10s, want an error at once")
 	}
 }
+
+// TestClientCollected has something on the way that collects requests before it passes
+// them on, as CDNs do: a stream ends within seconds, and the next is in pieces.
+func TestClientCollected(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{ModeStreamOne, ModeStreamUp} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			d := newDialled(t, mode, joined(echo))
+			claim := d.Config.Handler
+			d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost && r.ContentLength < 0 {
+					_, _ = io.Copy(io.Discard, r.Body)
+					return
+				}
+				claim.ServeHTTP(w, r)
+			})
+			c := d.open(t, "ping")
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, transport.ErrCarrier) || !strings.Contains(err.Error(), "packet-up") {
+				t.Errorf("got %v, want that the request is collected", err)
+			}
+			c = d.open(t, "ping")
+			if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+				t.Errorf("the next stream: got %v", err)
+			}
+		})
+	}
+}

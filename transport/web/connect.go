@@ -41,11 +41,13 @@ type connected struct {
 // connect makes a connection: to the addresses of the way in order, the next beside
 // one that is slow, until a handshake is done. WebSocket says what it is for.
 func (c *Client) connect(ctx context.Context, socket bool) (*connected, error) {
+	began := time.Now()
 	addrs, err := c.addrs(ctx)
-	if err != nil {
-		return nil, err
+	var ech *echTry
+	if err == nil {
+		ech, err = c.ech(ctx)
 	}
-	ech, err := c.ech(ctx)
+	c.took(StageName, netip.AddrPort{}, began, err)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,9 @@ func (c *Client) connect(ctx context.Context, socket bool) (*connected, error) {
 			return nil, cmp.Or(last, err) // what answered says more than what did not
 		}
 		m := &metered{Conn: raw}
+		began := time.Now()
 		conn, err := c.secure(ctx, m, socket, ech)
+		c.took(StageHello, addr, began, err)
 		if err == nil {
 			c.mu.Lock()
 			c.good = addr
@@ -74,6 +78,20 @@ func (c *Client) connect(ctx context.Context, socket bool) (*connected, error) {
 		addrs = without(addrs, addr)
 	}
 	return nil, last
+}
+
+// step is a step of making a connection that has been taken.
+type step struct {
+	stage Stage
+	addr  netip.AddrPort
+	took  time.Duration
+	err   error
+}
+
+func (c *Client) took(stage Stage, addr netip.AddrPort, began time.Time, err error) {
+	if c.trace != nil {
+		c.trace(step{stage, addr, time.Since(began), err})
+	}
 }
 
 // without returns addrs without one.
@@ -125,6 +143,8 @@ func (e *echTry) retry(list []byte) bool {
 	return true
 }
 
+var errNoECH = errors.New("ech: the DNS has no configuration for this name")
+
 // ech is what the way says about ECH.
 func (c *Client) ech(ctx context.Context) (*echTry, error) {
 	switch e := c.way.ECH; e.Mode {
@@ -136,7 +156,7 @@ func (c *Client) ech(ctx context.Context) (*echTry, error) {
 			return nil, fmt.Errorf("ech: %w", err)
 		}
 		if len(a.ECH) == 0 {
-			return nil, errors.New("ech: the DNS has no configuration for this name")
+			return nil, errNoECH
 		}
 		return &echTry{list: a.ECH}, nil
 	}
@@ -193,7 +213,12 @@ func (c *Client) race(ctx context.Context, addrs []netip.AddrPort) (transport.Co
 		c.tasks.Go(func() {
 			ctx, cancel := context.WithTimeoutCause(ctx, tcpTime, errSilent)
 			defer cancel()
+			began := time.Now()
 			conn, err := c.dialTCP(ctx, addr)
+			if err != nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			c.took(StageConnect, addr, began, err)
 			results <- result{conn, addr, err}
 		})
 	}

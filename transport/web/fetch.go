@@ -21,39 +21,56 @@ type fetch struct {
 	k      *carrier // of down
 	begun  bool     // for who reads
 	refuse error    // what is wrong with the answer
-
-	collected atomic.Bool // it was given up, as uploads do not get through
-	patience  *time.Timer // until then; nil: they do
+	answer *overdue // nil: a late one is as good
 }
 
-// headTime is how long the head of an answer that lasts may take: servers send it at
-// once (SPEC.md, Section 4.4), unless something on the way collects the upload first.
-const headTime = 4 * time.Second
+// lastingTime is how long a request whose body lasts waits for the head of its answer.
+// Servers say it at once; a proxy that collects the body first never passes it on.
+const lastingTime = 6 * time.Second
 
-var errCollected = errors.New("nothing answers the upload: something on the way collects it, and mode packet-up would get through")
+// overdue ends a stream whose requests are not answered while their connection lives.
+type overdue struct {
+	timer *time.Timer
+	late  atomic.Bool
+}
 
-// expect gives the stream up if there is no answer to its upload up. One that is
-// answered says that those after it on the connection will be.
-func (f *fetch) expect(up *h2.Stream) {
-	if f.k.flows.Load() {
-		return
-	}
-	f.patience = time.AfterFunc(headTime, func() {
-		if _, _, err := up.Response(over); err == nil {
-			f.k.flows.Store(true)
+var errCollected = errors.New("the request is not answered while it lasts: something on the way, such as a CDN, collects it first; packet-up passes there")
+
+// expect wants the answers to some requests.
+func (k *carrier) expect(streams ...*h2.Stream) *overdue {
+	o := new(overdue)
+	o.timer = time.AfterFunc(lastingTime, func() {
+		for _, s := range streams {
+			if _, _, err := s.Response(over); err == nil || k.conn.Err() != nil {
+				continue
+			}
+			o.late.Store(true)
+			k.client.collected()
+			for _, s := range streams {
+				_ = s.Close()
+			}
 			return
 		}
-		f.collected.Store(true)
-		_ = up.Close()
-		_ = f.down.Close() // wakes the reader
 	})
+	return o
 }
 
-// forgo ends that.
-func (f *fetch) forgo() {
-	if f.patience != nil {
-		f.patience.Stop()
+// stop wants no answer any more.
+func (o *overdue) stop() {
+	if o != nil {
+		o.timer.Stop()
 	}
+}
+
+// collectedTime is for how long a way that collects what goes up gets it in pieces.
+const collectedTime = 10 * time.Minute
+
+// collected keeps that bodies that last do not pass.
+func (c *Client) collected() {
+	c.mu.Lock()
+	c.pieces = time.Now().Add(collectedTime)
+	c.mu.Unlock()
+	c.log.Debug("requests are collected on the way: packet-up from here on")
 }
 
 // streamOne begins a stream that is one request (SPEC.md, Section 4).
@@ -64,9 +81,7 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 		return nil, err
 	}
 	k.visit()
-	one := &oneStream{fetch: fetch{down: s, k: k}, shape: shaper{shapedWrites}}
-	one.expect(s)
-	return one, nil
+	return &oneStream{fetch{down: s, k: k, answer: k.expect(s)}, shaper{shapedWrites}}, nil
 }
 
 // busyWait is how often a request is tried again while the server takes no more: before
@@ -155,15 +170,23 @@ func (f *fetch) wait() error {
 	return nil
 }
 
-// statusError says what a status means that is not 200.
-func statusError(status int) error {
+// statusError is a status that is not the one of a stream.
+type statusError int
+
+// Error says what it means.
+func (s statusError) Error() string {
 	switch {
-	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusBadRequest:
-		return fmt.Errorf("the server does not know the link's path (status %d): the user may have been removed or have got another link", status)
-	case status >= 500:
-		return fmt.Errorf("the server, or the CDN in front of it, is in trouble (status %d)", status)
+	case s.unknown():
+		return fmt.Sprintf("the server does not know the link's path (status %d): the user may have been removed or have got another link", int(s))
+	case s >= 500:
+		return fmt.Sprintf("the server, or the CDN in front of it, is in trouble (status %d)", int(s))
 	}
-	return fmt.Errorf("the server answers with status %d", status)
+	return fmt.Sprintf("the server answers with status %d", int(s))
+}
+
+// unknown reports whether that is how a site answers to a path that it does not know.
+func (s statusError) unknown() bool {
+	return s == http.StatusNotFound || s == http.StatusMethodNotAllowed || s == http.StatusBadRequest
 }
 
 // early is the error of a request that has no answer yet: another connection may do
@@ -182,7 +205,7 @@ func (f *fetch) failed(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
-	case f.collected.Load() && errors.Is(err, net.ErrClosed):
+	case f.answer != nil && f.answer.late.Load():
 		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, errCollected)
 	}
 	return f.k.lost(fmt.Errorf("web: %w", err))

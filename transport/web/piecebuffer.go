@@ -34,6 +34,7 @@ func (p *pieceBuffer) free() {
 		if cap(p.b) == size {
 			p.b = p.b[:0]
 			pieceBuffers[i].Put(p)
+			return // it is another one's now
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (s *oneStream) CloseWrite() error { return s.down.CloseWrite() }
 
 // Close implements net.Conn.
 func (s *oneStream) Close() error {
-	s.forgo()
+	s.answer.stop()
 	return s.down.Close()
 }
 
@@ -64,9 +64,7 @@ func (k *carrier) streamUp(ctx context.Context, first []byte) (transport.Conn, e
 		return nil, err
 	}
 	k.visit()
-	s := &upStream{oneStream{fetch: fetch{down: down, k: k}, shape: shaper{shapedWrites}}, up}
-	s.expect(up)
-	return s, nil
+	return &upStream{oneStream{fetch{down: down, k: k, answer: k.expect(up, down)}, shaper{shapedWrites}}, up}, nil
 }
 
 // Write implements net.Conn.
@@ -78,8 +76,8 @@ func (s *upStream) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Begun reports whether the server has answered the upload. The other answer comes
-// without it.
+// Begun reports whether the server has answered the upload. The other answer comes where
+// something on the way collects it, too.
 func (s *upStream) Begun() bool {
 	_, _, err := s.up.Response(over)
 	return err == nil
@@ -90,7 +88,7 @@ func (s *upStream) CloseWrite() error { return s.up.CloseWrite() }
 
 // Close implements net.Conn.
 func (s *upStream) Close() error {
-	s.forgo()
+	s.answer.stop()
 	_ = s.up.Close()
 	return s.down.Close()
 }
