@@ -31,13 +31,14 @@ const webCommand = "web"
 
 const usageText = `Usage: go run . [flags]          in the folder relay/bench, or: make bench BENCHFLAGS='[flags]'
        go run . web [flags]      the relay and Xray as servers of VLESS
+       go run . upstream [flags] the relay and Xray as its clients, before the same exit
 
 Compares Relay with other proxies on this machine's loopback and prints Markdown
 tables: CPU time per GiB, per connection and per round trip, memory and
 descriptors per idle connection, and Relay's figures divided by each other
 proxy's. Nothing is sent to any other address. README.md says how to read it.
 
-A full run takes about half an hour, and one of web as long. A quick look, which is only good for seeing
+A full run takes about half an hour, those of web and upstream as long. A quick look, which is only good for seeing
 that it works:
 
     go run . -rounds 1 -t 1s -bytes 256MiB -only direct,relay-socks5,microsocks
@@ -55,9 +56,13 @@ Flags:
 // returns flag.ErrHelp; every other error is one of usage.
 func parseFlags(arguments []string, help io.Writer) (settings, error) {
 	s, idle := settings{}, 5000
-	web := len(arguments) > 0 && arguments[0] == webCommand
-	if web {
-		arguments, idle = arguments[1:], webIdle
+	command := ""
+	if len(arguments) > 0 && (arguments[0] == webCommand || arguments[0] == upstreamCommand) {
+		command, arguments = arguments[0], arguments[1:]
+		idle = webIdle
+		if command == upstreamCommand {
+			idle = entryIdle
+		}
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // main prints errors, once
@@ -72,7 +77,7 @@ func parseFlags(arguments []string, help io.Writer) (settings, error) {
 	f.StringVar(&s.json, "json", "", "also write every result to `FILE`, as a line of JSON each")
 	err := f.Parse(arguments)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(help, usageText, strings.Join(peersOf(web), ", "), strings.Join(testsOf(web), ", "))
+		fmt.Fprintf(help, usageText, strings.Join(peersOf(command), ", "), strings.Join(testsOf(command), ", "))
 		f.SetOutput(help)
 		f.PrintDefaults()
 		return s, err
@@ -86,10 +91,10 @@ func parseFlags(arguments []string, help io.Writer) (settings, error) {
 	if s.bytes, err = parseBytes(*bytes); err != nil {
 		return s, err
 	}
-	if s.only, err = chooseNames("-only", "peer", *only, peersOf(web)); err != nil {
+	if s.only, err = chooseNames("-only", "peer", *only, peersOf(command)); err != nil {
 		return s, err
 	}
-	if s.tests, err = chooseNames("-tests", "test", *which, testsOf(web)); err != nil {
+	if s.tests, err = chooseNames("-tests", "test", *which, testsOf(command)); err != nil {
 		return s, err
 	}
 	for _, l := range []struct {
@@ -111,24 +116,24 @@ func parseFlags(arguments []string, help io.Writer) (settings, error) {
 	return s, err
 }
 
-// peersOf are the names of the peers of the command web, or of the one without
-// a name.
-func peersOf(web bool) []string {
+// peersOf are the names of the peers of a command, which may have no name.
+func peersOf(command string) []string {
 	var names []string
 	for _, p := range peers {
-		if p.inWeb() == web {
+		if p.command() == command {
 			names = append(names, p.name)
 		}
 	}
 	return names
 }
 
-// testsOf are the names of the tests. Beside a web server's costs for a stream,
-// those with idle connections say nothing new.
-func testsOf(web bool) []string {
+// testsOf are the names of a command's tests. Beside a web server's costs for a
+// stream, those with idle connections say nothing new.
+func testsOf(command string) []string {
 	var names []string
 	for _, t := range tests {
-		if web && t.notWeb || !web && t.onlyWeb {
+		switch {
+		case t.plainOnly && command != "", t.webOnly && command == "", t.entryOnly && command != upstreamCommand:
 			continue
 		}
 		names = append(names, t.name)

@@ -21,7 +21,7 @@ func TestParseFlags(t *testing.T) {
 	if s.rounds != 2 || s.bytes != 64<<20 || s.length != 1500*time.Millisecond || s.idle != 7 {
 		t.Errorf("got %+v, want 2 rounds, 64 MiB, 1.5 s and 7 connections", s)
 	}
-	if s, err = parseFlags(nil, io.Discard); err != nil || !slices.Equal(s.only, peersOf(false)) || !slices.Equal(s.tests, testsOf(false)) {
+	if s, err = parseFlags(nil, io.Discard); err != nil || !slices.Equal(s.only, peersOf("")) || !slices.Equal(s.tests, testsOf("")) {
 		t.Errorf("no flags: got %q, %q and %v, want every peer and every test", s.only, s.tests, err)
 	}
 }
@@ -55,7 +55,7 @@ func TestHelp(t *testing.T) {
 	if _, err := parseFlags([]string{"-h"}, &b); !errors.Is(err, flag.ErrHelp) {
 		t.Fatalf("got %v, want flag.ErrHelp", err)
 	}
-	for _, want := range append(append([]string{"-relay", "-json", "Usage:"}, peersOf(false)...), testsOf(false)...) {
+	for _, want := range append(append([]string{"-relay", "-json", "Usage:"}, peersOf("")...), testsOf("")...) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("got\n%s\nwant %q in it", b.String(), want)
 		}

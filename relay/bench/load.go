@@ -50,6 +50,21 @@ type load struct {
 	count    atomic.Uint32
 }
 
+// through prepares for a proxy that has been configured.
+func (l *load) through(protocol string, at place) (err error) {
+	l.proxy = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: at.port}
+	switch {
+	case protocol == protocolMTProto:
+		l.secret, err = readSecret(at.folder)
+	case isVLESS(protocol):
+		l.link, err = readVLESSLink(at.folder)
+		if protocol != protocolWebSocket {
+			l.share()
+		}
+	}
+	return err
+}
+
 // share prepares for streams that share connections.
 func (l *load) share() {
 	l.shared = &carriers{link: l.link, mode: l.protocol, raw: func(ctx context.Context) (*net.TCPConn, error) {
@@ -98,7 +113,7 @@ func (l *load) dial(ctx context.Context) (net.Conn, error) {
 	}
 	if err == nil {
 		switch l.protocol {
-		case protocolSOCKS5:
+		case protocolSOCKS5, entryStreamOne, entryPacketUp, entryWebSocket:
 			err = handshake(conn, sink)
 		case protocolMTProto:
 			c, err = dialMTProto(conn, l.secret)
@@ -224,7 +239,7 @@ func (e *exchange) trip() error {
 // XHTTP, Xray's server needs a second to pass the sink's end on.
 func (l *load) connection(ctx context.Context, size int) error {
 	want := byte(wantOnce)
-	if l.protocol == protocolMTProto || isVLESS(l.protocol) {
+	if l.protocol == protocolMTProto || isVLESS(l.protocol) || isEntry(l.protocol) {
 		want = wantExchange
 	}
 	e, err := l.open(ctx, want, size)

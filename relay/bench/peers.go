@@ -30,13 +30,16 @@ type place struct {
 	ports              // of the sink
 	descriptors int    // the limit of open files
 	root        bool   // it runs as root
+	// Of an entry: the exit's port and the user's link, and the mode to speak in.
+	exit       int
+	link, mode string
 }
 
 // modules are what the programs that this one builds are made of.
 var modules = map[string]string{"armon": "github.com/armon/go-socks5", "mtg": mtgModule, "xray": xrayModule}
 
 // peers are measured in this order in every round, those of VLESS by the command
-// web.
+// web, and its clients by the command upstream.
 var peers = []peer{
 	{name: "direct", protocol: protocolDirect},
 	{name: "relay-socks5", protocol: protocolSOCKS5, start: relaySOCKS5, version: []string{"version"}},
@@ -58,10 +61,24 @@ var peers = []peer{
 	{name: "relay-websocket", protocol: protocolWebSocket, start: relayWeb("vless-ws"), version: []string{"version"}},
 	{name: "relay-origin", protocol: protocolWebSocket, start: relayOrigin, version: []string{"version"}},
 	{name: "xray-websocket", protocol: protocolWebSocket, start: xray("ws")},
+	{name: "relay-entry-stream-one", protocol: entryStreamOne, start: relayEntry, version: []string{"version"}},
+	{name: "xray-entry-stream-one", protocol: entryStreamOne, start: xrayEntry},
+	{name: "relay-entry-packet-up", protocol: entryPacketUp, start: relayEntry, version: []string{"version"}},
+	{name: "xray-entry-packet-up", protocol: entryPacketUp, start: xrayEntry},
+	{name: "relay-entry-websocket", protocol: entryWebSocket, start: relayEntry, version: []string{"version"}},
+	{name: "xray-entry-websocket", protocol: entryWebSocket, start: xrayEntry},
 }
 
-// inWeb says whether the command web measures the peer, or the one without a name.
-func (p peer) inWeb() bool { return isVLESS(p.protocol) }
+// command is the one that measures the peer: web, upstream, or the one without a name.
+func (p peer) command() string {
+	switch {
+	case isVLESS(p.protocol):
+		return webCommand
+	case isEntry(p.protocol):
+		return upstreamCommand
+	}
+	return ""
+}
 
 // isRelay says whether the peer is what the others are compared with.
 func (p peer) isRelay() bool { return strings.HasPrefix(p.name, "relay-") }

@@ -190,37 +190,44 @@ func (s *suite) measure(ctx context.Context, p ready, t test) (values, error) {
 	if err != nil {
 		return nil, err
 	}
-	arguments, err := p.start(s.place(p.path, folder, port))
+	at := s.place(p.path, folder, port)
+	if isEntry(p.protocol) {
+		exit, err := s.startExit(p.protocol, &at)
+		if err != nil {
+			return nil, err
+		}
+		defer exit.stop()
+		r.exit = at.exit
+	}
+	arguments, err := p.start(at)
+	if err == nil {
+		err = r.load.through(p.protocol, at)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("configure %s: %w", p.name, err)
 	}
-	if p.protocol == protocolMTProto {
-		if r.load.secret, err = readSecret(folder); err != nil {
-			return nil, fmt.Errorf("configure %s: %w", p.name, err)
-		}
+	defer r.load.close()
+	r.again = func() (*child, error) { return startChild(arguments, filepath.Join(folder, "output"), s.settings.as) }
+	if t.starts {
+		return t.run(r, ctx)
 	}
-	r.load.proxy = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
-	if isVLESS(p.protocol) {
-		if r.load.link, err = readVLESSLink(folder); err != nil {
-			return nil, fmt.Errorf("configure %s: %w", p.name, err)
-		}
-		if p.protocol != protocolWebSocket {
-			r.load.share()
-			defer r.load.close()
-		}
-	}
-	c, err := startChild(arguments, filepath.Join(folder, "output"), s.settings.as)
+	return r.beside(ctx, p.name, t)
+}
+
+// beside runs a test with the peer.
+func (r *run) beside(ctx context.Context, name string, t test) (values, error) {
+	c, err := r.again()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	defer c.stop()
 	r.meter.proxy = c.pid()
 	if err := c.waitReady(ctx, r.load); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	v, err := t.run(r, ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; its output: %s", p.name, err, c.lastOutput())
+		return nil, fmt.Errorf("%s: %w; its output: %s", name, err, c.lastOutput())
 	}
 	return v, nil
 }

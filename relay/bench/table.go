@@ -12,7 +12,7 @@ type column struct {
 	test, key, title, format string
 }
 
-// The two tables of figures: one would be too wide to read.
+// The tables of figures: one would be too wide to read.
 var (
 	bulkColumns = []column{
 		{"bulk-down", keyCost, "down, s/GiB", "%.3f"},
@@ -32,12 +32,18 @@ var (
 		{"idle", keyResident, "idle, RSS B/connection", "%.0f"},
 		{"idle", keyDescriptors, "idle, descriptors/connection", "%.2f"},
 	}
+	entryColumns = []column{
+		{"first", keyStart, "first byte from the start, ms", "%.1f"},
+		{"first", keyWarm, "from listening, ms", "%.1f"},
+		{"first", keyMiB, "RSS at rest, MiB", "%.1f"},
+		{"fifty", keyCount, "connections for 50 streams", "%.0f"},
+	}
 )
 
-// writeTables writes results as Markdown: two tables of figures, with a row for
-// each peer, and two of ratios, with a row for each pair.
+// writeTables writes results as Markdown: tables of figures, with a row for
+// each peer, and as many of ratios, with a row for each pair.
 func writeTables(w io.Writer, results []result) {
-	for _, columns := range [][]column{bulkColumns, pieceColumns} {
+	for _, columns := range [][]column{bulkColumns, pieceColumns, entryColumns} {
 		columns = measured(columns, results)
 		if len(columns) == 0 {
 			continue
@@ -47,7 +53,7 @@ func writeTables(w io.Writer, results []result) {
 		})
 	}
 	fmt.Fprintf(w, "\nRatios, Relay's figure divided by the other's in the same round: below 1, Relay needs less.\n")
-	for _, columns := range [][]column{bulkColumns, pieceColumns} {
+	for _, columns := range [][]column{bulkColumns, pieceColumns, entryColumns} {
 		columns = measured(columns, results)
 		if len(columns) == 0 {
 			continue

@@ -13,8 +13,10 @@ type test struct {
 	name      string
 	limit     time.Duration // beside the time that -t adds
 	proxyOnly bool          // it says nothing about the load generator
-	notWeb    bool          // not of the command web
-	onlyWeb   bool          // of that alone
+	plainOnly bool          // of the command without a name alone
+	webOnly   bool          // not of that one
+	entryOnly bool          // of the command upstream alone
+	starts    bool          // starts the peer itself
 	run       func(r *run, ctx context.Context) (values, error)
 }
 
@@ -33,6 +35,10 @@ const (
 	keyConnections = "at_once"      // open connections
 	keyLoad        = "load_cpu_s"   // of the load generator and the sink
 	keyWall        = "wall_s"       // how long it took
+	keyStart       = "start_ms"     // from the start of the process to the first byte
+	keyWarm        = "warm_ms"      // from the moment it listens to that
+	keyMiB         = "rss_mib"      // of the process at rest
+	keyCount       = "connections"  // to the exit
 )
 
 const (
@@ -51,6 +57,7 @@ const (
 	idleWait        = 3 * time.Second
 	warmUpMost      = time.Second
 	webIdle         = 1000 // idle streams, of the command web
+	entryIdle       = 400  // of the command upstream: a user's streams have a limit
 
 	gib = float64(1 << 30) // bytes
 )
@@ -58,13 +65,15 @@ const (
 var tests = []test{
 	{name: "bulk-down", limit: time.Minute, run: bulk(wantDown, 0)},
 	{name: "bulk-up", limit: time.Minute, run: bulk(wantUp, 0)},
-	{name: "bulk-idle-down", limit: time.Minute, notWeb: true, run: bulk(wantDown, idleBeside)},
-	{name: "bulk-idle-up", limit: time.Minute, notWeb: true, run: bulk(wantUp, idleBeside)},
+	{name: "bulk-idle-down", limit: time.Minute, plainOnly: true, run: bulk(wantDown, idleBeside)},
+	{name: "bulk-idle-up", limit: time.Minute, plainOnly: true, run: bulk(wantUp, idleBeside)},
 	{name: "rate", limit: 20 * time.Second, run: (*run).rate},
 	{name: "rr", limit: 20 * time.Second, run: roundTrips(rrConnections, rrMessage, 0)},
-	{name: "rr-one", limit: 20 * time.Second, onlyWeb: true, run: roundTrips(1, shortMessage, 0)},
-	{name: "rr-slow", limit: 40 * time.Second, notWeb: true, run: roundTrips(slowConnections, rrMessage, slowInterval)},
+	{name: "rr-one", limit: 20 * time.Second, webOnly: true, run: roundTrips(1, shortMessage, 0)},
+	{name: "rr-slow", limit: 40 * time.Second, plainOnly: true, run: roundTrips(slowConnections, rrMessage, slowInterval)},
 	{name: "idle", limit: time.Minute, proxyOnly: true, run: (*run).idle},
+	{name: "first", limit: time.Minute, entryOnly: true, starts: true, run: (*run).first},
+	{name: "fifty", limit: 20 * time.Second, entryOnly: true, run: (*run).fifty},
 }
 
 func bulk(want byte, beside int) func(*run, context.Context) (values, error) {
@@ -83,6 +92,8 @@ type run struct {
 	bytes  uint64        // of bulk; 0: as many as take bulkLength
 	conns  int           // of idle
 	most   int           // connections that the limit of open files leaves room for
+	again  func() (*child, error)
+	exit   int // port
 }
 
 // finish turns what was used for pieces into values. Costs are those of the

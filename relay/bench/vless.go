@@ -47,6 +47,17 @@ func parseVLESSLink(text string) (vlessLink, error) {
 	return l, nil
 }
 
+// parseShared returns the parameters of a share link, and the user's id as "user".
+func parseShared(text string) (url.Values, error) {
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || u.Scheme != "vless" {
+		return nil, errors.New("link: want vless://UUID@HOST:PORT?…")
+	}
+	q := u.Query()
+	q.Set("user", u.User.Username())
+	return q, nil
+}
+
 // linkFile is where a peer's start leaves the user's link for the load.
 const linkFile = "link"
 

@@ -80,7 +80,7 @@ func TestVLESSLoad(t *testing.T) {
 		t.Fatalf("build Xray: %v\n%s", err, out)
 	}
 	for _, p := range peers {
-		if !p.inWeb() || p.isRelay() {
+		if p.command() != webCommand || p.isRelay() {
 			continue
 		}
 		t.Run(p.name, func(t *testing.T) {

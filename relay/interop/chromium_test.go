@@ -27,6 +27,47 @@ func partSize(i int) int64 { return int64(1000 + 7919*i) }
 // only the relay can resolve.
 func TestChromium(t *testing.T) {
 	integration(t)
+	port := partsSite(t)
+	dns := startDNS(t)
+	r := serve(t, t.TempDir(), true, dns, "")
+	loadParts(t, port, r)
+	names := dns.names()
+	if !slices.Contains(names, knownName) {
+		t.Errorf("names the relay asked for: got %q, want %q among them", names, knownName)
+	}
+	t.Logf("names the browser asked the relay for: %q", names)
+}
+
+// TestEntryChromium does the same by relay connect and its exit.
+func TestEntryChromium(t *testing.T) {
+	integration(t)
+	port, e := partsSite(t), newExit(t)
+	loadParts(t, port, connect(t, e.link(t, "xhttp", e.addr)))
+	if names := e.dns.names(); !slices.Contains(names, knownName) {
+		t.Errorf("names the exit asked for: got %q, want %q among them", names, knownName)
+	}
+}
+
+// loadParts loads the page at knownName through the SOCKS5 port of a relay.
+func loadParts(t *testing.T, port string, r *relay) {
+	t.Helper()
+	res := chromium(t, "http://"+knownName+":"+port+"/",
+		"--proxy-server=socks5://"+r.proxy("socks5").Host,
+		"--proxy-bypass-list=<-loopback>",
+		"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
+	var total int64
+	for i := range parts {
+		total += partSize(i)
+	}
+	want := fmt.Sprintf(`<pre id="sum">%d parts, %d bytes</pre>`, parts, total)
+	if res.code != 0 || !strings.Contains(res.stdout, want) {
+		t.Errorf("got exit %d and\n%s\nwant exit 0 and %s\n%s", res.code, res.stdout, want, res.stderr)
+	}
+}
+
+// partsSite has the page and its parts.
+func partsSite(t *testing.T) (port string) {
+	t.Helper()
 	var once sync.Once
 	done := make(chan struct{})
 	mux := http.NewServeMux()
@@ -51,27 +92,7 @@ func TestChromium(t *testing.T) {
 	})
 	origin := httptest.NewServer(mux)
 	t.Cleanup(origin.Close)
-	port := strings.TrimPrefix(origin.Listener.Addr().String(), "127.0.0.1:")
-
-	dns := startDNS(t)
-	r := serve(t, t.TempDir(), true, dns, "")
-	res := chromium(t, "http://"+knownName+":"+port+"/",
-		"--proxy-server=socks5://"+r.proxy("socks5").Host,
-		"--proxy-bypass-list=<-loopback>",
-		"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
-	var total int64
-	for i := range parts {
-		total += partSize(i)
-	}
-	want := fmt.Sprintf(`<pre id="sum">%d parts, %d bytes</pre>`, parts, total)
-	if res.code != 0 || !strings.Contains(res.stdout, want) {
-		t.Errorf("got exit %d and\n%s\nwant exit 0 and %s\n%s", res.code, res.stdout, want, res.stderr)
-	}
-	names := dns.names()
-	if !slices.Contains(names, knownName) {
-		t.Errorf("names the relay asked for: got %q, want %q among them", names, knownName)
-	}
-	t.Logf("names the browser asked the relay for: %q", names)
+	return strings.TrimPrefix(origin.Listener.Addr().String(), "127.0.0.1:")
 }
 
 // chromium prints the document at url as it is after the load event.

@@ -76,6 +76,13 @@ func (s *upStream) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Begun reports whether the server has answered the upload. The other answer comes where
+// something on the way collects it, too.
+func (s *upStream) Begun() bool {
+	_, _, err := s.up.Response(over)
+	return err == nil
+}
+
 // CloseWrite implements transport.Conn.
 func (s *upStream) CloseWrite() error { return s.up.CloseWrite() }
 
