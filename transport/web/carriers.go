@@ -47,6 +47,7 @@ type carrier struct {
 	wake   chan struct{} // for watch: there is a new stream
 
 	visited atomic.Bool // the site's page
+	passes  atomic.Bool // an upload was answered before it ended
 
 	// Under the lock of the client.
 	opening  int // streams that are about to be opened

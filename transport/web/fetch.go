@@ -26,7 +26,7 @@ type fetch struct {
 
 // lastingTime is how long a request whose body lasts waits for the head of its answer.
 // Servers say it at once; a proxy that collects the body first never passes it on.
-const lastingTime = 6 * time.Second
+const lastingTime = 5 * time.Second
 
 // overdue ends a stream whose requests are not answered while their connection lives.
 type overdue struct {
@@ -36,8 +36,12 @@ type overdue struct {
 
 var errCollected = errors.New("the request is not answered while it lasts: something on the way, such as a CDN, collects it first; packet-up passes there")
 
-// expect wants the answers to some requests.
+// expect wants the answers to some requests; nil: others on the connection have had
+// theirs, so these will come as well.
 func (k *carrier) expect(streams ...*h2.Stream) *overdue {
+	if k.passes.Load() {
+		return nil
+	}
 	o := new(overdue)
 	o.timer = time.AfterFunc(lastingTime, func() {
 		for _, s := range streams {
@@ -51,6 +55,7 @@ func (k *carrier) expect(streams ...*h2.Stream) *overdue {
 			}
 			return
 		}
+		k.passes.Store(k.conn.Err() == nil)
 	})
 	return o
 }
