@@ -33,6 +33,7 @@ relay user show prints, and those of Xray servers (XHTTP or WebSocket, with TLS)
 Prints ready lines at once, then which link is in use, and runs until Ctrl-C.
 
 Names of targets are never looked up here, and nothing goes out beside the links.
+To find out which links work here, and where others are blocked: relay try.
 
 Examples:
   relay connect 'vless://…'

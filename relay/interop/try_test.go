@@ -80,3 +80,33 @@ func TestTry(t *testing.T) {
 		})
 	}
 }
+
+// TestTryCensored tries the link to a relay behind censors, who leave the words for it.
+func TestTryCensored(t *testing.T) {
+	integration(t)
+	t.Parallel()
+	e := newExit(t)
+	for _, tt := range []struct {
+		name  string
+		rules censorRules
+		code  int
+		want  string
+	}{
+		{"nothing", censorRules{}, 0, "link 1: works: "},
+		{"hello", censorRules{ResetHello: true}, 1, "link 1: blocked after the hello (reset)"},
+		{"name", censorRules{Names: []string{"www.example.net"}}, 1, "link 1: blocked after the hello (no answer)"},
+		{"name with resets", censorRules{Names: []string{"www.example.net"}, Resets: true}, 1, "link 1: blocked after the hello (reset)"},
+		{"16 kB", censorRules{Freeze: 16 << 10}, 0, "link 1: frozen after 16 kB: "},
+	} {
+		for _, kind := range []string{"xhttp", "ws"} {
+			t.Run(tt.name+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				link := e.link(t, kind, newCensor(t, e.addr, tt.rules).addr)
+				out := runProgram(t, 60*time.Second, strings.NewReader(link), relayBin, "try", "-", "--lang", "en")
+				if out.code != tt.code || !strings.HasPrefix(out.stdout, tt.want) {
+					t.Errorf("got exit code %d, %q and %q, want %d and %q", out.code, out.stdout, out.stderr, tt.code, tt.want)
+				}
+			})
+		}
+	}
+}
