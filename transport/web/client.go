@@ -51,7 +51,7 @@ type Client struct {
 	pending  *pending // a connection that is being made; nil: none
 	budget   int64    // bytes down that a connection survives; 0: as many as it likes
 	learned  time.Time
-	pieces   time.Time // packet-up until then, whatever the mode
+	pieces   time.Time      // packet-up until then, whatever the mode
 	good     netip.AddrPort // worked last
 	sockets  map[*socketConn]struct{}
 	spare    *connected // for the next WebSocket; nil: there is none
