@@ -269,7 +269,7 @@ func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
 		})
 		d := &vless.Dialer{UUID: link.UUID, Carrier: client, Pad: func() int { return rand.IntN(vless.MaxPad + 1) }} //nolint:gosec // nothing secret
 		if way.Mode == web.ModeWebSocket {
-			d.Mux = muxSockets
+			d.Mux, d.Shape = muxSockets, true
 		}
 		out = append(out, upstream.Way{
 			Name: wayName(o, i, way, j, len(fronts)), Key: wayKey(link, way), Dialer: d,
