@@ -292,7 +292,7 @@ func (u *upstreams) ways(e upstreamEnv, i int) ([]upstream.Way, error) {
 		})
 		d := &vless.Dialer{UUID: link.UUID, Carrier: client, Pad: drawPad}
 		if way.Mode == web.ModeWebSocket && ofRelay(link) {
-			d.Mux = muxSockets
+			d.Mux, d.Shape = muxSockets, true
 		}
 		out = append(out, upstream.Way{
 			Name: wayName(o, i, way, j, len(fronts)), Key: wayKey(link, way), Dialer: d,

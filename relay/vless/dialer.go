@@ -31,6 +31,9 @@ type Dialer struct {
 	// Mux is how many streams share one of the carrier's, for carriers where each
 	// is a connection; 0: none do. Datagrams have one of their own in any case.
 	Mux int
+	// Shape pads the beginnings of streams that share one: in a connection of few
+	// streams that of a handshake inside of them would be seen.
+	Shape bool
 	// Wait is how long an opening waits for the payload that it is to go with, once
 	// somebody waits for an answer: a target may speak first. By itself it is a
 	// packet of a length that gives it away, and one more on the way. 0 is 10 ms,
@@ -144,6 +147,7 @@ func (d *Dialer) session(to transport.Target) (*session, error) {
 		}
 	}
 	m := newClientMux(newDialed(d.Carrier, d.opening(commandMux), 0), d.firstWait())
+	m.pads = d.Shape
 	d.muxes = append(d.muxes, m)
 	s := m.ask(to, d.Mux)
 	d.runs.Go(func() {

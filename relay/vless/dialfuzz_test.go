@@ -38,7 +38,7 @@ func FuzzExit(f *testing.F) {
 		answer + "payload", "\x00\x03abcpayload", "\x01\x00", "", "\x00\xff",
 		answer + xrayAnswers, answer + keep(1, "one") + keep(2, "two") + end(1) + wrong(2) + keep(3, "three"),
 		answer + "\x00\x18\x00\x00\x02\x01\x02\r\x97\x03 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x05hello",
-		answer + "\x00\x04\x00\x01\x02\x01\xff\xff", answer + "\x02\x01",
+		answer + "\x00\x04\x00\x01\x02\x01\xff\xff", answer + asking(300, 50) + keep(1, "one"), answer + "\x02\x01",
 	} {
 		f.Add([]byte(s), len(s)/2)
 		f.Add([]byte(s), 1)
@@ -60,7 +60,7 @@ func FuzzExit(f *testing.F) {
 		}
 		_ = c.Close()
 		fuzzDatagrams(t, d, to)
-		d.Mux = 2
+		d.Mux, d.Shape = 2, true
 		fuzzShared(t, d, to)
 		_ = d.Close()
 		exit.over.Wait()

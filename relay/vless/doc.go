@@ -71,4 +71,10 @@
 // a queue of [clientQueue] here, [clientLife] of them in the life of a stream, an idle
 // one ends after [clientIdle]. An end that Xray's server gets closes both directions
 // there, and it answers with an error: that is one here too, as the answer is lost.
+//
+// With [Dialer.Shape] the beginnings of its sessions are padded by keep-alive frames
+// with data, status 4 and option 1, which every server throws away. The data begins
+// with a number of sizes, and these, in two bytes each: our server says padding of the
+// first size, which asks for the others in turn, and pads the first short answers. It
+// does neither for a client that sends no such frame.
 package vless

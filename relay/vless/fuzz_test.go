@@ -137,7 +137,7 @@ func FuzzFrame(f *testing.F) {
 // FuzzMux lets a client say anything, in two segments, to targets that send back
 // what they get. Whatever it says, the stream ends, and each request with it.
 func FuzzMux(f *testing.F) {
-	for _, s := range []string{xraySessions, xrayXUDP, xrayXUDPName, keep(7, "abc"), end(1), "\x02\x01", "\x00\x04\x00\x00\x04\x01\x00\x03abc"} {
+	for _, s := range []string{xraySessions, xrayXUDP, xrayXUDPName, keep(7, "abc"), end(1), "\x02\x01", "\x00\x04\x00\x00\x04\x01\x00\x03abc", xraySessions + asking(300, 50)} {
 		f.Add([]byte(s), len(s)/2)
 		f.Add([]byte(s+s), 1)
 	}
@@ -243,7 +243,7 @@ func nextFrame(t *testing.T, b []byte) (h heardFrame, rest []byte) {
 		return bad()
 	}
 	f, err := parseFrame(b[2:n])
-	if err != nil || f.status != statusKeep && f.status != statusEnd || f.has(optionData) != (f.status == statusKeep) {
+	if err != nil || f.status == statusNew || f.has(optionData) != (f.status != statusEnd) {
 		return bad()
 	}
 	h.frame, rest = f, b[n:]

@@ -67,6 +67,8 @@ type mux struct {
 	done     bool                // nobody says anything more
 	err      error               // the stream has failed
 	cancel   context.CancelCauseFunc
+	pads     bool // the beginnings of sessions are padded
+	answers  int  // that may still be made to who asks for padding
 
 	// Of a client's.
 	wait   time.Duration // for the first payload of a session
@@ -196,6 +198,8 @@ func (m *mux) data(s *session, f frame) error {
 	}
 	size := int(binary.BigEndian.Uint16(length[:]))
 	switch {
+	case f.status == statusKeepAlive:
+		return m.padding(size)
 	case s == nil, s.packets && size > transport.MaxPacket:
 		return m.in.skip(size)
 	case s.packets:

@@ -38,6 +38,7 @@ func (c muxConn) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 		c.m.add(c.next(), piece)
+		c.shape(len(piece))
 		n += len(piece)
 	}
 	return n, nil

@@ -42,6 +42,7 @@ type session struct {
 	peer    transport.Target
 
 	wake     sync.Cond   // the queue has changed, or how the session stands
+	padded   int         // frames, so far
 	unasked  bool        // by a client: it begins with its first frame
 	soon     *time.Timer // it begins without payload then
 	held     *[]byte     // the queue: held[r:w]
@@ -66,9 +67,11 @@ type head struct {
 	peer transport.Target
 }
 
+// newSession makes one; under mu.
 func newSession(m *mux, f frame) *session {
 	s := &session{m: m, id: f.id, packets: f.network == networkUDP, peer: f.peer}
 	s.wake.L = &m.mu
+	m.answers = min(m.answers+answersEach, mostAnswers)
 	return s
 }
 

@@ -1,0 +1,123 @@
+package vless
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// A handshake inside of a session has a shape of its own: a hello up, a flight down, a
+// short answer up. Where each stream is a connection the whole connection has it. So
+// the beginning of sessions is padded, by keep-alive frames with data: Xray and
+// sing-box throw these away as we do (common/mux/server.go; sing-vmess, mux.go).
+//
+// The data of ours begins with how many sizes follow it, up to [mostAsks], each in two
+// bytes. The first of them is asked for as padding in the other direction, which comes
+// with those behind it: so the flight down does not follow the hello, but something
+// short down and something short up.
+const (
+	// paddedFrames is how many frames of a session are padded.
+	paddedFrames = 8
+	// leastPadded and mostPadded are what a short frame becomes: the sizes of
+	// requests with their heads. Most are usualPadded at most, which is less than any
+	// hello of TLS 1.3 and more than any answer to a flight; unusual is how many of
+	// 100 may be longer.
+	leastPadded, usualPadded, mostPadded = 330, 460, 1400
+	unusual                              = 5
+	// What the first frame of a client's session becomes is that of several requests.
+	// In a stream's own first it is less: it may ride in a field of a request, which
+	// is in base64 and has to fit into 8 KiB on its way (transport/web).
+	leastFirst, mostFirst   = 3000, 4600
+	leastEarly, mostEarly   = 1900, 2600
+	leastAnswer, mostAnswer = 100, 500 // what a client asks for
+	leastBehind, mostBehind = 230, 460 // what it is then asked for
+	mostAsks                = 3
+	// answersEach is how many answers a new session is worth, and mostAnswers how many
+	// are had at a time.
+	answersEach, mostAnswers = 2, 16
+	// padHead is a keep-alive frame with data that asks for nothing.
+	padHead = lengthSize + frameSize + lengthSize + 1
+)
+
+// zeros is what padding consists of: whoever sees it has the key.
+var zeros [mostFirst]byte
+
+func between(least, most int) int {
+	return least + rand.IntN(most-least+1) //nolint:gosec // nothing secret
+}
+
+// shape pads a frame of n bytes of data that was just added; under mu.
+func (s *session) shape(n int) {
+	m := s.m
+	if !m.pads || s.padded == paddedFrames {
+		return
+	}
+	s.padded++
+	var asks []int
+	least, most := leastPadded, usualPadded
+	if n > most || between(1, 100) <= unusual {
+		most = mostPadded
+	}
+	if s.padded == 1 && !m.serves() {
+		least, most = leastFirst, mostFirst
+		if s.id == 1 {
+			least, most = leastEarly, mostEarly
+		}
+		asks = []int{between(leastAnswer, mostAnswer), between(leastBehind, mostBehind)}
+	}
+	switch {
+	case n < most:
+		m.pad(between(max(least, n), most)-n, asks)
+	case asks != nil:
+		m.pad(0, asks)
+	}
+}
+
+// pad adds padding, unless there is no room: nobody waits for it; under mu.
+func (m *mux) pad(n int, asks []int) {
+	head := padHead + 2*len(asks)
+	n = max(n-head, 0)
+	if !m.fits(head + n) {
+		return
+	}
+	m.fill()
+	m.out = appendFrame(m.out, frame{status: statusKeepAlive, option: optionData})
+	m.out = binary.BigEndian.AppendUint16(m.out, uint16(1+2*len(asks)+n))
+	m.out = append(m.out, byte(len(asks)))
+	for _, size := range asks {
+		m.out = binary.BigEndian.AppendUint16(m.out, uint16(size))
+	}
+	m.out = append(m.out, zeros[:n]...)
+}
+
+// padding reads the data of a keep-alive frame, and does what it asks for.
+func (m *mux) padding(size int) error {
+	var b [1 + 2*mostAsks]byte
+	head := b[:min(size, len(b))]
+	if _, err := m.in.full(head); err != nil {
+		return broken(err)
+	}
+	if len(head) > 0 {
+		m.padBack(head)
+	}
+	return m.in.skip(size - len(head))
+}
+
+// padBack pads what goes to the other side from now on, as it does so itself, and
+// answers it.
+func (m *mux) padBack(head []byte) {
+	asks := make([]int, 0, mostAsks)
+	for i := range int(head[0]) {
+		if i == mostAsks || len(head) < 3+2*i {
+			return // it is not ours
+		}
+		asks = append(asks, int(binary.BigEndian.Uint16(head[1+2*i:])))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pads = m.pads || m.serves()
+	if len(asks) == 0 || asks[0] > mostPadded || m.answers == 0 || m.err != nil || m.done {
+		return
+	}
+	m.answers--
+	m.pad(asks[0], asks[1:])
+}
