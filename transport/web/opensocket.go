@@ -35,9 +35,10 @@ const (
 // socketConn is a WebSocket, which is a stream and a connection.
 type socketConn struct {
 	transport.Conn
-	client *Client
-	done   chan struct{} // closed by Close
-	frozen atomic.Bool
+	client  *Client
+	parting parting
+	done    chan struct{} // closed by Close
+	frozen  atomic.Bool
 }
 
 // Below returns the wrapped connection.
@@ -52,6 +53,7 @@ func (s *socketConn) Begun() bool { return true }
 // Read implements net.Conn.
 func (s *socketConn) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
+	s.parting.came.Add(int64(n))
 	return n, s.why(err)
 }
 
@@ -77,6 +79,7 @@ func (s *socketConn) why(err error) error {
 // answer is worth more than the end, of which the target hears with the stream's.
 func (s *socketConn) CloseWrite() error {
 	if s.client.way.Whole {
+		s.parting.begin(func() bool { return false }, func() { _ = s.Close() })
 		return nil
 	}
 	return s.Conn.CloseWrite()

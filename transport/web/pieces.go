@@ -21,10 +21,11 @@ import (
 // at a time would take turns, and a server holds little of what comes before its turn.
 type pieces struct {
 	oneStream
-	path   string
-	on     *carrier        // of the last piece, for run
-	ctx    context.Context // of the requests; it ends with the stream
-	cancel context.CancelFunc
+	path    string
+	on      *carrier        // of the last piece, for run
+	ctx     context.Context // of the requests; it ends with the stream
+	cancel  context.CancelFunc
+	parting parting
 
 	mu       sync.Mutex
 	room     sync.Cond    // less is waiting or asked, or it has failed
@@ -68,6 +69,7 @@ func (k *carrier) packetUp(ctx context.Context, first []byte) (transport.Conn, e
 // Read implements net.Conn.
 func (p *pieces) Read(b []byte) (int, error) {
 	n, err := p.oneStream.Read(b)
+	p.parting.came.Add(int64(n))
 	return n, p.why(err)
 }
 
@@ -175,13 +177,16 @@ func (p *pieces) send(path string, body []byte) error {
 }
 
 // choose looks for another connection once that of the last piece has had its share of
-// requests. What is on its way there comes first.
+// requests, or has ended. What is on its way there comes first. A share is no more than
+// that: where there is no other connection, whose streams may be waiting for this one to
+// end, the piece goes where the last one did.
 func (p *pieces) choose() error {
 	c := p.k.client
 	c.mu.Lock()
 	tired := p.on.requests <= 0 && c.budget == 0
 	c.mu.Unlock()
-	if !tired && p.on.conn.Usable() {
+	usable := p.on.conn.Usable()
+	if !tired && usable {
 		return nil
 	}
 	p.mu.Lock()
@@ -193,12 +198,18 @@ func (p *pieces) choose() error {
 	if err != nil {
 		return err
 	}
-	other, err := c.carrier(p.ctx)
-	if err != nil {
-		return err
+	other, _ := c.take(time.Now(), true)
+	if other == nil && !usable {
+		ctx, cancel := context.WithTimeoutCause(c.ctx, postTime, errSilent)
+		defer cancel()
+		if other, err = c.carrier(ctx); err != nil {
+			return err
+		}
 	}
-	p.on = other
-	c.leave(other)
+	if other != nil {
+		p.on = other
+		c.leave(other)
+	}
 	return nil
 }
 
@@ -241,7 +252,14 @@ func (p *pieces) fail(err error) {
 
 // CloseWrite implements transport.Conn. In packet-up no piece is the last: the end of
 // the uplink cannot be said, and the target hears of it with the stream's.
-func (p *pieces) CloseWrite() error { return nil }
+func (p *pieces) CloseWrite() error {
+	p.parting.begin(func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.sending || p.asked > 0
+	}, func() { _ = p.down.Close() })
+	return nil
+}
 
 // Close implements net.Conn. What was written and has not been sent is lost, as after
 // a reset.

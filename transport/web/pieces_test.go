@@ -3,8 +3,10 @@ package web
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -74,5 +76,64 @@ func TestPiecesInOrder(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestPiecesAllTired has streams on as many connections as there may be, none of which
+// takes more: their pieces go on where they are.
+func TestPiecesAllTired(t *testing.T) {
+	d := newDialled(t, ModePacketUp, joined(echo))
+	var all []transport.Conn
+	for range mostCarriers * streamsEach {
+		c := d.open(t, "hello")
+		if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	d.Client.mu.Lock()
+	for _, k := range d.carriers {
+		k.requests = 0
+	}
+	d.Client.mu.Unlock()
+	for i, c := range all {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := c.Write([]byte("again")); err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+			t.Fatalf("stream %d: got %v, want what was sent", i, err)
+		}
+	}
+}
+
+// TestPiecesParting ends the uplink, which nobody is told: the answer that is under way
+// comes, and the stream ends when nothing has come for a while.
+func TestPiecesParting(t *testing.T) {
+	gone := make(chan struct{})
+	d := newDialled(t, ModePacketUp, joined(func(c transport.Conn) {
+		defer close(gone)
+		defer c.Close()
+		_, _ = io.ReadFull(c, make([]byte, 5))
+		time.Sleep(partingTime / 5)
+		_, _ = c.Write([]byte("answer"))
+		_, _ = io.Copy(io.Discard, c)
+	}))
+	c := d.open(t, "hello")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * partingTime))
+	got := make([]byte, 6)
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != "answer" {
+		t.Fatalf("got %q, %v, want the answer", got, err)
+	}
+	if _, err := c.Read(got); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("then: got %v, want an end", err)
+	}
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the target: got no end in 10s, want one")
 	}
 }
