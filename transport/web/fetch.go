@@ -30,7 +30,7 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 		return nil, err
 	}
 	k.visit()
-	return &oneStream{fetch{down: s, k: k}, shaper{shapedWrites}}, nil
+	return &oneStream{fetch{down: s, k: k}, shaper{left: shapedWrites, k: k}}, nil
 }
 
 // busyWait is how often a request is tried again while the server takes no more: before

@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// earlySocket is how much payload rides in the request for a WebSocket: what
-	// links say, and browsers' longest protocol names are far shorter.
-	earlySocket = 2048
+	// earlySocket is how much payload rides in the request for a WebSocket: the hello
+	// of a browser inside of the stream, with its padding, in a head of less than the
+	// 8 KiB that Xray takes, and nginx for a line. Links say 2048; servers do not look.
+	earlySocket = 4096
 	// socketTime bounds the handshake of a WebSocket.
 	socketTime = 5 * time.Second
 	// spareTime is for how long a connection waits for its request. Servers give a

@@ -68,7 +68,7 @@ func (k *carrier) streamUp(ctx context.Context, first []byte) (transport.Conn, e
 		return nil, err
 	}
 	k.visit()
-	return &upStream{oneStream{fetch{down: down, k: k}, shaper{shapedWrites}}, up}, nil
+	return &upStream{oneStream{fetch{down: down, k: k}, shaper{left: shapedWrites, k: k}}, up}, nil
 }
 
 // Write implements net.Conn.
@@ -253,7 +253,7 @@ func (p *pieces) ask(path string, body []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, postTime)
 	defer cancel()
-	s, err := k.open(ctx, c.ask(http.MethodPost, path, c.profile.HTTP2.Post, len(body)), body, true)
+	s, err := k.open(ctx, c.askPadded(http.MethodPost, path, c.profile.HTTP2.Post, len(body), between(leastPadding, mostPiecePad)), body, true)
 	if err != nil {
 		return err
 	}
