@@ -17,12 +17,12 @@ import (
 const (
 	// paddedFrames is how many frames of a session are padded.
 	paddedFrames = 8
-	// leastPadded and mostPadded are what a short frame becomes: the sizes of
-	// requests with their heads. Most are usualPadded at most, which is less than any
-	// hello of TLS 1.3 and more than any answer to a flight; unusual is how many of
-	// 100 may be longer.
+	// leastPadded and usualPadded are what a short frame becomes: the sizes of
+	// requests with their heads, less than any hello of TLS 1.3 and more than any
+	// answer to a flight. A longer one grows by mostMore at most, and one from
+	// mostPadded on not at all.
 	leastPadded, usualPadded, mostPadded = 330, 460, 1400
-	unusual                              = 5
+	mostMore                             = 130
 	// What the first frame of a client's session becomes is that of several requests.
 	// In a stream's own first it is less: it may ride in a field of a request, which
 	// is in base64 and has to fit into 8 KiB on its way (transport/web).
@@ -52,24 +52,22 @@ func (s *session) shape(n int) {
 		return
 	}
 	s.padded++
-	var asks []int
-	least, most := leastPadded, usualPadded
-	if n > most || between(1, 100) <= unusual {
-		most = mostPadded
-	}
-	if s.padded == 1 && !m.serves() {
-		least, most = leastFirst, mostFirst
-		if s.id == 1 {
-			least, most = leastEarly, mostEarly
-		}
-		asks = []int{between(leastAnswer, mostAnswer), between(leastBehind, mostBehind)}
-	}
+	first := s.padded == 1 && !m.serves()
 	switch {
-	case n < most:
-		m.pad(between(max(least, n), most)-n, asks)
-	case asks != nil:
-		m.pad(0, asks)
+	case first && s.id == 1:
+		m.pad(between(max(leastEarly, n), max(mostEarly, n))-n, drawAsks())
+	case first:
+		m.pad(between(max(leastFirst, n), max(mostFirst, n))-n, drawAsks())
+	case n < usualPadded:
+		m.pad(between(max(leastPadded, n), usualPadded)-n, nil)
+	case n < mostPadded:
+		m.pad(between(0, mostMore), nil)
 	}
+}
+
+// drawAsks is what a client asks for beside a hello.
+func drawAsks() []int {
+	return []int{between(leastAnswer, mostAnswer), between(leastBehind, mostBehind)}
 }
 
 // pad adds padding, unless there is no room: nobody waits for it; under mu.

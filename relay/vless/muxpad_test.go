@@ -154,8 +154,8 @@ func TestMuxPadsBack(t *testing.T) {
 				}
 				if want == 2 {
 					size, asks, ok := isPadding(t, frames[1])
-					if size += len("short"); !ok || asks != nil || size < leastPadded || size > mostPadded {
-						t.Errorf("write %d: got padding %v to %d bytes that asks for %v, want %d to %d", i, ok, size, asks, leastPadded, mostPadded)
+					if size += len("short"); !ok || asks != nil || size < leastPadded || size > usualPadded {
+						t.Errorf("write %d: got padding %v to %d bytes that asks for %v, want %d to %d", i, ok, size, asks, leastPadded, usualPadded)
 					}
 				}
 			}
@@ -199,11 +199,14 @@ func TestClientMuxPads(t *testing.T) {
 		}
 		check("first", heard(), "hello one", leastEarly, mostEarly, 2)
 		_, _ = io.WriteString(one, "finished")
-		check("second", heard(), "finished", leastPadded, mostPadded, 0)
+		check("second", heard(), "finished", leastPadded, usualPadded, 0)
 		two := s.dial("93.184.216.35:443")
 		defer two.Close()
 		_, _ = io.WriteString(two, "hello two")
 		check("first of another", heard(), "hello two", leastFirst, mostFirst, 2)
+		middling := strings.Repeat("x", usualPadded+1)
+		_, _ = io.WriteString(two, middling)
+		check("middling", heard(), middling, usualPadded+1, usualPadded+1+mostMore, 0)
 		_, _ = io.WriteString(two, strings.Repeat("x", 4000))
 		if frames := heard(); len(frames) != 1 {
 			t.Errorf("long: got %d frames, want one", len(frames))

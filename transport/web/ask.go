@@ -16,6 +16,12 @@ import (
 // ask makes the head of a request, as the browser of the profile has it: its fields in
 // its order, those filled in that depend on the request.
 func (c *Client) ask(method, path string, fields []browser.Field, length int) h2.Head {
+	return c.askPadded(method, path, fields, length, between(leastPadding, mostPadding))
+}
+
+// askPadded is ask with a size of padding. Requests for streams need that of SPEC.md,
+// Section 4.1.
+func (c *Client) askPadded(method, path string, fields []browser.Field, length, pad int) h2.Head {
 	head := h2.Head{Method: method, Scheme: "https", Authority: c.way.Authority, Path: path}
 	head.Fields = make([]h2.Field, 0, len(fields)+1)
 	head.Weight = weight(fields)
@@ -26,7 +32,7 @@ func (c *Client) ask(method, path string, fields []browser.Field, length int) h2
 		case "origin":
 			v = "https://" + c.way.Authority
 		case "referer":
-			v = "https://" + c.way.Authority + path + "?" + paddingKey + "=" + draw()
+			v = "https://" + c.way.Authority + path + "?" + paddingKey + "=" + longPadding[:pad]
 		case "content-length":
 			if length < 0 {
 				continue

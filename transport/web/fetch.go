@@ -86,7 +86,7 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 		return nil, err
 	}
 	k.visit()
-	return &oneStream{fetch{down: s, k: k, answer: k.expect(s)}, shaper{shapedWrites}}, nil
+	return &oneStream{fetch{down: s, k: k, answer: k.expect(s)}, shaper{left: shapedWrites, k: k}}, nil
 }
 
 // busyWait is how often a request is tried again while the server takes no more: before

@@ -282,7 +282,7 @@ func TestWayPath(t *testing.T) {
 }
 
 func TestWayEarly(t *testing.T) {
-	for _, c := range []struct{ link, want int }{{0, 0}, {1024, 1024}, {8 << 10, DefaultEarly}} {
+	for _, c := range []struct{ link, want int }{{0, 0}, {1024, 1024}, {DefaultEarly, earlySocket}, {8 << 10, earlySocket}} {
 		w, err := new(Front).Way(Link{Host: "relay.example", Port: 443, Path: "/in", Mode: ModeWebSocket, Early: c.link})
 		if err != nil || w.Early != c.want {
 			t.Errorf("%d: got %d, %v, want %d", c.link, w.Early, err, c.want)

@@ -19,9 +19,12 @@ import (
 )
 
 const (
-	// DefaultEarly is how much payload rides in the request for a WebSocket: what our
-	// links say, and browsers' longest protocol names are far shorter.
+	// DefaultEarly is how much payload rides in the request for a WebSocket by our
+	// links, and earlySocket how much does by a link that says so or more, as servers
+	// do not look: the hello of a browser inside of the stream, with its padding, in a
+	// head of less than the 8 KiB that Xray takes, and nginx for a line.
 	DefaultEarly = 2048
+	earlySocket  = 4096
 	// socketTime bounds the handshake of a WebSocket.
 	socketTime = 5 * time.Second
 	// spareTime is for how long a connection waits for its request. Servers give a

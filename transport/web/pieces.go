@@ -163,7 +163,7 @@ func (p *pieces) send(path string, body []byte) error {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, postTime)
-	s, err := p.on.open(ctx, c.ask(http.MethodPost, path, c.profile.HTTP2.Post, len(body)), body, true)
+	s, err := p.on.open(ctx, c.askPadded(http.MethodPost, path, c.profile.HTTP2.Post, len(body), between(leastPadding, mostPiecePad)), body, true)
 	if err != nil {
 		cancel()
 		return err

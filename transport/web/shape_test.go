@@ -2,7 +2,13 @@ package web
 
 import (
 	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // frames keeps what was written, and how long it is with its padding.
@@ -29,7 +35,7 @@ func TestShape(t *testing.T) {
 	seen := map[int]bool{}
 	for range 200 {
 		var f frames
-		h := shaper{shapedWrites}
+		h := shaper{left: shapedWrites}
 		var want []byte
 		for i := range shapedWrites + 2 {
 			b := bytes.Repeat([]byte{byte(i)}, 70)
@@ -42,7 +48,7 @@ func TestShape(t *testing.T) {
 			if i < shapedWrites {
 				seen[size] = true
 			}
-			if padded := size >= leastShaped && size <= mostShaped; padded != (i < shapedWrites) {
+			if padded := size >= leastShaped && size <= usualShaped; padded != (i < shapedWrites) {
 				t.Fatalf("write %d: got %d bytes", i, size)
 			}
 		}
@@ -50,12 +56,109 @@ func TestShape(t *testing.T) {
 			t.Fatalf("got %d bytes and %d plain writes, want %d and 2", f.Len(), f.plain, len(want))
 		}
 	}
-	if len(seen) < 500 {
+	if len(seen) < 100 {
 		t.Errorf("got %d sizes of 1,600 writes, want many", len(seen))
 	}
 	f := frames{sizes: []int{0}}
-	h := shaper{shapedWrites}
+	h := shaper{left: shapedWrites}
 	if _, _ = h.write(&f, make([]byte, mostShaped)); f.sizes[0] != mostShaped || h.left != shapedWrites {
 		t.Errorf("got a long write of %d bytes, %d left, want it as it is", f.sizes[0], h.left)
+	}
+}
+
+// TestVisits looks at what a visitor asks for beside streams: on a new connection the
+// page first, then preflights, the first of a stream longer than those behind it. Where
+// connections are limited there is none.
+func TestVisits(t *testing.T) {
+	for _, limited := range []bool{false, true} {
+		d := newDialled(t, ModeStreamOne, joined(echo))
+		if limited {
+			d.mu.Lock()
+			d.budget, d.learned = 1<<20, time.Now()
+			d.mu.Unlock()
+		}
+		var mu sync.Mutex
+		var pages, beside, behind int
+		site := d.Config.Handler
+		d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			_, query, _ := strings.Cut(r.Referer(), "=")
+			switch n := len(query); {
+			case r.Method == http.MethodGet && r.URL.Path == "/":
+				pages++
+			case r.Method != http.MethodOptions:
+			case n >= leastBeside && n <= mostBeside:
+				beside++
+			case n >= leastVisit && n <= mostVisit:
+				behind++
+			default:
+				t.Errorf("got a preflight with %d bytes of padding", n)
+			}
+			mu.Unlock()
+			site.ServeHTTP(w, r)
+		})
+		const streams = 24
+		for range streams {
+			c := d.open(t, "ping")
+			if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Close()
+			d.rest(t)
+		}
+		mu.Lock()
+		switch {
+		case limited && pages+beside+behind > 0:
+			t.Errorf("limited: got %d pages and %d preflights, want none", pages, beside+behind)
+		case !limited && (pages != 1 || beside != streams-1 || behind == 0 || behind > streams*(mostVisits-1)):
+			t.Errorf("got %d pages, %d preflights beside %d streams and %d behind them, want 1, %d and some", pages, beside, streams, behind, streams-1)
+		}
+		mu.Unlock()
+	}
+}
+
+// rest waits until no visitor is there.
+func (d *dialled) rest(t *testing.T) {
+	t.Helper()
+	for range 2000 {
+		d.mu.Lock()
+		busy := false
+		for _, k := range d.carriers {
+			busy = busy || k.visiting > 0
+		}
+		d.mu.Unlock()
+		if !busy {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("visitors: got some after 10 s, want none")
+}
+
+// TestLateHello has a stream whose first payload comes behind its request: a visitor's
+// request goes beside that as well.
+func TestLateHello(t *testing.T) {
+	d := newDialled(t, ModeStreamOne, joined(echo))
+	var preflights atomic.Int32
+	site := d.Config.Handler
+	d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, query, _ := strings.Cut(r.Referer(), "="); r.Method == http.MethodOptions && len(query) >= leastBeside {
+			preflights.Add(1)
+		}
+		site.ServeHTTP(w, r)
+	})
+	c := d.open(t, "opening") // the page goes beside it
+	d.rest(t)
+	if n := preflights.Load(); n != 0 {
+		t.Fatalf("got %d long preflights, want none before the hello", n)
+	}
+	for _, n := range []int{usualShaped + 1, 40, usualShaped + 1} {
+		if _, err := c.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		d.rest(t)
+	}
+	if n := preflights.Load(); n != 1 {
+		t.Errorf("got %d long preflights, want one, beside the hello alone", n)
 	}
 }

@@ -31,7 +31,9 @@ func (c *claimed) socket(w http.ResponseWriter, r *http.Request) {
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: " + websocket.AcceptKey(r.Header.Get("Sec-Websocket-Key")) + "\r\n"
 	if c.protocol != "" {
-		answer += "Sec-WebSocket-Protocol: " + c.protocol + "\r\n"
+		// What has come is sent back, which is as long: who sees both should not
+		// see one number twice.
+		answer += "Sec-WebSocket-Protocol: " + c.protocol + "\r\nX-Padding: " + padding[:between(leastPadding, mostPadding/2)] + "\r\n"
 	}
 	// What was asked for before may not have been read. The sink has other limits.
 	err = below.SetWriteDeadline(time.Now().Add(answerTime))

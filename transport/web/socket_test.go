@@ -71,6 +71,9 @@ func TestSocket(t *testing.T) {
 			if got := res.Header.Get("Sec-WebSocket-Protocol"); got != want {
 				t.Errorf("protocol: got %q, want %q", got, want)
 			}
+			if n := len(res.Header.Get("X-Padding")); (n >= leastPadding && n <= mostPadding/2) != (want != "") || n > 0 && want == "" {
+				t.Errorf("padding: got %d bytes beside the protocol %q, want some where it comes back", n, want)
+			}
 			go func() {
 				for rest := payload; len(rest) > 0; {
 					n := min(len(rest), 70_001)

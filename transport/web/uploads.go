@@ -64,7 +64,7 @@ func (k *carrier) streamUp(ctx context.Context, first []byte) (transport.Conn, e
 		return nil, err
 	}
 	k.visit()
-	return &upStream{oneStream{fetch{down: down, k: k, answer: k.expect(up, down)}, shaper{shapedWrites}}, up}, nil
+	return &upStream{oneStream{fetch{down: down, k: k, answer: k.expect(up, down)}, shaper{left: shapedWrites, k: k}}, up}, nil
 }
 
 // Write implements net.Conn.

@@ -56,7 +56,7 @@ func (f *Front) Way(l Link) (Way, error) {
 		Authority:    cmp.Or(f.Host, l.Authority, l.SNI, authority(l.Host, l.Port)),
 		Path:         Secret(cmp.Or(string(f.Path), l.Path)),
 		Mode:         cmp.Or(f.Mode, l.Mode, ModeAuto),
-		Early:        min(l.Early, DefaultEarly),
+		Early:        early(l.Early),
 		Whole:        l.Whole,
 		PostBytes:    f.PostBytes,
 		PostInterval: f.PostInterval,
@@ -187,4 +187,12 @@ func authority(host string, port uint16) string {
 		return host
 	}
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+// early is how much payload rides in the request for a WebSocket whose link says n.
+func early(n int) int {
+	if n >= DefaultEarly {
+		return earlySocket
+	}
+	return n
 }
