@@ -46,7 +46,7 @@ func profiles(state string) ([]savedProfile, error) {
 	entries, err := fs.ReadDir(root.FS(), ".")
 	faults := []error{err}
 	for _, e := range entries[:min(len(entries), mostProfiles)] {
-		if !strings.HasSuffix(e.Name(), profileSuffix) {
+		if !strings.HasSuffix(e.Name(), profileSuffix) || !e.Type().IsRegular() {
 			continue
 		}
 		f, err := root.Open(e.Name())
@@ -70,6 +70,9 @@ func profiles(state string) ([]savedProfile, error) {
 // this program or the state folder has. An empty word is the newest.
 func profileOf(state, word string) (*browser.Profile, error) {
 	if strings.ContainsAny(word, `/\`) || strings.HasSuffix(word, profileSuffix) {
+		if info, err := os.Stat(word); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("profile: %s is no file", word) // opening a pipe would wait
+		}
 		f, err := os.Open(word)
 		if err != nil {
 			return nil, fmt.Errorf("profile: %w", err)

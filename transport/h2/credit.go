@@ -37,6 +37,10 @@ func (k *credit) give(n int, now int64) (told uint32) {
 	return uint32(used)
 }
 
+// Unread returns how many bytes of all streams have come that nobody has read. The
+// window of the connection is closed by as many, for the other streams as well.
+func (c *Conn) Unread() int64 { return c.in.most - c.in.window.Load() - c.in.used.Load() }
+
 // consumed opens the windows again, by what s or nobody has read. When the last byte
 // came is near enough to now, and costs nothing.
 func (c *Conn) consumed(s *Stream, n int) {

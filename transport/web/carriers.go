@@ -33,6 +33,10 @@ const (
 const (
 	leastLife, mostLife         = 10 * time.Minute, 30 * time.Minute
 	leastRequests, mostRequests = 600, 900
+	// fullDown is from how many bytes that nobody reads a connection takes no more
+	// streams: they close its window for all of them. A browser's is 15 MiB, and 6
+	// for a stream.
+	fullDown = 4 << 20
 	// leastRest is after how long without a stream a connection is closed. The site
 	// would end it after five minutes, and a browser does as well.
 	leastRest, mostRest = 90 * time.Second, 270 * time.Second
@@ -196,7 +200,7 @@ func (k *carrier) usable() bool { return k.conn.Usable() && k.conn.Room() > k.op
 
 // takes reports whether a connection takes another stream.
 func (k *carrier) takes(now time.Time) bool {
-	return k.usable() && k.requests > 0 && now.Before(k.until) &&
+	return k.usable() && k.conn.Unread() < fullDown && k.requests > 0 && now.Before(k.until) &&
 		(k.client.budget == 0 || !k.opened || k.meter.down.Load()+roomLimited <= k.client.budget)
 }
 

@@ -365,3 +365,36 @@ func TestClientCollected(t *testing.T) {
 		})
 	}
 }
+
+// TestClientUnread has downloads that nobody here reads: others get through.
+func TestClientUnread(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string) {
+		t.Parallel()
+		d := newDialled(t, mode, joined(func(c transport.Conn) {
+			defer c.Close()
+			b := make([]byte, 1)
+			if _, err := io.ReadFull(c, b); err != nil {
+				return
+			}
+			for b[0] == 'x' {
+				if _, err := c.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+			echo(c)
+		}))
+		for range 6 {
+			c := d.open(t, "x")
+			if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond) // what comes until its window is full
+		}
+		time.Sleep(6 * time.Second) // longer than a silent connection lives
+		c := d.open(t, "eping")
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Errorf("beside six: got %v, want an answer", err)
+		}
+	})
+}

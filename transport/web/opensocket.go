@@ -42,20 +42,28 @@ type socketConn struct {
 	parting parting
 	done    chan struct{} // closed by Close
 	frozen  atomic.Bool
+	reading atomic.Bool // somebody waits for bytes
 }
 
 // Below returns the wrapped connection.
 func (s *socketConn) Below() transport.Conn { return s.Conn }
 
 // WaitRead implements transport.ReadWaiter.
-func (s *socketConn) WaitRead() error { return s.why(transport.WaitRead(s.Conn)) }
+func (s *socketConn) WaitRead() error {
+	s.reading.Store(true)
+	err := transport.WaitRead(s.Conn)
+	s.reading.Store(false)
+	return s.why(err)
+}
 
 // Begun reports that the server has answered.
 func (s *socketConn) Begun() bool { return true }
 
 // Read implements net.Conn.
 func (s *socketConn) Read(b []byte) (int, error) {
+	s.reading.Store(true)
 	n, err := s.Conn.Read(b)
+	s.reading.Store(false)
 	s.parting.came.Add(int64(n))
 	return n, s.why(err)
 }

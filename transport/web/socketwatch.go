@@ -31,6 +31,10 @@ func (s *socketConn) watch(conn *connected) {
 		if n := m.down.Load(); n != heard {
 			heard, at, quiet = n, time.Now(), quietTime
 		}
+		if !s.reading.Load() {
+			at = time.Now() // the silence is ours: a program here takes nothing
+			continue
+		}
 		if time.Since(at) < quiet {
 			continue
 		}
@@ -63,7 +67,7 @@ func (s *socketConn) ask(conn *connected) bool {
 		case <-look.C:
 		}
 		switch {
-		case conn.meter.down.Load() != before:
+		case conn.meter.down.Load() != before, !s.reading.Load():
 			return true
 		case time.Now().Before(until):
 			continue
