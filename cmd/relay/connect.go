@@ -46,7 +46,7 @@ const mostLinks = 64
 
 // Run runs the proxy until a signal.
 func (c *connectCmd) Run(s streams) error {
-	cfg, tabs, err := c.config(s.in)
+	cfg, tabs, err := c.config(s.in, s.err)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (c *connectCmd) Run(s streams) error {
 }
 
 // config is what the flags say, in the words of the file.
-func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, error) {
+func (c *connectCmd) config(stdin io.Reader, stderr io.Writer) (*config.Config, []config.Table, error) {
 	links, err := readLinks(c.Links, stdin)
 	if err != nil {
 		return nil, nil, err
@@ -99,7 +99,7 @@ func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, er
 			c.Profile = all[0].file
 		}
 	}
-	options, err := linkOptions(links, c.Resolver, c.Profile)
+	options, err := linkOptions(links, c.Resolver, c.Profile, stderr)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,15 +108,17 @@ func (c *connectCmd) config(stdin io.Reader) (*config.Config, []config.Table, er
 	return cfg, tabs, nil
 }
 
-// linkOptions are the upstreams of links, the n-th called link n.
-func linkOptions(links []string, resolver, profile string) ([]upstreamOptions, error) {
+// linkOptions are the upstreams of links, the n-th called link n. One that cannot be used
+// is named in a line on stderr, and left out: among many that were passed around some
+// always are for other programs. There is an error if none is left.
+func linkOptions(links []string, resolver, profile string, stderr io.Writer) ([]upstreamOptions, error) {
 	var who resolve.Config
 	if err := who.UnmarshalTOML(resolver); err != nil {
 		return nil, usagef("--resolver: %v", err)
 	}
 	var options []upstreamOptions
 	for i, l := range links {
-		o := upstreamOptions{Link: web.Secret(l), Profile: profile, Front: []web.Front{{Resolver: who}}}
+		o := upstreamOptions{number: i + 1, Link: web.Secret(l), Profile: profile, Front: []web.Front{{Resolver: who}}}
 		if len(links) > 1 {
 			o.Name = fmt.Sprintf("link %d", i+1)
 		} else {
@@ -124,10 +126,17 @@ func linkOptions(links []string, resolver, profile string) ([]upstreamOptions, e
 		}
 		var faults []string
 		o.Check(func(_, problem, _ string) { faults = append(faults, problem) })
-		if len(faults) > 0 {
-			return nil, usagef("link %d: %s", i+1, strings.Join(faults, "\n"))
+		switch problem := strings.Join(faults, "; "); {
+		case problem == "":
+			options = append(options, o)
+		case len(links) == 1:
+			return nil, usagef("link 1: %s", problem)
+		default:
+			fmt.Fprintf(stderr, "relay: link %d is left out: %s\n", i+1, problem)
 		}
-		options = append(options, o)
+	}
+	if len(options) == 0 {
+		return nil, usagef("none of the %d links can be used", len(links))
 	}
 	return options, nil
 }

@@ -63,7 +63,7 @@ func (c *tryCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	options, err := linkOptions(links, c.Resolver, c.Profile)
+	options, err := linkOptions(links, c.Resolver, c.Profile, s.err)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (c *tryCmd) tryAll(ctx context.Context, ways []tryWay, results chan<- tried
 		all.Go(func() {
 			defer func() { <-free }()
 			r := c.try(ctx, &ways[i])
-			r.link = i + 1
+			r.link = ways[i].number
 			results <- r
 		})
 	}
@@ -126,6 +126,7 @@ func (c *tryCmd) tryAll(ctx context.Context, ways []tryWay, results chan<- tried
 
 // tryWay is what a link says.
 type tryWay struct {
+	number  int // among all links
 	link    *vless.Link
 	front   *web.Front
 	way     web.Way
@@ -149,7 +150,7 @@ func (c *tryCmd) ways(options []upstreamOptions) ([]tryWay, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, tryWay{link, &o.Front[0], way, profile})
+		out = append(out, tryWay{o.number, link, &o.Front[0], way, profile})
 	}
 	return out, nil
 }

@@ -42,6 +42,8 @@ type upstreamOptions struct {
 	Profile string `toml:"profile"`
 	// Front are ways to it; none: the link's own.
 	Front []web.Front `toml:"front"`
+
+	number int // on a command line
 }
 
 // mostLinkFile bounds a file with a link.
