@@ -32,7 +32,8 @@ connections cross the border inside visits to a web site. Takes the vless:// lin
 relay user show prints, and those of Xray servers (XHTTP or WebSocket, with TLS).
 Prints ready lines at once, then which link is in use, and runs until Ctrl-C.
 
-Names of targets are never looked up here, and nothing goes out beside the links.
+Names of targets are never looked up here, and nothing goes out beside the links. Targets
+on this computer and in private networks are refused.
 To find out which links work here, and where others are blocked: relay try.
 
 Examples:

@@ -29,6 +29,9 @@ const (
 	maxMessage = 1 << 30 // nobody sends that: payload passes as it comes, so it costs nothing
 	frameSize  = 64 << 10
 	normalEnd  = 1000 // Section 7.4.1
+	// mostEmpty is how many pings and pongs may come with no payload between: days
+	// of a connection that rests, and a moment of a flood.
+	mostEmpty = 10000
 )
 
 var (
@@ -56,6 +59,7 @@ type frames struct {
 	inside  bool   // a message whose last frame has not come
 	control []byte // payload of a control frame so far
 	pong    []byte // due; nil: none
+	empty   int    // control frames since there was payload
 }
 
 // Decode implements transport.Codec.
@@ -84,6 +88,11 @@ func (f *frames) Decode(dst, wire []byte) ([]byte, error) {
 			return dst, nil
 		}
 		f.got = 0
+		if f.op == opBinary {
+			f.empty = 0
+		} else if f.empty++; f.empty > mostEmpty {
+			return dst, errFrame
+		}
 		switch f.op {
 		case opClose:
 			return dst, io.EOF

@@ -282,3 +282,25 @@ func FuzzServer(f *testing.F) {
 		}
 	})
 }
+
+// TestFlood has pings without end, which a peer that keeps payload back sends; some
+// between payload are what every peer may send.
+func TestFlood(t *testing.T) {
+	c := newClient()
+	ping := serverFrame(0x89, "x")
+	for range mostEmpty {
+		if _, err := c.Decode(nil, ping); err != nil {
+			t.Fatalf("got %v, want nil", err)
+		}
+	}
+	if got, err := c.Decode(nil, serverFrame(0x82, "payload")); err != nil || string(got) != "payload" {
+		t.Fatalf("got %q and %v, want the payload", got, err)
+	}
+	var err error
+	for range mostEmpty + 1 {
+		_, err = c.Decode(nil, ping)
+	}
+	if !errors.Is(err, errFrame) {
+		t.Errorf("got %v after %d pings, want %v", err, mostEmpty+1, errFrame)
+	}
+}
