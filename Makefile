@@ -20,7 +20,7 @@ BUILDVCS  := $(shell git rev-parse --quiet --verify HEAD >/dev/null 2>&1 && echo
 
 # The steps of "make test" run one after the other, in the order written.
 .NOTPARALLEL:
-.PHONY: help build test test-deps test-go lint cross fuzz interop bench-check size deploy-check bench microbench soak soak-probe clean
+.PHONY: help build test test-deps test-go test-costs lint cross fuzz interop bench-check size deploy-check bench microbench soak soak-probe clean
 
 help: ## list the targets
 	@echo 'Targets:'
@@ -31,7 +31,7 @@ build: ## build the static binary, bin/relay
 	@echo '== build: $(BIN)'
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o $(BIN) ./cmd/relay
 
-test: test-deps lint cross test-go fuzz interop bench-check size deploy-check ## every test: the steps below, in order
+test: test-deps lint cross test-go test-costs fuzz interop bench-check size deploy-check ## every test: the steps below, in order
 	@echo '== test: all steps passed'
 
 test-deps: ## programs the tests need; installs them as root on Debian
@@ -68,6 +68,19 @@ test-go: ## go test with the race detector, in shuffled order
 			grep -qE '^goroutine 0 .*synctest bubble|ThreadSanitizer: CHECK failed' "$$tmp/out" || exit 1; \
 		echo 'test-go: the race detector crashed (go.dev/issue/78156); running it once more'; \
 	done; exit 1
+
+# What the race detector makes meaningless: allocations, and bytes of memory. These
+# tests look at raceEnabled and say or measure less with it.
+COSTS = ^(TestManyFlows|TestStalledReaders|TestIdleFlowMemory|TestSilentConnections|TestNoAllocations|Test.*Allocates)$$
+
+test-costs: ## tests of allocations and memory, without the race detector
+	@echo '== test-costs: allocations and memory'
+	@for f in $$(grep -l raceEnabled $$(find . -name '*_test.go' -not -path './relay/interop/*') | grep -v race_test.go); do \
+		for name in $$(awk '/^func Test/ { split($$2, n, "("); name = n[1] } /raceEnabled/ && name { print name }' $$f | sort -u); do \
+			echo $$name | grep -qE '$(COSTS)' || { echo "test-costs: $$name in $$f is not in COSTS"; exit 1; }; \
+		done; \
+	done
+	$(GO) test -count=1 -run '$(COSTS)' ./transport/... ./relay ./relay/vless ./relay/splice
 
 # go test fuzzes one target per run. Go before 1.27 can end a run that found
 # nothing with a bare "context deadline exceeded" (go.dev/issue/75804): such a
