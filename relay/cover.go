@@ -7,9 +7,9 @@ import (
 	"net"
 	"time"
 
-	"relay/auth"
 	"relay/relay/splice"
 	"relay/transport"
+	"relay/transport/hello"
 )
 
 // Cover is what a stranger sees: a web site in this process, or any server.
@@ -26,6 +26,9 @@ type Cover struct {
 	Header func(client, local net.Addr) []byte
 	// Connections is how many strangers there may be at once; 0: no limit.
 	Connections int
+	// Handshakes is how many of them may be at the beginning of TLS with Site while
+	// others wait for their turn, on a reactor; 0: no limit.
+	Handshakes int
 	// Early is how many of the connections to it there may be that nobody knows
 	// to be needed; 0: none are made. See strangersClock.
 	Early int
@@ -68,6 +71,8 @@ type visit struct {
 	rest  []Candidate // who has not said No; the first one wants to see more
 
 	lost  bool           // nobody's: the cover's
+	taken bool           // counted as a stranger
+	held  bool           // had to wait for his turn with the site
 	late  bool           // the cover's clock has struck
 	early bool           // the cover has been dialled, or that was not allowed
 	far   transport.Conn // to the cover; nil: not dialled, or dropped
@@ -263,19 +268,40 @@ func (v *visit) stranger() error {
 		return errNotOurs
 	}
 	if !v.lost {
+		// A flood of hellos fills the cover, so most of it is refused: at once, and
+		// not when it has waited for its turn, at 5 kB each. Junk comes and goes.
+		if hello.Match(v.p.Unread()) == Yes && !v.enter() {
+			return errCrowded
+		}
 		if v.lost = true; splice.Yield(v.p) {
 			return errParked
 		}
 	}
-	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) && !c.srv.sources.displace(c) {
-		c.srv.strangers.Add(-1)
+	if !v.enter() {
 		return errCrowded
 	}
 	err := v.toCover()
-	if err != nil && err != errTaken {
+	switch err {
+	case nil, errTaken, errParked:
+	default:
+		c.srv.shaking.leave(c)
 		c.srv.strangers.Add(-1)
 	}
 	return err
+}
+
+// enter counts a stranger, once; false: there are too many.
+func (v *visit) enter() bool {
+	c := v.conn
+	if v.taken {
+		return true
+	}
+	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) && !c.srv.sources.displace(c) {
+		c.srv.strangers.Add(-1)
+		return false
+	}
+	v.taken = true
+	return true
 }
 
 func (v *visit) toCover() error {
@@ -329,47 +355,6 @@ func (v *visit) gather() error {
 	}
 	return nil
 }
-
-// toSite lets the site have the stranger, until it closes him.
-func (v *visit) toSite() error {
-	c := v.conn
-	if splice.Leave(v.p) {
-		return errParked
-	}
-	if err := v.p.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	c.visit, c.near = nil, nil // not to be kept as long
-	v.cover.Site(v.p, c.began, c)
-	return errTaken
-}
-
-// Claimed implements transport.Guest: a stranger turns out to be a user's carrier,
-// and counts among strangers no more.
-func (c *conn) Claimed(user auth.User) {
-	if !c.srv.carriers.enter(user.ID) {
-		return // his streams are served all the same
-	}
-	c.carrier = user.ID
-	c.authenticated()
-	c.srv.strangers.Add(-1)
-	c.served, c.inbound = true, carrierName
-}
-
-// Closed implements transport.Guest.
-func (c *conn) Closed(up, down int64) {
-	if c.served {
-		c.srv.carriers.leave(c.carrier)
-		c.ended(splice.End{Status: transport.OK}) // its streams have been counted
-	} else {
-		c.strangerEnded(splice.End{Up: up, Down: down})
-	}
-	c.srv.opened(c)
-}
-
-// carrierName is what the log calls the inbound of a connection whose streams are
-// connections of their own in the flow.
-const carrierName = "carrier"
 
 // strangerEnded is the end of a connection that the cover had.
 func (c *conn) strangerEnded(e splice.End) {

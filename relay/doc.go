@@ -7,7 +7,8 @@
 //
 //	listener   listener.go        accept, back off, count sources that have not proved anything
 //	route      route.go           ask the candidates, in order, about unread first bytes
-//	cover      cover.go           where strangers go, and when it is dialled
+//	cover      cover.go           where strangers go, and when it is dialled;
+//	                              guest.go, handshakes.go: with the site in this process
 //	inbound    relay/socks5, …    the opening of one client protocol; yields a transport.Request
 //	auth       auth               is the credential right, may this session begin
 //	policy     relay/policy       may the target be reached: by name, then by address
@@ -18,7 +19,7 @@
 // A carrier proves a user and has streams in which an inbound is looked for again.
 // FakeTLS is a candidate on the route and has one stream. transport/web is a guest
 // of the site in this process: to the flow its visitors are strangers, until the site
-// says that a request was claimed ([transport.Guest], cover.go). Its streams are many
+// says that a request was claimed ([transport.Guest], guest.go). Its streams are many
 // and come from connections that the flow does not know, so each is a connection of
 // its own from the opening on: it counts, has limits and ends with a log line
 // ([Server.Sink], inside.go, inner.go).

@@ -43,6 +43,7 @@ type conn struct {
 	stream  *multiplexed  // brought it; nil: it was accepted
 	unsaid  uint64        // the user in whose count of unsaid it is; 0: none
 	carrier uint64        // the same of carriers
+	turn    *turn         // at a handshake with the site; under the lock of srv.shaking
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which

@@ -49,6 +49,8 @@ var layers = []layer{
 		"test support must not pull in the parts that it tests"},
 	{"relay/cmd/relay", []string{"relay/auth", "relay/transport", "relay/transport/*", "relay/relay", "relay/relay/*"},
 		"cmd/relay is on top and lists the parts; test support stays out of the program"},
+	{"relay/relay/site", []string{"relay/auth", "relay/transport", "relay/transport/h2", "relay/relay"},
+		"the site has users' connections over HTTP/2 served by a server of ours; of what they carry it knows nothing"},
 	{"relay/relay/*", []string{"relay/auth", "relay/transport", "relay/transport/websocket", "relay/relay", "relay/relay/policy", "relay/relay/splice"},
 		"an inbound lies above the flow and beside the others: it must be possible to remove it with its folder and one line of wire.go"},
 }

@@ -101,6 +101,7 @@ type Server struct {
 	dropped   atomic.Int64 // datagrams
 	unsaid    perUser      // streams without a session
 	carriers  perUser      // connections that are not strangers any more
+	shaking   handshakes   // of strangers with the site
 	own       atomic.Pointer[[]netip.AddrPort]
 	current   atomic.Pointer[settings] // for what no listener has accepted
 	began     time.Time

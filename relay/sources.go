@@ -126,6 +126,15 @@ func (s *sources) displace(c *conn) bool {
 	return true
 }
 
+// cut ends c, unless it has proved something by now.
+func (s *sources) cut(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.place != nil {
+		s.end(c)
+	}
+}
+
 // end resets a connection that has proved nothing; under mu, as raw is not ours
 // to touch once it has left.
 func (s *sources) end(c *conn) {

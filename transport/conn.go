@@ -84,6 +84,39 @@ type ReadWaiter interface {
 	WaitRead() error
 }
 
+// Notifier is a Conn that no goroutine has to wait for.
+type Notifier interface {
+	// Notify calls f once, in a goroutine of its own, when there is something to read
+	// or nothing will be.
+	Notify(f func())
+	// SetReadDeadline is that of net.Conn; one that is past ends a wait, behind which
+	// reading can go on.
+	SetReadDeadline(time.Time) error
+}
+
+// Asked is a Conn that has no way of its own to ask the far end whether it lives: who
+// speaks through it has.
+type Asked interface {
+	// AskBy says how. ask has the far end say something, returns when the question was
+	// written, and reports whether there was one.
+	AskBy(ask func() bool)
+}
+
+// AskBy calls that of c, or of a connection below it, if one is [Asked].
+func AskBy(c Conn, ask func() bool) {
+	for {
+		switch v := c.(type) {
+		case Asked:
+			v.AskBy(ask)
+			return
+		case interface{ Below() Conn }:
+			c = v.Below()
+		default:
+			return
+		}
+	}
+}
+
 // Host is a Conn that is served by goroutines of its own, which would only wait for
 // whoever moves its bytes.
 type Host interface {

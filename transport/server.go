@@ -52,6 +52,9 @@ type Guest interface {
 	// Claimed says whose the first request on it was that was for a carrier in
 	// the site. It is called once at most.
 	Claimed(user auth.User)
+	// Answered says that the visitor has said more after what he was first sent: it
+	// is no half handshake any more. It is called once at most.
+	Answered()
 	// Closed says that it is closed, after so many bytes. It is called once.
 	Closed(up, down int64)
 }

@@ -12,7 +12,7 @@ import (
 
 func acmeConfig(http, hook string, addresses ...string) *config.Config {
 	cfg := config.Default()
-	cfg.Cover = config.Cover{Name: "www.example.org", Site: "/s", HTTP: http, Certificate: config.Certificate{Word: "acme"}}
+	cfg.Cover = config.Cover{Name: "www.example.org", Site: "/", HTTP: http, Certificate: config.Certificate{Word: "acme"}}
 	cfg.Cover.ACME.DNSHook = hook
 	for _, a := range addresses {
 		cfg.Listen = append(cfg.Listen, config.Listen{Address: a, Inbounds: []string{"mtproto"}})

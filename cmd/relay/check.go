@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"relay/relay/admin"
 	"relay/relay/config"
@@ -17,9 +18,9 @@ type checkCmd struct {
 // Help is shown below the usage.
 func (*checkCmd) Help() string {
 	return `Every fault is reported at once, each with its line. Nothing is changed, and nothing
-opened but the certificates of the cover. With --cover the cover is visited as well:
-warnings tell if it is far away, lacks what browsers expect of TLS, or has a name that
-leads elsewhere.
+opened but the certificates of the cover and the files that have links and secrets. With
+--cover the cover is visited as well: warnings tell if it is far away, lacks what browsers
+expect of TLS, or has a name that leads elsewhere.
 
 Example:
   relay check --cover /etc/relay/relay.toml`
@@ -32,7 +33,7 @@ func (c *checkCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range append(coverFindings(cfg), partFindings(cfg, tabs)...) {
+	for _, f := range slices.Concat(coverFindings(cfg), partFindings(cfg, tabs), linkFindings(c.File, tabs)) {
 		fmt.Fprintf(s.out, "warning: %s\n", f)
 	}
 	if len(cfg.Listen) == 0 {

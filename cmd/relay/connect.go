@@ -16,12 +16,13 @@ import (
 )
 
 type connectCmd struct {
-	Links    []string `arg:"" help:"Links to relays, the best first. @FILE reads them from a file, one in a line, and - from standard input: other users of this computer can see a command line." placeholder:"LINK"`
-	Listen   string   `help:"Address to listen on." default:"127.0.0.1:1080" placeholder:"IP:PORT"`
-	State    string   `help:"Folder for what is remembered (default: connect in the XDG state folder)." placeholder:"DIR" type:"path"`
-	Resolver string   `help:"Who is asked for the names in links: system, or a DoH server as https://HOST/PATH#ADDRESS." default:"system" placeholder:"WHO"`
-	Profile  string   `help:"Browser to look like: a file, or a name that relay fingerprint list prints (default: the newest)." placeholder:"PROFILE"`
-	LogLevel string   `help:"Log level: debug, info, warn or error. Debug lines show targets." default:"error" placeholder:"LEVEL"`
+	Links       []string `arg:"" help:"Links to relays, the best first. @FILE reads them from a file, one in a line, and - from standard input: other users of this computer can see a command line." placeholder:"LINK"`
+	Listen      string   `help:"Address to listen on." default:"127.0.0.1:1080" placeholder:"IP:PORT"`
+	State       string   `help:"Folder for what is remembered (default: connect in the XDG state folder)." placeholder:"DIR" type:"path"`
+	Resolver    string   `help:"Who is asked for the names in links: system, or a DoH server as https://HOST/PATH#ADDRESS." default:"system" placeholder:"WHO"`
+	Profile     string   `help:"Browser to look like: a file, or a name that relay fingerprint list prints (default: the newest)." placeholder:"PROFILE"`
+	EgressAllow []string `help:"Open a range that is refused otherwise, such as 10.0.0.0/8: targets in the relay's own network, if it opens them too. May be given more than once." placeholder:"CIDR" sep:"none"`
+	LogLevel    string   `help:"Log level: debug, info, warn or error. Debug lines show targets." default:"error" placeholder:"LEVEL"`
 	jsonFlag
 }
 
@@ -33,12 +34,15 @@ relay user show prints, and those of Xray servers (XHTTP or WebSocket, with TLS)
 Prints ready lines at once, then which link is in use, and runs until Ctrl-C.
 
 Names of targets are never looked up here, and nothing goes out beside the links. Targets
-on this computer and in private networks are refused.
+with a private address are refused here and at the relay, as such an address is another
+machine there. To reach those in the relay's network, open their range at both ends:
+--egress-allow here, [egress] allow in its configuration.
 To find out which links work here, and where others are blocked: relay try.
 
 Examples:
   relay connect 'vless://…'
   relay connect @links.txt --listen 127.0.0.1:9050
+  relay connect @links.txt --egress-allow 10.0.0.0/8   # machines in the relay's network
   curl -x socks5h://127.0.0.1:1080 https://www.example.org/`
 }
 
@@ -94,13 +98,14 @@ func (c *connectCmd) config(stdin io.Reader, stderr io.Writer) (*config.Config, 
 		return nil, nil, usagef("--listen %s would serve everyone who finds it: use a loopback address, or write a configuration with users and [[upstream]]", ap.Addr())
 	}
 	cfg.Listen = []config.Listen{{Address: ap.String(), Inbounds: quickInbounds(), Anonymous: config.AnonymousLoopback}}
-	if c.Profile == "" {
-		// Profiles are captured into the folder of the other commands.
-		if all, err := profiles(config.Default().State); err == nil {
-			c.Profile = all[0].file
-		}
+	if err := allowEgress(cfg, c.EgressAllow); err != nil {
+		return nil, nil, err
 	}
-	options, err := linkOptions(links, c.Resolver, c.Profile, stderr)
+	profile, err := flagProfile(c.Profile)
+	if err != nil {
+		return nil, nil, err
+	}
+	options, err := linkOptions(links, c.Resolver, profile, stderr)
 	if err != nil {
 		return nil, nil, err
 	}

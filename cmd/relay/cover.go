@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -31,6 +34,11 @@ type coverOf struct {
 
 // certificateFile holds the certificates that the relay has signed itself.
 const certificateFile = "site.pem"
+
+// mostHandshakes is how many strangers are in the middle of a handshake with the
+// site before others wait for their turn: five hundred visits a second over lines of
+// 500 ms, and what Go never gives back of so many goroutines is less than a megabyte.
+const mostHandshakes = 256
 
 // openCover opens the cover of a configuration; nil where it has none. before is
 // the one in force, if there is one: a site for which nothing has changed goes on,
@@ -85,7 +93,7 @@ func openCover(e env, tabs []config.Table, before *coverOf, own func() []netip.A
 		o.discard(before)
 		return nil, hinted{err, "The site is what strangers see: its folder, or the server behind it, must be there. See [cover] in the configuration."}
 	}
-	o.site, o.cover.Site = s, s.Serve
+	o.site, o.cover.Site, o.cover.Handshakes = s, s.Serve, mostHandshakes
 	return o, nil
 }
 
@@ -133,6 +141,7 @@ func (o *coverOf) dial(ctx context.Context) (net.Conn, error) {
 type nobody struct{}
 
 func (nobody) Claimed(auth.User) {}
+func (nobody) Answered()         {}
 func (nobody) Closed(_, _ int64) {}
 
 // close ends the site. Connections have the time that is left.
@@ -188,7 +197,7 @@ func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *co
 		}
 		if l.Origin && cover != nil && cover.site != nil {
 			bare := *cover.cover
-			bare.Site = cover.site.ServeOrigin
+			bare.Site, bare.Handshakes = cover.site.ServeOrigin, 0
 			rl.Cover = &bare
 		}
 		if len(l.ProxyProtocol) > 0 {
@@ -217,17 +226,23 @@ func ranges(list []string) *bart.Lite {
 	return t
 }
 
-// coverFindings warns of certificates that are not there for every name.
+// coverFindings warns of a site that is not there, and of certificates that are not there
+// for every name.
 func coverFindings(cfg *config.Config) []finding {
+	var out []finding
+	if folder := cfg.Cover.Site; folder != "" {
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			out = append(out, finding(fmt.Sprintf("%s, the folder of the site, is not here: a relay on this machine does not start", folder)))
+		}
+	}
 	files := certificateFiles(cfg.Cover)
 	if len(files) == 0 {
-		return acmeFindings(cfg)
+		return append(out, acmeFindings(cfg)...)
 	}
 	missing, err := site.Uncovered(cfg.Cover.Hosts(), files)
 	if err != nil {
-		return []finding{finding(fmt.Sprintf("%v: nobody has looked whether there is one for each name of the cover", err))}
+		return append(out, finding(fmt.Sprintf("%v: nobody has looked whether there is one for each name of the cover", err)))
 	}
-	var out []finding
 	for _, name := range missing {
 		out = append(out, finding(fmt.Sprintf("no certificate of the cover is for %s: the relay does not start; have one made for it, or take the name out of [cover]", name)))
 	}

@@ -47,8 +47,8 @@ func TestNameFindings(t *testing.T) {
 		}
 		return "certificate = [" + strings.Join(list, ", ") + "]"
 	}
+	site := "name = 'www.example.org'\nsite = '" + t.TempDir() + "'\n"
 	const (
-		site     = "name = 'www.example.org'\nsite = '/s'\n"
 		mtproto  = "[mtproto]\nnames = ['www.example.org', 'a.cdn.example.org']\n"
 		unserved = "the site does not answer to a.cdn.example.org, which ee secrets carry: a prober who asks for it is refused where users are not; add it to names below [cover], or forward to a server that has it"
 	)
@@ -57,6 +57,7 @@ func TestNameFindings(t *testing.T) {
 		want              []string
 	}{
 		{"one name", site + files(one), "", nil},
+		{"no site", "name = 'www.example.org'\nsite = '/nowhere/site'\n" + files(one), "", []string{"/nowhere/site, the folder of the site, is not here"}},
 		{"ee names that the site lacks", site + files(one), mtproto, []string{unserved}},
 		{"ee names that it has", site + "names = ['A.cdn.example.org']\n" + files(one), mtproto, nil},
 		{"ee names of a server elsewhere", "forward = '127.0.0.1:8443'\n", mtproto, nil},

@@ -106,7 +106,9 @@ func TestFrontFaultsInFile(t *testing.T) {
 		{`"system"]`, `"https://dns.example/hunter2"]`, "r:21: upstream[0].front[1].resolver: dns.example is a name, which somebody would have to be asked about"},
 		{`pins = ["0001`, `pins = ["0`, "r:20: upstream[0].front[1].pins[0]: want the SHA-256 of a certificate"},
 		{`post_interval = "30ms"`, `post_interval = 30`, "r:16: upstream[0].front[0].post_interval: want a duration"},
-		{`version = "h2"`, `version = "http/1.1"`, "r:12: upstream[0].front[0].version: mode \"packet-up\" goes over HTTP/2 only"},
+		{`version = "h2"`, `version = "h3"`, "r:12: upstream[0].front[0].version: unknown version"},
+		{`connect = ["203.0.113.5", "front.example:443"]`, `connect = []`, "r:6: upstream[0].front[0].connect: names no place to connect to (write addresses"},
+		{`host = "hidden.example"`, `host = ""`, "r:10: upstream[0].front[0].host: \"\" is not a host (write the name"},
 		{`sni = ""`, `sni = 0`, "r:19: upstream[0].front[1].sni: want a string, got an integer"},
 	} {
 		src := strings.Replace(fronts, tt.old, tt.new, 1)

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -377,52 +375,4 @@ func (in *instance) release() {
 	if in.store != nil {
 		_ = in.store.Close()
 	}
-}
-
-// readyLines writes one line for each listener and inbound, for programs that
-// started the relay. With a record it holds that user's password: quickstart
-// shows it to the person at the keyboard, serve does not, since its output
-// usually ends up in a log.
-func (in *instance) readyLines(w io.Writer, r *auth.Record) error {
-	k := in.linker()
-	var b strings.Builder
-	for i, l := range k.listens {
-		ap := k.address(i)
-		for _, word := range l.Inbounds {
-			for _, p := range parts {
-				if p.name != word {
-					continue
-				}
-				a := access{host: ap.Addr().String(), port: ap.Port()}
-				if r != nil && l.Anonymous == "" {
-					a.user, a.password = r.Name, r.Password(k.realm, p.label)
-				}
-				scheme := p.scheme
-				if l.Origin {
-					scheme = "http"
-				}
-				fmt.Fprintf(&b, "ready %s %s\n", p.name, a.url(scheme))
-			}
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// logger makes the program's logger. flush writes what it holds back, for the end.
-func logger(w io.Writer, l config.Log, override string) (log *slog.Logger, flush func(), err error) {
-	level := l.Level
-	if override != "" {
-		level = override
-	}
-	var lv slog.Level
-	if err := lv.UnmarshalText([]byte(level)); err != nil {
-		return nil, nil, usagef("log level %q: want debug, info, warn or error", level)
-	}
-	b := &logBuffer{w: w}
-	o := &slog.HandlerOptions{Level: lv}
-	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(b, o)), b.finish, nil
-	}
-	return slog.New(slog.NewTextHandler(b, o)), b.finish, nil
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
+
+	"relay/relay/config"
 )
 
 const (
@@ -77,4 +80,22 @@ func (b *logBuffer) finish() {
 	case <-done:
 	case <-time.After(time.Second):
 	}
+}
+
+// logger makes the program's logger. flush writes what it holds back, for the end.
+func logger(w io.Writer, l config.Log, override string) (log *slog.Logger, flush func(), err error) {
+	level := l.Level
+	if override != "" {
+		level = override
+	}
+	var lv slog.Level
+	if err := lv.UnmarshalText([]byte(level)); err != nil {
+		return nil, nil, usagef("log level %q: want debug, info, warn or error", level)
+	}
+	b := &logBuffer{w: w}
+	o := &slog.HandlerOptions{Level: lv}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(b, o)), b.finish, nil
+	}
+	return slog.New(slog.NewTextHandler(b, o)), b.finish, nil
 }

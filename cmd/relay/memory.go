@@ -69,6 +69,7 @@ func giveBack(ctx context.Context, live func() int, trim func()) {
 		case <-t.C:
 		}
 		n := live()
+		r.most = max(r.most, n)
 		over := looks%rushEvery == 0 && r.over(n)
 		if over {
 			trim()

@@ -44,8 +44,9 @@ func (in *instance) status() admin.Status {
 	if ups != nil {
 		for _, w := range ups.set.States() {
 			s.Upstreams = append(s.Upstreams, admin.Upstream{
-				Name: w.Name, Live: w.Live, Streams: w.Streams, Opened: w.Opened, Took: w.Took,
+				Name: w.Name, Live: w.Live, Streams: w.Streams, Opened: w.Opened, Took: w.Took, Score: w.Score,
 				Failures: w.Failures, Trouble: w.Trouble, Failed: moment(w.Failed),
+				Probed: moment(w.Probed), ProbeError: w.ProbeError,
 			})
 		}
 	}

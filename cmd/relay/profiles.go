@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/relay/config"
 	"relay/transport/browser"
 )
 
@@ -94,6 +95,27 @@ func profileOf(state, word string) (*browser.Profile, error) {
 		}
 	}
 	return nil, hinted{fmt.Errorf("there is no profile %q", word), "relay fingerprint list shows those there are; a file is named by its path."}
+}
+
+// flagProfile is what a flag names, as upstreams take it: a file, or the name of a profile
+// that is part of this program. Empty is the newest. Profiles are captured into the folder
+// of the other commands.
+func flagProfile(word string) (string, error) {
+	state := config.Default().State
+	if _, err := profileOf(state, word); err != nil {
+		return "", usageError{fmt.Errorf("--profile: %w", err)}
+	}
+	if all, err := profiles(state); err == nil {
+		for _, p := range all {
+			if (word == "" || p.Name == word) && p.file != "" {
+				return p.file, nil
+			}
+			if word == "" {
+				break
+			}
+		}
+	}
+	return word, nil
 }
 
 // profileFindings warns when the newest profile is of a browser that people do not

@@ -119,13 +119,18 @@ func (c *quickstartCmd) config() (*config.Config, error) {
 		l.Anonymous = config.AnonymousLoopback
 	}
 	cfg.Listen = []config.Listen{l}
-	cfg.Egress.Allow = c.EgressAllow
+	return cfg, allowEgress(cfg, c.EgressAllow)
+}
+
+// allowEgress opens the ranges of --egress-allow.
+func allowEgress(cfg *config.Config, ranges []string) error {
+	cfg.Egress.Allow = ranges
 	var faults []string
 	cfg.Egress.Check(func(_, problem, hint string) { faults = append(faults, strings.Trim(problem+"; "+hint, "; ")) })
 	if len(faults) > 0 {
-		return nil, usagef("--egress-allow: %s", strings.Join(faults, "\n"))
+		return usagef("--egress-allow: %s", strings.Join(faults, "\n"))
 	}
-	return cfg, nil
+	return nil
 }
 
 func (c *quickstartCmd) address() (netip.AddrPort, error) {

@@ -60,6 +60,9 @@ func (c *serveCmd) Run(s streams) error {
 		return err
 	}
 	in.again = read
+	for _, f := range openConfig(c.file(), tabs) {
+		log.Warn(string(f))
+	}
 	for _, l := range held.unused() {
 		log.Warn("a socket of the service manager is at no address of the configuration", "socket", l)
 	}

@@ -26,8 +26,8 @@ type statusCmd struct {
 
 // Help is shown below the usage.
 func (*statusCmd) Help() string {
-	return `Users have a line while they are active, upstreams always, and Telegram's data centres once users have
-asked for them: by which way each is reached, since when, and why one last failed.
+	return `Users have a line while they are active, upstreams always, with a score of how well each way did on this
+network (50 %: not known), and Telegram's data centres once users have asked for them: by which way each is reached, since when, and why one last failed.
 
 Examples:
   relay status --watch
@@ -122,9 +122,9 @@ func writeUpstreams(b *strings.Builder, ups []admin.Upstream) {
 	}
 	b.WriteByte('\n')
 	w := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "UPSTREAM\tSTATE\tSTREAMS\tOPENED\tCONNECTED IN\tLAST TROUBLE")
+	fmt.Fprintln(w, "UPSTREAM\tSTATE\tSCORE\tSTREAMS\tOPENED\tCONNECTED IN\tLAST PROBE\tLAST TROUBLE")
 	for _, u := range ups {
-		state, took, trouble := "untried", "", "none"
+		state, took, probe, trouble := "untried", "", "none", "none"
 		switch {
 		case u.Live:
 			state = admin.Up
@@ -132,6 +132,8 @@ func writeUpstreams(b *strings.Builder, ups []admin.Upstream) {
 			state = "DOWN"
 		case u.Opened > 0:
 			state = "at rest"
+		case u.Probed != nil:
+			state = "probed"
 		}
 		if u.Took > 0 {
 			took = u.Took.Round(time.Millisecond).String()
@@ -139,7 +141,13 @@ func writeUpstreams(b *strings.Builder, ups []admin.Upstream) {
 		if u.Failed != nil {
 			trouble = u.Trouble + " " + clock(*u.Failed)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", u.Name, state, u.Streams, u.Opened, took, trouble)
+		if u.Probed != nil {
+			probe = "good " + clock(*u.Probed)
+			if u.ProbeError != "" {
+				probe = "bad " + clock(*u.Probed)
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.0f %%\t%d\t%d\t%s\t%s\t%s\n", u.Name, state, 100*u.Score, u.Streams, u.Opened, took, probe, trouble)
 	}
 	_ = w.Flush()
 }

@@ -89,10 +89,10 @@ func (c *tryCmd) Run(s streams) error {
 	}()
 	results := make(chan tried)
 	go c.tryAll(ctx, ways, results)
-	p := tryPrinter{w: s.out, words: words, json: c.JSON, verbose: c.Verbose}
+	p := newTryPrinter(s.out, words, c, ways)
 	for r := range results {
 		if err == nil {
-			if err = p.print(r); err != nil {
+			if err = p.add(r); err != nil {
 				cancel() // nobody reads
 			}
 		}
@@ -135,7 +135,11 @@ type tryWay struct {
 
 // ways are those of the links.
 func (c *tryCmd) ways(options []upstreamOptions) ([]tryWay, error) {
-	profile, err := profileOf(config.Default().State, c.Profile)
+	file, err := flagProfile(c.Profile)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := profileOf(config.Default().State, file)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +185,9 @@ func (c *tryCmd) try(ctx context.Context, w *tryWay) tried {
 		reach = func(ctx context.Context) error {
 			began := time.Now()
 			err := c.reach(ctx, &vless.Dialer{UUID: w.link.UUID, Carrier: t, Pad: drawPad}, w.profile)
-			r.target = time.Since(began)
+			if err == nil {
+				r.target = time.Since(began)
+			}
 			return err
 		}
 	}

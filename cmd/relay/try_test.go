@@ -131,6 +131,44 @@ func TestTryLines(t *testing.T) {
 	}
 }
 
+// TestTryOrder wants lines for people in the order of the links, as soon as that is known,
+// and those for programs at once; a terminal also shows how far it is.
+func TestTryOrder(t *testing.T) {
+	ways := []tryWay{{number: 1}, {number: 3}, {number: 4}}
+	for _, tt := range []struct {
+		name      string
+		json, tty bool
+		want      []string // after each result
+	}{
+		{"a pipe", false, false, []string{"", "1 3 ", "1 3 4 "}},
+		{"a terminal", false, true, []string{"0/3 1/3 ", "0/3 1/3 1 3 2/3 ", "0/3 1/3 1 3 2/3 4 "}},
+		{"a program", true, false, []string{"3 ", "3 1 ", "3 1 4 "}},
+	} {
+		var b strings.Builder
+		p := newTryPrinter(&b, tryLangs["en"], &tryCmd{jsonFlag: jsonFlag{JSON: tt.json}}, ways)
+		p.tty = tt.tty
+		p.progress()
+		for i, link := range []int{3, 1, 4} {
+			if err := p.add(tried{link: link}); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, m := range regexp.MustCompile(`tried (\d) of (\d)|link\D{1,2}(\d)`).FindAllStringSubmatch(b.String(), -1) {
+				if m[3] == "" {
+					m[3] = m[1] + "/" + m[2]
+				}
+				got += m[3] + " "
+			}
+			if got != tt.want[i] {
+				t.Errorf("%s, after %d results: got %q, want %q", tt.name, i+1, got, tt.want[i])
+			}
+		}
+		if text := b.String(); !strings.HasSuffix(text, "\n") || strings.Contains(text, "\r") != tt.tty {
+			t.Errorf("%s: got %q, want whole lines in the end", tt.name, text)
+		}
+	}
+}
+
 // TestTryJSON has the words that programs read.
 func TestTryJSON(t *testing.T) {
 	var b strings.Builder

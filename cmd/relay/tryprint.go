@@ -136,6 +136,57 @@ type tryPrinter struct {
 	json, verbose bool
 	works         bool // some link does
 	reached       bool // some relay was, but not the target
+
+	// For people.
+	tty   bool
+	order []int         // links whose line is still to come
+	held  map[int]tried // whose turn has not come
+	all   int
+}
+
+func newTryPrinter(w io.Writer, words words, c *tryCmd, ways []tryWay) *tryPrinter {
+	p := &tryPrinter{w: w, words: words, json: c.JSON, verbose: c.Verbose, tty: isTerminal(w) && !c.JSON, held: map[int]tried{}, all: len(ways)}
+	for i := range ways {
+		p.order = append(p.order, ways[i].number)
+	}
+	p.progress()
+	return p
+}
+
+// add prints what was found: at once for programs, and for people in the order of the
+// links.
+func (p *tryPrinter) add(r tried) error {
+	if p.json {
+		return p.print(r)
+	}
+	p.held[r.link] = r
+	p.clear()
+	for len(p.order) > 0 {
+		next, ok := p.held[p.order[0]]
+		if !ok {
+			break
+		}
+		delete(p.held, p.order[0])
+		p.order = p.order[1:]
+		if err := p.print(next); err != nil {
+			return err
+		}
+	}
+	p.progress()
+	return nil
+}
+
+// progress is a line that goes again. That it cannot be written, the next result tells.
+func (p *tryPrinter) progress() {
+	if done := p.all - len(p.order) + len(p.held); p.tty && done < p.all {
+		fmt.Fprint(p.w, p.words.say("progress", ltr(strconv.Itoa(done)), ltr(strconv.Itoa(p.all))))
+	}
+}
+
+func (p *tryPrinter) clear() {
+	if p.tty {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
 }
 
 func (p *tryPrinter) print(r tried) error {
@@ -176,13 +227,13 @@ type tryLine struct {
 	Works    bool       `json:"works"`
 	Stage    string     `json:"stage,omitempty"` // where it ended
 	Cause    string     `json:"cause,omitempty"`
-	MS       int64      `json:"ms"` // of a request and its answer
+	MS       int64      `json:"ms"` // of a request and its answer; 0: not measured
 	NameMS   int64      `json:"name_ms"`
 	ConnMS   int64      `json:"connect_ms"`
 	HelloMS  int64      `json:"hello_ms"`
-	TargetMS int64      `json:"target_ms,omitempty"`
-	Bytes    int64      `json:"bytes"` // down
-	Rate     int64      `json:"rate"`  // bytes a second, at least
+	TargetMS int64      `json:"target_ms,omitempty"` // until the target answered
+	Bytes    int64      `json:"bytes"`               // down
+	Rate     int64      `json:"rate"`                // bytes a second, at least
 	Host     string     `json:"host,omitempty"`
 	Error    string     `json:"error,omitempty"`
 	Tried    []tryTried `json:"tried,omitempty"`
@@ -196,11 +247,19 @@ type tryTried struct {
 	Error   string `json:"error,omitempty"`
 }
 
+// wholeMS is a time in milliseconds. 0 is left for what was not measured.
+func wholeMS(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return max(d.Milliseconds(), 1)
+}
+
 func (r tried) line(verbose bool) tryLine {
 	p := r.report
 	out := tryLine{
-		Link: r.link, Works: r.works(), MS: p.Trip.Milliseconds(), NameMS: p.Name.Milliseconds(), ConnMS: p.Connect.Milliseconds(),
-		HelloMS: p.Hello.Milliseconds(), TargetMS: r.target.Milliseconds(), Bytes: p.Down, Rate: p.Rate,
+		Link: r.link, Works: r.works(), MS: wholeMS(p.Trip), NameMS: p.Name.Milliseconds(), ConnMS: wholeMS(p.Connect),
+		HelloMS: wholeMS(p.Hello), TargetMS: wholeMS(r.target), Bytes: p.Down, Rate: p.Rate,
 	}
 	if r.fault != nil {
 		out.Stage, out.Cause = string(r.fault.Stage), string(r.fault.Cause)

@@ -19,6 +19,7 @@ var tryEnglish = map[string]string{
 	"none":         "no link works here; send these lines to whoever gave you the links, there is no name, address or key in them",
 	"none/target":  "no link that works here reaches the target",
 
+	"progress":      "tried %s of %s…",
 	"stopped":       "not finished, it was %s",
 	"stage/name":    "looking up the name",
 	"stage/connect": "connecting",

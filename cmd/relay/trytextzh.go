@@ -15,6 +15,7 @@ var tryChinese = map[string]string{
 	"none":         "这里没有可用的链接；请把以上各行发给给您链接的人，其中没有域名、地址或密钥",
 	"none/target":  "这里可用的链接都没有到达目标",
 
+	"progress":      "已测试 %s 条，共 %s 条……",
 	"stopped":       "未完成，所处阶段：%s",
 	"stage/name":    "查询域名",
 	"stage/connect": "建立连接",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -192,5 +193,38 @@ func TestLinkFile(t *testing.T) {
 	}
 	if _, err := (&upstreamOptions{LinkFile: dir}).link(); err == nil {
 		t.Error("a folder: got no error, want one")
+	}
+}
+
+// TestConnectEgress is which targets relay connect passes on: private ones only where it is
+// told to.
+func TestConnectEgress(t *testing.T) {
+	for _, tt := range []struct {
+		allow  []string
+		target string
+		denied bool
+	}{
+		{nil, "10.1.2.3:80", true},
+		{nil, "192.0.43.10:80", false},
+		{[]string{"10.0.0.0/8"}, "10.1.2.3:80", false},
+		{[]string{"10.0.0.0/8"}, "192.168.1.1:80", true},
+		{[]string{"10.0.0.0/8", "192.168.1.1"}, "192.168.1.1:80", false},
+	} {
+		c := connectCmd{Links: []string{entryLink}, Listen: "127.0.0.1:1080", State: t.TempDir(), Resolver: "system", EgressAllow: tt.allow}
+		cfg, _, err := c.config(strings.NewReader(""), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		egress, err := policy.New(policy.Options{Config: cfg.Egress})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := transport.ParseTarget(tt.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := egress.Check(to); errors.Is(err, policy.ErrDenied) != tt.denied {
+			t.Errorf("--egress-allow %q, %s: got %v, want it denied %v", tt.allow, tt.target, err, tt.denied)
+		}
 	}
 }

@@ -157,9 +157,13 @@ type Upstream struct {
 	Streams  int           `json:"streams"`            // open on it
 	Opened   int64         `json:"opened"`             // streams since the start
 	Took     time.Duration `json:"took_ns"`            // of the last connection, with names and handshake
+	Score    float64       `json:"score"`              // how well it does on this network, from 0 to 1; 0.5: unknown
 	Failures int           `json:"failures,omitempty"` // in a row
 	Trouble  string        `json:"trouble,omitempty"`  // the last failure
 	Failed   *time.Time    `json:"failed,omitempty"`   // when that was
+	// Probed is the last probe, if there was one, and ProbeError what went wrong then.
+	Probed     *time.Time `json:"probed,omitempty"`
+	ProbeError string     `json:"probe_error,omitempty"`
 }
 
 // How a data centre is reached, for DC.Kind.

@@ -66,6 +66,7 @@ func writeDCs(w io.Writer, dcs []DC) {
 func writeUpstreams(w io.Writer, ups []Upstream) {
 	for i, u := range ups {
 		label := fmt.Sprintf("{way=\"%d\"}", i+1)
+		metrics.WriteGaugeFloat64(w, "relay_upstream_score"+label, u.Score)
 		writeBool(w, "relay_upstream_up"+label, u.Live)
 		metrics.WriteGaugeUint64(w, "relay_upstream_streams"+label, uint64(u.Streams))
 		metrics.WriteCounterUint64(w, "relay_upstream_streams_total"+label, uint64(u.Opened))

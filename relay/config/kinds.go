@@ -93,7 +93,7 @@ func repair(v any, key string, t reflect.Type) string {
 		}
 	case map[string]any:
 		if t.Kind() == reflect.Slice && isTable(t.Elem()) {
-			return "write [[" + header(key) + "]], with two brackets"
+			return "write [[" + header(key) + "]], with two brackets, above what belongs to it"
 		}
 	case []any:
 		if t.Kind() == reflect.Struct && len(v) > 0 {

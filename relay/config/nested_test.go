@@ -117,7 +117,7 @@ func TestNestedFaults(t *testing.T) {
 		{"check", `connect = ["d"]`, "connect = ['d',\n'bad']", `r:19: way[1].place[0].connect[1]: no place`},
 		{"check of a table", `connect = ["c"]`, ``, `r:10: way[0].place[1]: leads nowhere`},
 		{"choice", `who = "system"`, `who = "bad"`, `r:8: way[0].place[0].who: bad is no choice`},
-		{"one bracket", "[[way]]\nlink = \"vless://two\"\n[[way.place]]", "[[way]]\nlink = \"vless://two\"\n[way.place]", `r:17: way[1].place: want an array of tables, got a table (write [[way.place]], with two brackets)`},
+		{"one bracket", "[[way]]\nlink = \"vless://two\"\n[[way.place]]", "[[way]]\nlink = \"vless://two\"\n[way.place]", `r:17: way[1].place: want an array of tables, got a table (write [[way.place]], with two brackets, above what belongs to it)`},
 	} {
 		src := strings.Replace(nested, tt.old, tt.new, 1)
 		if src == nested {

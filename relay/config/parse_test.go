@@ -260,7 +260,7 @@ func TestFaults(t *testing.T) {
 		{"an inbound twice", "[[listen]]\naddress=':1'\ninbounds=['web','http',\n'web']", `r:4: listen[0].inbounds: "web" is listed twice`},
 		{"no inbounds", "[[listen]]\naddress=':1'\ninbounds=[]", `r:3: listen[0].inbounds: missing (known inbounds: socks5, http, mtproto, web)`},
 		{"a link as public", "[[listen]]\naddress=':1'\ninbounds=['web']\npublic=['::1',\n'https://x.org']", `r:5: listen[0].public[1]: "https://x.org" is more than a host`},
-		{"one bracket", "[listen]\naddress=':1'", `r:1: listen: want an array of tables, got a table (write [[listen]], with two brackets)`},
+		{"one bracket", "[listen]\naddress=':1'", `r:1: listen: want an array of tables, got a table (write [[listen]], with two brackets, above what belongs to it)`},
 		{"two brackets", "[[log]]\nlevel='info'", `r:1: log: want a table, got an array (write [log], with one bracket)`},
 		{"inline listeners", "listen=[{address=':1',inbounds=['web']},\n{address=':2',\ninbounds=['wbe']}]", `r:3: listen[1].inbounds: unknown inbound "wbe" (did you mean "web"?)`},
 		{"dotted keys", "\negress.allow = ['127.0.0.1',\n'//']", `r:3: egress.allow[1]: `},

@@ -36,7 +36,7 @@ func (r *request) Accept(_ context.Context, far transport.Conn) (near, newFar tr
 		}
 		return r.c, far, nil
 	}
-	return newForwarded(r.c, r.http, r.target), far, nil
+	return newForwarded(r.c, r.http, r.target), newAwaited(far, r.http), nil
 }
 
 // Deny implements transport.Request. The texts are for the person in front of

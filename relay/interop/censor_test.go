@@ -46,6 +46,8 @@ type censorRules struct {
 	// Freeze is after how many bytes down nothing of a connection passes any more, and
 	// nobody is told; 0: never. With FreezeMost it is drawn between the two.
 	Freeze, FreezeMost int
+	// FreezeDown has what goes up pass behind that.
+	FreezeDown bool
 	// Resets has the censor reset what is refused; otherwise it is silent.
 	Resets bool
 	// ResetHello refuses every connection at its hello, with a reset.
@@ -58,7 +60,13 @@ const helloTime = 20 * time.Second
 // newCensor starts a censor in front of a server.
 func newCensor(t *testing.T, server string, rules censorRules) *censor {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	return newCensorAt(t, "127.0.0.1:0", server, rules)
+}
+
+// newCensorAt is newCensor at an address.
+func newCensorAt(t *testing.T, at, server string, rules censorRules) *censor {
+	t.Helper()
+	l, err := net.Listen("tcp4", at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +260,9 @@ func (c *censor) pass(client, server *net.TCPConn, f *crossing, rules censorRule
 		c.carry(server, client, f, true, 0)
 	}()
 	frozen := c.carry(client, server, f, false, limit)
-	if frozen {
+	if frozen && rules.FreezeDown {
+		_, _ = io.Copy(io.Discard, server) // what is dropped has arrived at its sender's
+	} else if frozen {
 		_ = client.SetReadDeadline(time.Unix(1, 0)) // ends the other direction
 		_ = server.SetWriteDeadline(time.Unix(1, 0))
 	}

@@ -54,24 +54,30 @@ func TestEntryFrozen(t *testing.T) {
 	integration(t)
 	t.Parallel()
 	for _, c := range []struct {
-		name, kind string
-		rules      censorRules
+		name, kind, front string
+		rules             censorRules
 	}{
-		{"16 kB", "xhttp", censorRules{Freeze: 16 << 10}},
-		{"14 to 20 kB", "xhttp", censorRules{Freeze: 14 << 10, FreezeMost: 20 << 10}},
-		{"WebSocket", "ws", censorRules{Freeze: 16 << 10}},
+		{"16 kB", "xhttp", "", censorRules{Freeze: 16 << 10}},
+		{"14 to 20 kB", "xhttp", "", censorRules{Freeze: 14 << 10, FreezeMost: 20 << 10}},
+		{"WebSocket", "ws", "", censorRules{Freeze: 16 << 10}},
+		{"HTTP/1.1, 16 kB", "xhttp", plainFront, censorRules{Freeze: 16 << 10}},
+		{"HTTP/1.1, 14 to 20 kB", "xhttp", plainFront, censorRules{Freeze: 14 << 10, FreezeMost: 20 << 10}},
+		{"HTTP/1.1, one direction", "xhttp", plainFront, censorRules{Freeze: 16 << 10, FreezeDown: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			entryFrozen(t, c.kind, c.rules)
+			entryFrozen(t, c.kind, c.front, c.rules)
 		})
 	}
 }
 
-func entryFrozen(t *testing.T, kind string, rules censorRules) {
+// plainFront has pieces go over HTTP/1.1.
+const plainFront = "[[upstream.front]]\nversion = \"http/1.1\"\nmode = \"packet-up\"\n"
+
+func entryFrozen(t *testing.T, kind, front string, rules censorRules) {
 	e, o := newExit(t), startOrigin(t, false)
 	c := newCensor(t, e.addr, rules)
-	proxy := connect(t, e.link(t, kind, c.addr)).proxy("socks5")
+	proxy := entry(t, upstream(e.link(t, kind, c.addr))+front, "").proxy("socks5")
 	via := curlSOCKS5h.via(proxy)
 	began := time.Now()
 	res := curl(t, nil, append(via, named(o)+"/bytes/1048576")...)
@@ -87,9 +93,6 @@ func entryFrozen(t *testing.T, kind string, rules censorRules) {
 	curl(t, nil, append(via, named(o)+"/hello")...).check(t, greeting)
 	if took := time.Since(ended); took > noticeTime+slowMachine {
 		t.Errorf("the next request took %v, want at most %v", took, noticeTime)
-	}
-	if kind == "ws" {
-		return // a stream of it that carries many is used until it freezes
 	}
 	client := manyRequests(proxy)
 	for i := range 100 {

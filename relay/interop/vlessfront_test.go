@@ -19,20 +19,25 @@ type cdnFront struct {
 	name       string
 	connection string            // to the origin, of requests that do not upgrade: kept, or closed by each
 	lines      string            // more of the location
+	server     string            // of the server: its limits
 	lacks      map[string]string // ways that cannot work with it, whatever the origin, and why
+	http1      bool              // it speaks nothing newer
 }
 
 // unbuffered passes on what comes, both ways.
 const unbuffered = "proxy_buffering off; proxy_request_buffering off;"
 
 var cdnFronts = []cdnFront{
-	{"buffered", "kept", "", map[string]string{
+	{"buffered", "kept", "", patient, map[string]string{
 		"xray stream-up":  "nginx keeps an upload until its end",
 		"xray stream-one": "nginx keeps an upload until its end",
-	}},
-	{"unbuffered", "kept", unbuffered, nil},
-	{"unbuffered, closing", "closed", unbuffered, nil},
+	}, false},
+	{"unbuffered", "kept", unbuffered, patient, nil, false},
+	{"unbuffered, closing", "closed", unbuffered, patient, nil, false},
 }
+
+// patient has no other limits than nginx's own, which keep most of what clients do.
+const patient = "http2_max_concurrent_streams 256;"
 
 // originLacks are what Xray's server cannot do behind some of them.
 var originLacks = map[string]string{
@@ -125,6 +130,10 @@ func (f cdnFront) start(t *testing.T, l shareLink) shareLink {
 		_ = os.Chmod(p, 0o755)
 	}
 	conf := filepath.Join(dir, "nginx.conf")
+	versions := " http2"
+	if f.http1 {
+		versions = ""
+	}
 	text := fmt.Sprintf(`daemon off; pid %[1]s/pid; error_log stderr; worker_processes 1;
 events { worker_connections 2048; }
 http {
@@ -134,16 +143,16 @@ http {
 	map $http_upgrade $closed { default upgrade; "" close; }
 	upstream origin { server %[2]s; keepalive 16; }
 	server {
-		listen %[3]s ssl http2; server_name %[4]s;
+		listen %[3]s ssl%[9]s; server_name %[4]s;
 		ssl_certificate %[5]s.pem; ssl_certificate_key %[5]s.key;
-		http2_max_concurrent_streams 256; client_max_body_size 0;
+		%[8]s client_max_body_size 0;
 		location / {
 			proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Host $http_host;
 			proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $%[6]s; %[7]s
 		}
 	}
 }
-`, dir, net.JoinHostPort(l.host, l.port), addr, cdnName, pair, f.connection, f.lines)
+`, dir, net.JoinHostPort(l.host, l.port), addr, cdnName, pair, f.connection, f.lines, f.server, versions)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

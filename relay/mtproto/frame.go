@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -17,6 +18,7 @@ const (
 	tagAt     = 56
 	dcAt      = 60
 	keySize   = 32
+	lastBlock = tagAt - tagAt%aes.BlockSize
 )
 
 // The tags (tdlib, td/mtproto/TcpTransport.cpp).
@@ -67,6 +69,19 @@ func (s seed) stream(at int) cipher.Stream {
 	return ctr
 }
 
+// block encrypts or decrypts the last block of a frame, the one with the tag; to
+// and from may be the same. A stream for it costs twice the time and garbage.
+func (s seed) block(to, from []byte) {
+	block, err := aes.NewCipher(s[:keySize])
+	if err != nil {
+		panic(err) // the key is 32 bytes long
+	}
+	counter := s.counter(lastBlock / aes.BlockSize)
+	var key [aes.BlockSize]byte
+	block.Encrypt(key[:], counter[:])
+	subtle.XORBytes(to, from, key[:])
+}
+
 // counter returns the IV, blocks further on.
 func (s seed) counter(blocks int) (c [aes.BlockSize]byte) {
 	hi, lo := binary.BigEndian.Uint64(s[keySize:]), binary.BigEndian.Uint64(s[keySize+8:])
@@ -99,11 +114,8 @@ func (t *trial) with(secret *[SecretSize]byte) (tag uint32, id int16) {
 	}
 	plain := t.plain[:]
 	block.Encrypt(plain, t.counter[:])
-	const start = tagAt - tagAt%aes.BlockSize
-	for i := range plain {
-		plain[i] ^= t.frame[start+i]
-	}
-	return binary.LittleEndian.Uint32(plain[tagAt-start:]), int16(binary.LittleEndian.Uint16(plain[dcAt-start:]))
+	subtle.XORBytes(plain, plain, t.frame[lastBlock:])
+	return binary.LittleEndian.Uint32(plain[tagAt-lastBlock:]), int16(binary.LittleEndian.Uint16(plain[dcAt-lastBlock:]))
 }
 
 // toDC returns the frame for a data centre, and the seed of what goes on behind
@@ -115,12 +127,12 @@ func toDC(tag uint32, id int16, down seed) (wire frame, up seed) {
 	for ok := false; !ok; ok = allowedFirst(wire[:]) {
 		_, _ = rand.Read(wire[:seedStart]) // never fails (crypto/rand)
 	}
-	plain := wire
-	binary.LittleEndian.PutUint32(plain[tagAt:], tag)
-	binary.LittleEndian.PutUint16(plain[dcAt:], uint16(id))
-	_, _ = rand.Read(plain[dcAt+2:])
-	up.stream(0).XORKeyStream(plain[:], plain[:])
-	copy(wire[tagAt:], plain[tagAt:])
+	last := wire
+	binary.LittleEndian.PutUint32(last[tagAt:], tag)
+	binary.LittleEndian.PutUint16(last[dcAt:], uint16(id))
+	_, _ = rand.Read(last[dcAt+2:])
+	up.block(last[lastBlock:], last[lastBlock:])
+	copy(wire[tagAt:], last[tagAt:])
 	return wire, up
 }
 

@@ -24,12 +24,10 @@ var server = []string{Server}
 
 // answer is the handler of the TLS side.
 func (s *Site) answer(w http.ResponseWriter, r *http.Request) {
-	for _, claim := range s.claims {
-		if h, ok := claim(r); ok {
-			tell(r, h)
-			h.ServeHTTP(w, r)
-			return
-		}
+	if h, ok := s.claimed(r); ok {
+		tell(r, h)
+		h.ServeHTTP(w, r)
+		return
 	}
 	s.answerAlone(w, r)
 }
@@ -60,15 +58,19 @@ func (s *Site) origin(w http.ResponseWriter, r *http.Request) {
 // tell says that a request on a connection was claimed, and whose it is if h knows.
 func tell(r *http.Request, h http.Handler) {
 	if t, ok := r.Context().Value(takenKey{}).(*taken); ok {
-		var user auth.User
-		if owned, ok := h.(interface{ User() auth.User }); ok {
-			user = owned.User()
-		}
-		t.claim(user)
+		t.claim(owner(h))
 		if r.ProtoMajor == 2 && t.limit.Load() == nil {
 			t.share()
 		}
 	}
+}
+
+// owner is whose request h serves, if it knows.
+func owner(h http.Handler) (u auth.User) {
+	if owned, ok := h.(interface{ User() auth.User }); ok {
+		u = owned.User()
+	}
+	return u
 }
 
 // options is what net/http does with OPTIONS * before it asks a handler; here it

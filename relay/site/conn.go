@@ -27,7 +27,10 @@ type taken struct {
 	pieces     []int  // in which it came; see Read
 
 	readShifted, writeShifted atomic.Bool
+	answered                  atomic.Bool  // the guest knows
 	up, down                  atomic.Int64 // bytes read and written
+
+	records *transport.Records // nil: each goes by itself
 
 	once  sync.Once
 	guest transport.Guest
@@ -74,6 +77,9 @@ func (t *taken) keepAlive() {
 func (t *taken) Read(b []byte) (int, error) {
 	n, err := t.read(b)
 	t.up.Add(int64(n))
+	if n > 0 && t.down.Load() > 0 && !t.answered.Load() && !t.answered.Swap(true) {
+		t.guest.Answered()
+	}
 	return n, err
 }
 
@@ -83,7 +89,13 @@ func (t *taken) Write(b []byte) (int, error) {
 		limit.Reset(stuckTime)
 		defer limit.Stop()
 	}
-	n, err := t.Conn.Write(b)
+	var n int
+	var err error
+	if t.records != nil {
+		n, err = t.records.Write(b)
+	} else {
+		n, err = t.Conn.Write(b)
+	}
 	t.down.Add(int64(n))
 	return n, err
 }

@@ -73,4 +73,5 @@ func TestCount(t *testing.T) {
 type counting chan [2]int64
 
 func (counting) Claimed(auth.User)       {}
+func (counting) Answered()               {}
 func (c counting) Closed(up, down int64) { c <- [2]int64{up, down} }

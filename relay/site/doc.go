@@ -10,6 +10,10 @@
 // Whoever gave the connection away is told of the first request that was claimed
 // (transport.Guest), as it is a user's from then on, and no stranger's.
 //
+// A connection over HTTP/2 whose first request was claimed leaves net/http for package h2
+// (http2.go), which serves a [Streamer] without a goroutine, and the rest of the site to
+// whoever asks for it on such a connection.
+//
 // [Site.ServeOrigin] is the same for connections without TLS, from a CDN or a proxy,
 // with claimants of its own, since they learn the client's address from headers.
 //

@@ -136,4 +136,5 @@ func status(t testing.TB, s *Site, path string) int {
 type closing func()
 
 func (closing) Claimed(auth.User)   {}
+func (closing) Answered()           {}
 func (f closing) Closed(_, _ int64) { f() }

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 what takes its place is the other HTTP/2, until Go 1.27 makes them one
+
 package site
 
 import (
@@ -37,6 +39,7 @@ type Site struct {
 	tls          *tls.Config
 
 	secure, plain, bare door
+	users               *users
 	loops               sync.WaitGroup // the accept loops of the doors
 
 	mu    sync.Mutex
@@ -86,9 +89,10 @@ func New(o Options) (*Site, error) {
 	} else if s.content, err = openFolder(o.Folder); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
-	s.secure = s.open(s.answer, true, log)
-	s.plain = s.open(s.redirect, false, log)
-	s.bare = s.open(s.origin, true, log)
+	s.users = newUsers(new(http2.Server), log)
+	s.secure = s.open(s.answer, true, s.users, log)
+	s.plain = s.open(s.redirect, false, nil, log)
+	s.bare = s.open(s.origin, true, nil, log)
 	return s, nil
 }
 
@@ -106,8 +110,9 @@ func withTaken(ctx context.Context, c net.Conn) context.Context {
 // open starts one of the servers. HTTP/2 comes from golang.org/x/net, not
 // from net/http, as in Caddy: the two send different SETTINGS frames. HTTP/2
 // without TLS is on, again as in Caddy, whose port 80 speaks it to clients that
-// know it beforehand. all says that h sees OPTIONS *, too; see options.
-func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
+// know it beforehand. all says that h sees OPTIONS *, too; see options. u, if not nil,
+// gets users' connections.
+func (s *Site) open(h http.HandlerFunc, all bool, u *users, log *slog.Logger) door {
 	d := door{
 		queue: newQueue(),
 		server: &http.Server{
@@ -125,8 +130,14 @@ func (s *Site) open(h http.HandlerFunc, all bool, log *slog.Logger) door {
 	d.server.Protocols.SetHTTP1(true)
 	d.server.Protocols.SetUnencryptedHTTP2(true)
 	// The error is about cipher suites of a TLSConfig, which there is none of.
-	//lint:ignore SA1019 what takes its place is the other HTTP/2, until Go 1.27 makes them one
-	_ = http2.ConfigureServer(d.server, new(http2.Server))
+	configure := func(v *http2.Server) { _ = http2.ConfigureServer(d.server, v) }
+	if u == nil {
+		configure(new(http2.Server))
+	} else {
+		configure(u.server)
+		d.server.TLSNextProto[http2.NextProtoTLS] = s.serveHTTP2
+		d.server.RegisterOnShutdown(u.leave)
+	}
 	s.loops.Go(func() { _ = d.server.Serve(d.queue) })
 	return d
 }

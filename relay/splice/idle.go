@@ -17,7 +17,9 @@ import (
 //	  ▲                                                                      lookout
 //	  └───────────────lookout, or the end of the flow: a goroutine──────────────┘
 //
-// A flow has no other deadlines on its sockets.
+// A source that tells by itself ([transport.Notifier]) stands for the lookout.
+//
+// A flow has no other deadlines on its sources.
 const (
 	free  int32 = iota
 	asked       // or in the lookout
@@ -41,19 +43,36 @@ var longAgo = time.Unix(1, 0)
 // socket is what a source waits on, below its layers.
 type socket interface {
 	syscall.Conn
-	SetReadDeadline(time.Time) error
+	resting
 }
 
-// below finds the socket below the layers of a connection, nil if there is none.
-func below(c transport.Conn) socket {
+// resting is a socket or a [transport.Notifier].
+type resting interface{ SetReadDeadline(time.Time) error }
+
+// below finds what can wait below the layers of a connection; both are nil if nothing can.
+func below(c transport.Conn) (s socket, n transport.Notifier) {
 	for {
+		if n, ok := c.(transport.Notifier); ok {
+			return nil, n
+		}
 		l, ok := c.(interface{ Below() transport.Conn })
 		if !ok {
 			s, _ := c.(socket)
-			return s
+			return s, nil
 		}
 		c = l.Below()
 	}
+}
+
+// rests is either of what below finds; nil: neither.
+func rests(c transport.Conn) resting {
+	switch s, n := below(c); {
+	case n != nil:
+		return n
+	case s != nil:
+		return s
+	}
+	return nil
 }
 
 // canRest reports whether there is a direction to be asked to park.
@@ -72,7 +91,7 @@ func (f *pumped) rest() {
 // ask interrupts the wait for the source. One that waits for its sink hears of it
 // later, and is back at once if there is something to read.
 func (p *pump) ask() {
-	s := below(p.src)
+	s := rests(p.src)
 	if s == nil {
 		p.wish.CompareAndSwap(free, never)
 		return
@@ -85,8 +104,12 @@ func (p *pump) ask() {
 // park leaves the wait for the source to the lookout after a time-out that was asked
 // for; if it returns true, the pump belongs to another goroutine already.
 func (p *pump) park() bool {
-	s := below(p.src)
-	_ = s.SetReadDeadline(time.Time{})
+	s, n := below(p.src)
+	_ = rests(p.src).SetReadDeadline(time.Time{})
+	if n != nil {
+		n.Notify(p.goOn) // at the end of the flow too, which closes it
+		return true
+	}
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
 	// Whoever ends the flow looks for parked pumps after that: see pumped.end.
@@ -104,7 +127,11 @@ func (p *pump) lost() bool {
 	if p.wish.Load() != asked {
 		return false
 	}
-	raw, err := below(p.src).SyscallConn()
+	s, _ := below(p.src)
+	if s == nil {
+		return false // tells by itself
+	}
+	raw, err := s.SyscallConn()
 	return err != nil || raw.Control(func(uintptr) {}) != nil
 }
 

@@ -40,6 +40,26 @@ func Yield(near transport.Conn) bool {
 	return true
 }
 
+// Hold lets a task wait for [Resume], whatever happens on its connections and
+// however long it takes: if it returns true, the task returns at once, and begins
+// anew then. It may begin anew earlier. False: near is not on a reactor.
+func Hold(near transport.Conn) bool {
+	n := onReactor(near)
+	if n == nil || n.i != 0 || n.t.check(0) != nil {
+		return false
+	}
+	n.t.parked, n.t.held = true, true
+	return true
+}
+
+// Resume lets the task that near belongs to begin anew, if it is held. Anyone may
+// call it at any time.
+func Resume(near transport.Conn) {
+	if s, ok := near.(*Socket); ok {
+		s.t.nudge()
+	}
+}
+
 // Leave makes the task leave the reactor for good, with less than
 // [transport.MayWait] needs: if it returns true, the task returns at once and
 // begins anew in a goroutine. False says that near has left already, or is not on
@@ -66,6 +86,11 @@ func (t *task) rest() {
 	if t.run = t.serve; t.behind {
 		t.due(0) // a deadline gets nobody ahead of others
 		t.r.later.push(t)
+		return
+	}
+	if t.held {
+		t.held = false
+		t.due(0)
 		return
 	}
 	t.due(t.near.until)

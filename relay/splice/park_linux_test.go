@@ -290,3 +290,41 @@ func TestLeaveInterrupted(t *testing.T) {
 		})
 	}
 }
+
+// TestHold: a held task waits for Resume and for nothing else, its deadline included;
+// what happens meanwhile may only make it look again.
+func TestHold(t *testing.T) {
+	held := make(chan transport.Conn, 64)
+	var free atomic.Bool
+	dial := parked(t, &parker{limit: 2 * taskTick, serve: func(c transport.Conn, _ int) bool {
+		if !free.Load() {
+			if !splice.Hold(c) {
+				t.Error("Hold: got false, want true")
+				return true
+			}
+			held <- c
+			return false
+		}
+		_ = c.SetDeadline(time.Time{})
+		_ = echo(c)
+		return true
+	}})
+	c := dial()
+	first := got(t, "held", held)
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatalf("write: got %v, want nil", err)
+	}
+	got(t, "held again", held)
+	time.Sleep(4 * taskTick) // the deadline comes
+	if n := len(held); n > 0 {
+		t.Errorf("begun again: got %d times without a reason, want 0", n)
+	}
+	free.Store(true)
+	splice.Resume(first)
+	var b [1]byte
+	if _, err := io.ReadFull(c, b[:]); err != nil || b[0] != 'x' {
+		t.Errorf("read: got %q and %v, want the echo of what was sent while it was held", b, err)
+	}
+	_ = c.Close()
+	splice.Resume(first) // in vain
+}

@@ -41,6 +41,12 @@ func CancelDial(transport.Conn) {}
 // Park has no reactor to go on.
 func Park(_, _ transport.Conn) bool { return false }
 
+// Hold has no reactor to go on.
+func Hold(transport.Conn) bool { return false }
+
+// Resume knows no tasks.
+func Resume(transport.Conn) {}
+
 // Leave has no reactor to leave.
 func Leave(transport.Conn) bool { return false }
 

@@ -64,6 +64,7 @@ type task struct {
 	co     *coroutine
 	parked bool // to be started again when it returns
 	behind bool // in r.later, or to be put there
+	held   bool // to be parked without a deadline
 	near   Socket
 	far    Socket
 	at     int64 // when what it waits for is due; 0: never

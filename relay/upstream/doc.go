@@ -16,5 +16,9 @@
 // A way that fails is left alone for longer each time, until a stream has been answered
 // on it: that it could be connected says little. What works is not left for what might
 // be better, since each attempt can be seen; it is only at a failure, or in another
-// network, that the order counts.
+// network, that the order counts: how often a way worked there of late, then as written.
+//
+// A way with Probe set is asked now and then while it is idle and others are in use, and
+// taken again if it was written before those. Where streams end without a byte, one after
+// the other, the way is asked whether its relay knows the user at all.
 package upstream

@@ -25,11 +25,15 @@ type fake struct {
 	ready func(ctx context.Context) error
 	// dial is what opening a stream does first; nil: nothing.
 	dial func(ctx context.Context) error
+	// ask is what asking the other side says; nil: nobody asks.
+	ask   func(ctx context.Context) error
+	probe time.Duration
 
 	mu      sync.Mutex
 	live    bool
 	readies atomic.Int32
 	dials   atomic.Int32
+	asks    atomic.Int32
 	streams []*carried
 	packets []*carriedPackets
 	closed  bool
@@ -50,7 +54,11 @@ type carried struct {
 var errGone = fmt.Errorf("fake: %w: frozen", transport.ErrCarrier)
 
 func (f *fake) way() Way {
-	return Way{Name: f.name, Key: "key of " + f.name, Dialer: f, Ready: f.connect, Live: f.isLive, Close: f.close}
+	w := Way{Name: f.name, Key: "key of " + f.name, Dialer: f, Ready: f.connect, Live: f.isLive, Close: f.close, Probe: f.probe}
+	if f.ask != nil {
+		w.Ask = func(ctx context.Context) error { f.asks.Add(1); return f.ask(ctx) }
+	}
+	return w
 }
 
 func (f *fake) connect(ctx context.Context) error {
@@ -93,7 +101,7 @@ func (f *fake) DialStream(ctx context.Context, to transport.Target, early []byte
 			return nil, err
 		}
 	}
-	near, far := relaytest.Pipe()
+	near, far := relaytest.PipeSize(2 * mostKept)
 	c := &carried{Conn: near, way: f, far: far, to: to}
 	if _, err := near.Write(early); err != nil {
 		return nil, err

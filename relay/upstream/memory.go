@@ -8,13 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 )
 
-// Memory is which ways worked on which network, in a file. Whoever takes the file
+// Memory is how well ways did on which network, in a file. Whoever takes the file
 // learns neither networks nor ways: both stand there as hashes under a key that is in
 // it, so a guess can be tried, but there is nothing to read.
 type Memory struct {
@@ -27,18 +28,20 @@ type Memory struct {
 
 // remembered is the file.
 type remembered struct {
-	Key      string                          `json:"key"`
-	Networks map[string]map[string]time.Time `json:"networks"` // network, way, when it worked last
+	Key      string                       `json:"key"`
+	Networks map[string]map[string]record `json:"networks"` // network, way
 }
 
 const (
 	mostNetworks = 16
 	mostRemember = 64 // ways of a network
 	mostFile     = 256 << 10
-	// staleTime is for how long a success means something.
+	// staleTime is for how long a record means something.
 	staleTime = 30 * 24 * time.Hour
-	// sameTime is within which a success is not written again.
-	sameTime = 10 * time.Minute
+	// sameTime is within which a record is not written again unless its score has
+	// changed by more than sameScore.
+	sameTime  = 10 * time.Minute
+	sameScore = 0.1
 )
 
 // OpenMemory reads the file at path, or begins anew if there is none that can be
@@ -51,7 +54,7 @@ func OpenMemory(path string, network func() string) *Memory {
 		m.data = remembered{Key: hex.EncodeToString(key[:])}
 	}
 	if m.data.Networks == nil {
-		m.data.Networks = map[string]map[string]time.Time{}
+		m.data.Networks = map[string]map[string]record{}
 	}
 	return m
 }
@@ -80,29 +83,29 @@ func (m *Memory) read() error {
 	}
 	now := time.Now()
 	for name, ways := range m.data.Networks {
-		maps.DeleteFunc(ways, func(_ string, t time.Time) bool { return t.After(now) || now.Sub(t) >= staleTime })
+		maps.DeleteFunc(ways, func(_ string, r record) bool { return r.At.After(now) || now.Sub(r.At) >= staleTime })
 		if len(ways) == 0 {
 			delete(m.data.Networks, name)
 		}
-		forget(ways, mostRemember, func(t time.Time) time.Time { return t })
+		forget(ways, mostRemember, func(r record) time.Time { return r.At })
 	}
 	forget(m.data.Networks, mostNetworks, newest)
 	return nil
 }
 
-// last is when a way worked last on a network; zero: never, or long ago.
-func (m *Memory) last(network, way string) time.Time {
+// known is the record of a way on a network; zero: there is none, or it is old.
+func (m *Memory) known(network, way string) record {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := m.data.Networks[m.hash(network)][m.hash(way)]
-	if age := time.Since(t); age < 0 || age >= staleTime {
-		return time.Time{}
+	r := m.data.Networks[m.hash(network)][m.hash(way)]
+	if age := time.Since(r.At); age < 0 || age >= staleTime {
+		return record{}
 	}
-	return t
+	return r
 }
 
-// worked keeps a success.
-func (m *Memory) worked(network, way string, now time.Time) {
+// note keeps a record.
+func (m *Memory) note(network, way string, r record) {
 	if network == "" {
 		return
 	}
@@ -111,23 +114,24 @@ func (m *Memory) worked(network, way string, now time.Time) {
 	n, w := m.hash(network), m.hash(way)
 	ways := m.data.Networks[n]
 	if ways == nil {
-		ways = map[string]time.Time{}
+		ways = map[string]record{}
 		m.data.Networks[n] = ways
 	}
-	if age := now.Sub(ways[w]); age >= 0 && age < sameTime {
+	old := ways[w]
+	if age := r.At.Sub(old.At); age >= 0 && age < sameTime && math.Abs(r.Score-old.Score) < sameScore {
 		return
 	}
-	ways[w] = now.Truncate(time.Minute).UTC()
-	forget(ways, mostRemember, func(t time.Time) time.Time { return t })
+	ways[w] = record{math.Round(r.Score*100) / 100, r.At.Truncate(time.Minute).UTC()}
+	forget(ways, mostRemember, func(r record) time.Time { return r.At })
 	forget(m.data.Networks, mostNetworks, newest)
-	_ = m.write() // a later success tries again
+	_ = m.write() // a later record tries again
 }
 
 // newest is when a network was in use last.
-func newest(ways map[string]time.Time) (last time.Time) {
-	for _, t := range ways {
-		if t.After(last) {
-			last = t
+func newest(ways map[string]record) (last time.Time) {
+	for _, r := range ways {
+		if r.At.After(last) {
+			last = r.At
 		}
 	}
 	return last

@@ -13,6 +13,9 @@ import (
 
 func at(network string) func() string { return func() string { return network } }
 
+// workedAt is the record of a way that worked once.
+func workedAt(when time.Time) record { return record{}.after(true, when) }
+
 func TestMemory(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ways.json")
@@ -21,8 +24,8 @@ func TestMemory(t *testing.T) {
 	if _, err := os.Stat(file); err == nil {
 		t.Error("before there is anything to remember: got a file, want none")
 	}
-	m.worked("home", "key of a way", now)
-	m.worked("", "key of another", now) // no network: nothing to say
+	m.note("home", "key of a way", workedAt(now))
+	m.note("", "key of another", workedAt(now)) // no network: nothing to say
 	info, err := os.Stat(file)
 	if err != nil {
 		t.Fatal(err)
@@ -47,8 +50,8 @@ func TestMemory(t *testing.T) {
 		network, way string
 		want         bool
 	}{{"home", "key of a way", true}, {"work", "key of a way", false}, {"home", "key of another", false}, {"", "key of another", false}} {
-		if got := again.last(tt.network, tt.way); !got.IsZero() != tt.want || got.After(now) || tt.want && now.Sub(got) > time.Minute {
-			t.Errorf("last(%q, %q): got %v, want %v", tt.network, tt.way, got, tt.want)
+		if got := again.known(tt.network, tt.way).At; !got.IsZero() != tt.want || got.After(now) || tt.want && now.Sub(got) > time.Minute {
+			t.Errorf("known(%q, %q): got %v, want %v", tt.network, tt.way, got, tt.want)
 		}
 	}
 }
@@ -58,15 +61,15 @@ func TestMemoryRests(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ways.json")
 	m := OpenMemory(file, at("home"))
 	now := time.Now().Add(-time.Hour)
-	m.worked("home", "a", now)
+	m.note("home", "a", workedAt(now))
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	m.worked("home", "a", now.Add(sameTime/2))
+	m.note("home", "a", workedAt(now.Add(sameTime/2)))
 	if _, err := os.Stat(file); err == nil {
 		t.Error("soon after: got it written again, want not")
 	}
-	m.worked("home", "a", now.Add(2*sameTime))
+	m.note("home", "a", workedAt(now.Add(2*sameTime)))
 	if _, err := os.Stat(file); err != nil {
 		t.Errorf("later: got %v, want it written", err)
 	}
@@ -74,7 +77,7 @@ func TestMemoryRests(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	m.worked("home", "a", now)
+	m.note("home", "a", workedAt(now))
 	if _, err := os.Stat(file); err != nil {
 		t.Errorf("after the clock was set back: got %v, want it written", err)
 	}
@@ -85,21 +88,21 @@ func TestMemoryBounds(t *testing.T) {
 	m := OpenMemory(file, at("home"))
 	now := time.Now().Add(-10 * time.Hour)
 	for i := range mostNetworks + 4 {
-		m.worked(fmt.Sprint("network ", i), "a", now.Add(time.Duration(i)*time.Minute))
+		m.note(fmt.Sprint("network ", i), "a", workedAt(now.Add(time.Duration(i)*time.Minute)))
 	}
 	for i := range mostRemember + 4 {
-		m.worked("home", fmt.Sprint("way ", i), now.Add(time.Duration(100+i)*time.Minute))
+		m.note("home", fmt.Sprint("way ", i), workedAt(now.Add(time.Duration(100+i)*time.Minute)))
 	}
 	m = OpenMemory(file, at("home"))
 	if n, w := len(m.data.Networks), len(m.data.Networks[m.hash("home")]); n != mostNetworks || w != mostRemember {
 		t.Errorf("kept: got %d networks and %d ways, want %d and %d", n, w, mostNetworks, mostRemember)
 	}
 	for way, want := range map[string]bool{"way 3": false, "way 4": true, fmt.Sprint("way ", mostRemember+3): true} {
-		if got := !m.last("home", way).IsZero(); got != want {
+		if got := !m.known("home", way).At.IsZero(); got != want {
 			t.Errorf("%s: got %v, want %v: the oldest goes", way, got, want)
 		}
 	}
-	if !m.last("network 4", "a").IsZero() || m.last("network 5", "a").IsZero() {
+	if !m.known("network 4", "a").At.IsZero() || m.known("network 5", "a").At.IsZero() {
 		t.Error("networks: got another one forgotten than the oldest")
 	}
 	if info, err := os.Stat(file); err != nil || info.Size() > mostFile/2 {
@@ -115,7 +118,8 @@ func TestMemoryFile(t *testing.T) {
 	for i := range 2000 {
 		many[fmt.Sprintf("%032x", i)] = map[string]time.Time{"w": time.Now().Add(-time.Hour)}
 	}
-	crowd, err := json.Marshal(remembered{Key: key, Networks: many})
+	// As relays without scores have written it.
+	crowd, err := json.Marshal(map[string]any{"key": key, "networks": many})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +136,7 @@ func TestMemoryFile(t *testing.T) {
 		{"no key", `{"networks":{"x":{"y":"2026-01-01T00:00:00Z"}}}`, false},
 		{"null", `null`, false},
 		{"nulls", `{"key":"` + key + `","networks":{"x":null,"":{"":"2026-01-01T00:00:00Z"}}}`, true},
+		{"a score that is none", `{"key":"` + key + `","networks":{"x":{"y":{"score":7,"at":"2026-01-01T00:00:00Z"}}}}`, false},
 		{"no networks", `{"key":"` + key + `","networks":null}`, true},
 		{"deep", strings.Repeat(`{"networks":`, 20000), false},
 		{"too long", `{"key":"` + key + `","pad":"` + strings.Repeat("x", mostFile) + `"}`, false},
@@ -152,8 +157,8 @@ func TestMemoryFile(t *testing.T) {
 			if n := len(m.data.Networks); n > mostNetworks {
 				t.Errorf("networks: got %d, want at most %d", n, mostNetworks)
 			}
-			m.worked("home", "a", time.Now())
-			if OpenMemory(file, at("home")).last("home", "a").IsZero() {
+			m.note("home", "a", workedAt(time.Now()))
+			if OpenMemory(file, at("home")).known("home", "a").At.IsZero() {
 				t.Error("what is written then: got nothing of it, want it back")
 			}
 		})
@@ -165,8 +170,8 @@ func TestMemoryTimes(t *testing.T) {
 	for name, when := range map[string]time.Duration{"long ago": -staleTime - time.Hour, "to come": 100 * 24 * time.Hour} {
 		file := filepath.Join(t.TempDir(), "ways.json")
 		m := OpenMemory(file, at("home"))
-		m.worked("home", "a", time.Now().Add(when))
-		if got := m.last("home", "a"); !got.IsZero() {
+		m.note("home", "a", workedAt(time.Now().Add(when)))
+		if got := m.known("home", "a").At; !got.IsZero() {
 			t.Errorf("%s: got %v, want nothing", name, got)
 		}
 		if m = OpenMemory(file, at("home")); len(m.data.Networks) != 0 {
@@ -183,8 +188,8 @@ func TestMemoryUnwritable(t *testing.T) {
 	}
 	for _, file := range []string{filepath.Join(t.TempDir(), "none", "ways.json"), t.TempDir(), link} {
 		m := OpenMemory(file, at("home"))
-		m.worked("home", "a", time.Now())
-		if m.last("home", "a").IsZero() {
+		m.note("home", "a", workedAt(time.Now()))
+		if m.known("home", "a").At.IsZero() {
 			t.Errorf("%s: got nothing, want it known while the program runs", file)
 		}
 	}

@@ -104,25 +104,32 @@ func (t *stream) move(c transport.Conn, why error) bool {
 	case !errors.Is(why, transport.ErrCarrier):
 		// An end, or an answer of the exit.
 		t.begin()
+		t.set.unanswered(t.way)
 		return false
 	case t.passes.Load() || Begun(c) || t.moves >= mostMoves:
+		if !t.passes.Load() {
+			t.set.unanswered(t.way) // a WebSocket's end says as little
+		}
 		t.begin()
 		t.set.lost(t.way, t.since, why)
 		return false
 	}
 	ctx, cancel := context.WithTimeoutCause(t.set.ctx, dialTime, errNoAnswer)
 	w, since, kept := t.way, t.since, t.kept
+	t.moves++ // run counts on
 	if !t.set.spawn(func() { t.run(ctx, w, since, kept, why) }) {
 		cancel()
 		return false
 	}
-	t.moves++
 	t.moving = cancel
 	return true
 }
 
 // run moves the stream away from w, with what was written to it.
 func (t *stream) run(ctx context.Context, w *way, since time.Time, kept []byte, why error) {
+	if errors.Is(why, transport.ErrUnsound) {
+		t.set.unanswered(w) // so a shared WebSocket ends where the user is not known
+	}
 	t.set.lost(w, since, why)
 	next, err := t.set.choose(ctx, w)
 	if err == nil {

@@ -88,6 +88,7 @@ func (p *packets) WritePacket(b []byte, to transport.Target) error {
 			return err
 		}
 		if err = c.WritePacket(b, to); !p.leave(c, err) {
+			p.set.up.Add(int64(len(b)))
 			return err
 		}
 	}
@@ -198,6 +199,7 @@ func (p *packets) ReadPacket(b []byte) (n int, from transport.Target, err error)
 		switch {
 		case err == nil:
 			p.answered(c)
+			p.set.down.Add(int64(n))
 			return n, from, nil
 		case p.ended(c, err): // the next datagram begins another one
 		case !p.leave(c, err) && !p.left(c, err):

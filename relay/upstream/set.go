@@ -36,13 +36,15 @@ type Set struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	tasks    sync.WaitGroup // grows under mu, while the set is not closed
-	up, down atomic.Int64   // bytes of streams
+	up, down atomic.Int64   // bytes of streams and datagrams
 
 	mu      sync.Mutex
 	closed  bool
-	ways    []*way // as written
-	network string // the one that the ranks are of
+	changed chan struct{} // closed when a way that has failed answers
+	ways    []*way        // as written
+	network string        // the one that the records are of
 	looked  time.Time
+	regain  *way // one that a probe has put before those which were in use; nil: none
 }
 
 var _ transport.PacketDialer = (*Set)(nil)
@@ -58,7 +60,7 @@ func (s *Set) Judge(check func(transport.Target) error, direct transport.Dialer)
 	s.rules.Store(&rules{check, direct})
 }
 
-// Bytes are those of all streams so far.
+// Bytes are those of all streams and datagrams so far.
 func (s *Set) Bytes() (up, down int64) { return s.up.Load(), s.down.Load() }
 
 const (
@@ -73,13 +75,18 @@ const (
 
 // New returns a Set. Nothing is connected before the first stream, or Warm.
 func New(o Options) *Set {
-	s := &Set{memory: o.Memory, log: o.Log}
+	s := &Set{memory: o.Memory, log: o.Log, changed: make(chan struct{})}
 	s.Judge(o.Check, o.Direct)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	for _, w := range o.Ways {
-		s.ways = append(s.ways, &way{Way: w})
+		s.ways = append(s.ways, &way{Way: w, asking: asking{need: 1}})
 	}
 	s.look()
+	for _, w := range s.ways {
+		if w.Ask != nil && w.Probe > 0 {
+			s.tasks.Go(func() { s.probes(w) })
+		}
+	}
 	return s
 }
 
@@ -144,63 +151,86 @@ var (
 // choose returns a way that is ready: the best, and one after the other beside it
 // while that does not answer. except, if not nil, is the last choice.
 func (s *Set) choose(ctx context.Context, except *way) (*way, error) {
-	order, err := s.due(ctx, except)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range order {
-		if w.Live() && (w != except || len(order) == 1) {
+	for until := time.Now().Add(mostHeld); ; {
+		order, err := s.due(ctx, except, until)
+		if err != nil {
+			return nil, err
+		}
+		w := s.pick(order)
+		if !w.Live() || w == except && len(order) > 1 {
+			if w, err = s.race(ctx, order); err != nil {
+				return nil, err
+			}
+		}
+		if s.claim(w) {
 			return w, nil
 		}
 	}
-	return s.race(ctx, order)
 }
 
 // due returns the ways that may be tried, the best first. If all of them have failed a
-// moment ago it waits, so that nobody's retries become a loop.
-func (s *Set) due(ctx context.Context, except *way) ([]*way, error) {
-	for held := false; ; held = true {
+// moment ago, or are on trial, it waits, so that nobody's retries become a loop.
+func (s *Set) due(ctx context.Context, except *way, until time.Time) ([]*way, error) {
+	for {
 		if s.ctx.Err() != nil {
 			return nil, errStopped
 		}
-		order, wait := s.order(except)
+		order, first, changed := s.order(except)
 		switch {
 		case len(order) > 0:
 			return order, nil
 		case len(s.ways) == 0:
 			return nil, fmt.Errorf("upstream: %w: there is none", errNoWay)
-		case held, s.rules.Load().direct != nil:
+		case !time.Now().Before(until), s.rules.Load().direct != nil:
 			return nil, s.failure()
 		}
+		if first.After(until) {
+			first = until
+		}
+		timer := time.NewTimer(time.Until(first))
 		select {
-		case <-time.After(min(wait, mostHeld)):
+		case <-timer.C:
+		case <-changed:
 		case <-ctx.Done():
+			timer.Stop()
 			return nil, s.failure()
 		case <-s.ctx.Done():
 		}
+		timer.Stop()
 	}
 }
 
-// order returns the ways to try, the best first, or when there will be one.
-func (s *Set) order(except *way) (order []*way, wait time.Duration) {
+// order returns the ways to try, the best first, or when there will be one, if nothing
+// has changed before that.
+func (s *Set) order(except *way) (order []*way, first time.Time, changed <-chan struct{}) {
 	s.look()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	var first time.Time
 	for _, w := range s.ways {
+		next := w.retry
+		if w.onTrial(now) {
+			next = later(next, w.trial.Add(trialTime))
+		}
 		switch {
-		case !w.retry.After(now):
+		case !next.After(now):
 			order = append(order, w)
-		case first.IsZero() || w.retry.Before(first):
-			first = w.retry
+		case first.IsZero() || next.Before(first):
+			first = next
 		}
 	}
-	slices.SortStableFunc(order, func(a, b *way) int { return better(a, b, now) })
+	s.sort(order, now)
 	if i := slices.Index(order, except); i >= 0 {
 		order = append(slices.Delete(order, i, i+1), except)
 	}
-	return order, first.Sub(now)
+	return order, first, s.changed
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // look takes notice of another network. What failed in the last one says nothing here.
@@ -225,15 +255,15 @@ func (s *Set) look() {
 	if same {
 		return
 	}
-	ranks := make([]time.Time, len(s.ways))
+	records := make([]record, len(s.ways))
 	for i, w := range s.ways {
-		ranks[i] = s.memory.last(network, w.Key)
+		records[i] = s.memory.known(network, w.Key)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.network = network
+	s.network, s.regain = network, nil
 	for i, w := range s.ways {
-		w.failures, w.retry, w.rank = 0, time.Time{}, ranks[i]
+		w.failures, w.former, w.retry, w.blamed, w.worked, w.record = 0, 0, time.Time{}, false, time.Time{}, records[i]
 	}
 }
 
@@ -305,30 +335,4 @@ func (s *Set) failure() error {
 		all = append(all, w.Name+": "+why)
 	}
 	return fmt.Errorf("upstream: %w: %s", errNoWay, strings.Join(all, "; "))
-}
-
-// State is what is known of a way.
-type State struct {
-	Name     string        `json:"name"`
-	Live     bool          `json:"live"`               // it has a connection
-	Streams  int           `json:"streams"`            // open on it
-	Opened   int64         `json:"opened"`             // streams since the start
-	Took     time.Duration `json:"took_ns"`            // of the last connection, names and handshake
-	Failures int           `json:"failures,omitempty"` // in a row
-	Trouble  string        `json:"trouble,omitempty"`  // the last failure
-	Failed   time.Time     `json:"failed,omitzero"`    // when that was
-}
-
-// States are the ways, as they were written.
-func (s *Set) States() []State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []State
-	for _, w := range s.ways {
-		out = append(out, State{
-			Name: w.Name, Live: w.Live(), Streams: w.streams, Opened: w.opened,
-			Took: w.took, Failures: w.failures, Trouble: w.said, Failed: w.failed,
-		})
-	}
-	return out
 }

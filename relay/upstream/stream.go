@@ -14,8 +14,9 @@ import (
 
 const (
 	// mostKept is how much a stream keeps of what was written to it, until it has
-	// begun. What waits for an answer first is an opening, and small.
-	mostKept = 32 << 10
+	// begun: what a server of HTTP/2 takes of an upload that it does not look at, 64 KiB
+	// at nginx, and the write that waits behind it. Mostly it is an opening, and small.
+	mostKept = 128 << 10
 	// mostMoves is how often a stream that does not begin is moved.
 	mostMoves = 3
 )

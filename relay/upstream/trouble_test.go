@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,12 +26,11 @@ func TestNoLoop(t *testing.T) {
 		}, 300},
 		// A user who was removed: the connection is there, and each request fails.
 		{"each stream fails at once", func() *fake { return &fake{dial: func(context.Context) error { return errGone }} }, 300},
-		// Those who have waited for a connection use it at the same time.
 		{"each connection ends with its first stream", func() *fake {
 			f := &fake{}
 			f.dial = func(context.Context) error { f.lose(); return errGone }
 			return f
-		}, 2500},
+		}, 600},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -111,7 +111,9 @@ func TestComesBack(t *testing.T) {
 		began := time.Now()
 		for time.Since(began) < 2*mostBackoff {
 			if c, err := s.DialStream(t.Context(), target(t), []byte("x")); err == nil {
-				// The next ones do not wait.
+				_, _ = a.nth(t, 0).far.Write([]byte("y"))
+				read(t, c, "y")
+				// It has answered: the next ones do not wait.
 				again := time.Now()
 				dial(t, s, "y")
 				if took := time.Since(again); took != 0 {
@@ -237,5 +239,78 @@ func TestPlain(t *testing.T) {
 		if got := plain(errors.New(tt.text)); got != tt.want {
 			t.Errorf("plain(%q): got %q, want %q", tt.text, got, tt.want)
 		}
+	}
+}
+
+// TestTrial is how many of those who wait get a way that has failed more than once: one,
+// and the others when it has answered.
+func TestTrial(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		t.Run(fmt.Sprint("answers ", answers), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &fake{ready: refuse}
+				s := newSet(t, a)
+				for range 2 {
+					if err := s.Warm(t.Context()); err == nil {
+						t.Fatal("Warm: got a way, want none")
+					}
+				}
+				a.ready = nil
+				time.Sleep(2 * time.Second)
+				for range 10 {
+					go func() {
+						if c, err := s.DialStream(t.Context(), target(t), []byte("x")); err == nil {
+							_, _ = c.Read(make([]byte, 1))
+						}
+					}()
+				}
+				time.Sleep(trialTime / 2)
+				if n := a.count(); n != 1 {
+					t.Errorf("at first: got %d streams, want 1", n)
+				}
+				want := 2
+				if answers {
+					want = 10
+					_, _ = a.nth(t, 0).far.Write([]byte("y"))
+				}
+				time.Sleep(trialTime / 2)
+				synctest.Wait()
+				if n := a.count(); n != want {
+					t.Errorf("after %v: got %d streams, want %d", trialTime, n, want)
+				}
+			})
+		})
+	}
+}
+
+// TestRelapse is for how long failures count where what answers does not hold.
+func TestRelapse(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after time.Duration // since the failures
+		err   error
+		want  int
+	}{
+		{"lost as others are", 10 * time.Second, transport.ErrCarrier, 1},
+		{"not held", 10 * time.Second, transport.ErrUnsound, 4},
+		{"not held, much later", relapseTime, transport.ErrUnsound, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSet(t, &fake{})
+				w := s.ways[0]
+				for range 3 {
+					s.lost(w, time.Now(), errGone)
+				}
+				time.Sleep(tt.after)
+				s.worked(w)
+				if w.failures != 0 {
+					t.Errorf("failures after an answer: got %d, want 0", w.failures)
+				}
+				if s.lost(w, time.Now(), fmt.Errorf("way: %w", tt.err)); w.failures != tt.want {
+					t.Errorf("failures: got %d, want %d", w.failures, tt.want)
+				}
+			})
+		})
 	}
 }

@@ -26,7 +26,17 @@ type Way struct {
 	Live func() bool
 	// Close ends the connections of the way.
 	Close func()
+	// Ask finds out, on a connection of the way, whether the other side would serve
+	// streams. Its error matches [ErrUser] if that does not know the user. nil: nobody
+	// is asked.
+	Ask func(ctx context.Context) error
+	// Probe is about how often Ask is called while the way is idle and others are in
+	// use; 0: never.
+	Probe time.Duration
 }
+
+// ErrUser says that the other side answers, and does not know the user.
+var ErrUser = errors.New("the server does not know the user")
 
 const (
 	// readyTime is how long a way may take for its connection: names, several
@@ -40,15 +50,26 @@ const (
 	mostBackoff = 20 * time.Second
 	// forgetTime is after how long without a failure the failures count no more.
 	forgetTime = 10 * time.Minute
-	// keepTime is within which a success is not noted again.
+	// keepTime is within which a success is not learned from again.
 	keepTime = time.Minute
+	// trialTime is how long a stream has for its answer on a way that has failed more
+	// than once, before another one begins there: all those that have waited would be
+	// a connection each.
+	trialTime = time.Second
+	// relapseTime is how long after a failure the failures count on where what has
+	// answered since did not hold. It is longer than any back-off.
+	relapseTime = time.Minute
 )
 
 // way is a Way with what is known of it; under the lock of its Set.
 type way struct {
 	Way
-	rank     time.Time // when it worked last on this network; zero: never
+	record   record    // on this network
+	worked   time.Time // when that was learned last
+	blamed   bool      // it has failed, and nothing was learned from it yet
 	failures int       // in a row
+	former   int       // that were forgotten when something answered last
+	trial    time.Time // a stream has begun, where failures count
 	failed   time.Time // the last one
 	retry    time.Time // not before
 	err      error     // the last failure
@@ -58,6 +79,7 @@ type way struct {
 	attempt  *attempt // at Ready; nil: none
 	streams  int
 	opened   int64
+	asking   asking
 }
 
 // attempt is one call of Ready that several wait for.
@@ -69,7 +91,11 @@ type attempt struct {
 // trouble keeps a failure. The first one costs no wait: the next connection may be
 // better, and there may be no other way.
 func (w *way) trouble(now time.Time, err error) {
-	w.failures = w.standing(now) + 1
+	w.failures, w.blamed = w.standing(now)+1, true
+	if errors.Is(err, transport.ErrUnsound) && now.Sub(w.failed) < relapseTime {
+		// An answer that is followed by this is no success.
+		w.failures = max(w.failures, w.former+1)
+	}
 	w.failed, w.err, w.said = now, err, plain(err)
 	w.retry = now
 	if w.failures > 1 {
@@ -105,13 +131,40 @@ func (w *way) standing(now time.Time) int {
 	return w.failures
 }
 
-// better orders ways: those that do not fail first, then the one that worked last on
-// this network, then as they were written (the caller's order).
+// forgive lets streams begin again on a way that has answered; under the lock.
+func (s *Set) forgive(w *way) {
+	if w.failures > 0 {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+	w.failures, w.former, w.retry = 0, w.failures, time.Time{}
+}
+
+// onTrial reports whether a way is left to the stream that has begun on it last.
+func (w *way) onTrial(now time.Time) bool {
+	return w.standing(now) > 1 && now.Sub(w.trial) < trialTime
+}
+
+// claim makes it the caller's to begin a stream on a way that choose has found. false:
+// somebody else was faster.
+func (s *Set) claim(w *way) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if w.onTrial(now) {
+		return false
+	}
+	w.trial = now
+	return true
+}
+
+// better orders ways: those that do not fail first, then by how well they did on this
+// network, then as they were written (the caller's order).
 func better(a, b *way, now time.Time) int {
 	if d := a.standing(now) - b.standing(now); d != 0 {
 		return d
 	}
-	return b.rank.Compare(a.rank)
+	return b.record.step(now) - a.record.step(now)
 }
 
 // ready makes the way ready, or waits for whoever is at it.
@@ -159,7 +212,7 @@ func (s *Set) try(w *way, a *attempt) {
 		// ends with the first request is none.
 		w.took, w.readied, w.retry = now.Sub(began), now, time.Time{}
 	case s.ctx.Err() == nil:
-		w.trouble(now, err)
+		s.trouble(w, now, err)
 	}
 	failures := w.failures
 	s.mu.Unlock()
@@ -190,7 +243,7 @@ func (s *Set) lost(w *way, since time.Time, err error) {
 	// connection already.
 	again := s.closed || since.Before(w.failed) || since.Before(w.readied)
 	if !again {
-		w.trouble(now, err)
+		s.trouble(w, now, err)
 	}
 	failures := w.failures
 	s.mu.Unlock()
@@ -207,14 +260,14 @@ func (s *Set) worked(w *way) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.failures == 0 && now.Sub(w.rank) < keepTime {
+	w.asking.ends, w.asking.verdict = 0, nil
+	if w.failures == 0 && now.Sub(w.worked) < keepTime {
 		return
 	}
-	w.failures, w.retry, w.rank = 0, time.Time{}, now
-	if s.memory != nil && !s.closed {
-		network := s.network
-		s.tasks.Go(func() { s.memory.worked(network, w.Key, now) }) // a disk may take its time
-	}
+	s.forgive(w)
+	w.worked = now
+	s.learn(w, true, now)
+	s.blame(w, now)
 }
 
 var (

@@ -48,6 +48,8 @@ func (d *Dialer) Ask(ctx context.Context) error {
 	switch {
 	case err == io.EOF, errors.Is(err, errBrokenOff):
 		return nil
+	case errors.Is(err, errUnanswered):
+		return errUnanswered // that is what was asked, and not a loss of the carrier
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
 		return context.Cause(ctx)
 	}

@@ -3,7 +3,6 @@ package vless
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,7 +22,7 @@ func TestAsk(t *testing.T) {
 		{"an error", answer + wrong(1), false, nil},
 		{"there is one", answer + keep(1, "hello"), false, nil},
 		{"ends with the stream", answer + end(1), true, nil},
-		{"knows nobody", "", true, io.ErrUnexpectedEOF},
+		{"knows nobody", "", true, errUnanswered},
 		{"a web site", "<html>", true, errAnswer},
 		{"says nothing", "", false, context.DeadlineExceeded},
 		{"only begins", answer, false, context.DeadlineExceeded},
@@ -42,8 +41,12 @@ func TestAsk(t *testing.T) {
 				if tt.ends {
 					_ = s.end().CloseWrite()
 				}
-				if err := <-got; !errors.Is(err, tt.want) {
+				err := <-got
+				if !errors.Is(err, tt.want) {
 					t.Errorf("got %v, want %v", err, tt.want)
+				}
+				if lost := tt.want == errAnswer; errors.Is(err, transport.ErrCarrier) != lost {
+					t.Errorf("got %v, want it to be the carrier's: %v", err, lost)
 				}
 			})
 		})

@@ -23,9 +23,16 @@ const (
 	firstSize = 16 << 10
 	// openTime is how long a carrier may take. Ours give up by themselves.
 	openTime = 30 * time.Second
+	// answerTime is how long an answer may take once its first byte is there. Exits say
+	// it in one piece; by drops it would keep a stream for minutes.
+	answerTime = 10 * time.Second
 )
 
-var errAnswer = errors.New("vless: answer: bad version")
+var (
+	// errAnswer says that it is no exit that answers.
+	errAnswer = fmt.Errorf("vless: answer: bad version: %w", transport.ErrUnsound)
+	errDrops  = fmt.Errorf("vless: answer: still not whole after %v: %w", answerTime, transport.ErrCarrier)
+)
 
 // dialed is a stream to an exit. It is opened with the first bytes that are written;
 // ahead of what is read, it takes the answer to the opening off. From then on it only
@@ -48,8 +55,9 @@ type dialed struct {
 	writes  deadline
 
 	// For whoever reads.
-	got    int // bytes of the answer
-	addons int // how many follow its header
+	got    int       // bytes of the answer
+	addons int       // how many follow its header
+	late   time.Time // it has to be whole by then; zero: nothing has come
 	bad    error
 }
 
@@ -197,9 +205,12 @@ func (d *dialed) answer(c transport.Conn) error {
 		if d.got == need {
 			return nil
 		}
-		n, err := c.Read(b[:min(need-d.got, len(b))])
+		n, err := d.piece(c, b[:min(need-d.got, len(b))])
 		if n == 0 {
 			switch {
+			case !d.late.IsZero() && !time.Now().Before(d.late):
+				d.bad = errDrops
+				continue
 			case errors.Is(err, os.ErrDeadlineExceeded):
 				return err
 			case err == nil:
@@ -218,6 +229,20 @@ func (d *dialed) answer(c transport.Conn) error {
 		}
 	}
 	return d.bad
+}
+
+// piece reads a part of the answer, and gives the stream up when that is late. A deadline
+// is the caller's, and may be set meanwhile.
+func (d *dialed) piece(c transport.Conn, b []byte) (int, error) {
+	if !d.late.IsZero() {
+		timer := time.AfterFunc(time.Until(d.late), func() { _ = transport.Abort(c) })
+		defer timer.Stop()
+	}
+	n, err := c.Read(b)
+	if n > 0 && d.late.IsZero() {
+		d.late = time.Now().Add(answerTime)
+	}
+	return n, err
 }
 
 // Read implements net.Conn.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -31,9 +32,15 @@ type Dialer struct {
 	// Mux is how many streams share one of the carrier's, for carriers where each
 	// is a connection; 0: none do. Datagrams have one of their own in any case.
 	Mux int
+	// Alone reports whether each stream is to have one of the carrier's for now, whatever
+	// Mux says; nil: never.
+	Alone func() bool
 	// Shape pads the beginnings of streams that share one: in a connection of few
 	// streams that of a handshake inside of them would be seen.
 	Shape bool
+	// Asks has streams that share one ask the exit whether it lives, for carriers that
+	// have no other way: see [transport.Asked].
+	Asks bool
 	// Wait is how long an opening waits for the payload that it is to go with, once
 	// somebody waits for an answer: a target may speak first. By itself it is a
 	// packet of a length that gives it away, and one more on the way. 0 is 10 ms,
@@ -46,6 +53,7 @@ type Dialer struct {
 	muxes  []*mux // those that may still take streams
 	runs   sync.WaitGroup
 	closed bool
+	ahead  atomic.Int64 // what waits in the queues of sessions
 }
 
 var _ transport.PacketDialer = (*Dialer)(nil)
@@ -140,14 +148,17 @@ func (d *Dialer) session(to transport.Target) (*session, error) {
 	if d.closed {
 		return nil, net.ErrClosed
 	}
-	// The first that has room: the others come to rest.
-	for _, m := range d.muxes {
-		if s := m.ask(to, d.Mux); s != nil {
+	alone := d.Alone != nil && d.Alone()
+	if !alone {
+		if s := d.among(to); s != nil {
 			return s, nil
 		}
 	}
-	m := newClientMux(newDialed(d.Carrier, d.opening(commandMux), 0), d.firstWait())
-	m.pads = d.Shape
+	m := newClientMux(newDialed(d.Carrier, d.opening(commandMux), 0), d.firstWait(), &d.ahead)
+	m.asks = d.Asks
+	if m.pads = d.Shape; alone {
+		m.life = 1
+	}
 	d.muxes = append(d.muxes, m)
 	s := m.ask(to, d.Mux)
 	d.runs.Go(func() {
@@ -157,6 +168,25 @@ func (d *Dialer) session(to transport.Target) (*session, error) {
 		d.muxes = slices.DeleteFunc(d.muxes, func(o *mux) bool { return o == m })
 	})
 	return s, nil
+}
+
+// among begins a session in a stream that has room, or returns nil; under mu.
+func (d *Dialer) among(to transport.Target) *session {
+	for _, busy := range []bool{false, true} {
+		if busy && len(d.muxes) < mostSpread {
+			return nil
+		}
+		// The first that has room: the others come to rest.
+		for _, m := range d.muxes {
+			if !busy && m.busy() {
+				continue
+			}
+			if s := m.ask(to, d.Mux); s != nil {
+				return s
+			}
+		}
+	}
+	return nil
 }
 
 // Close ends the streams that others share, and waits for what serves them. Streams

@@ -54,8 +54,10 @@
 // them for all its users. Here it goes unread: the client sends on, from a
 // new port.
 //
-// A session that the target takes nothing from holds up to [queueSize] bytes, then the
-// whole stream, since the protocol has no windows, and is ended after [stallTime]:
+// A session that the target takes nothing from holds up to [mostAhead] bytes, or
+// [queueSize] where all together hold too much, then the whole stream, since the protocol
+// has no windows. It is ended when that has taken [holdTime], or when the target has taken
+// nothing for [stallTime]. A client hears padding meanwhile, as its pings go unread;
 // in Xray it holds the stream for as long as it likes. Datagrams that find no room
 // are dropped. A stream without a session ends after [idleTime].
 //
@@ -68,8 +70,8 @@
 // names as they are.
 //
 // Streams that share one of Mux.Cool's are the server's sessions from the other end:
-// a queue of [clientQueue] here, [clientLife] of them in the life of a stream, an idle
-// one ends after [clientIdle]. An end that Xray's server gets closes both directions
+// a queue of [clientQueue] at least, [clientLife] of them in the life of a stream, an idle
+// one ends after [clientIdle]. Where one holds up the others, new ones begin elsewhere. An end that Xray's server gets closes both directions
 // there, and it answers with an error: that is one here too, as the answer is lost.
 //
 // With [Dialer.Shape] the beginnings of its sessions are padded by keep-alive frames
@@ -77,4 +79,9 @@
 // with a number of sizes, and these, in two bytes each: our server says padding of the
 // first size, which asks for the others in turn, and pads the first short answers. It
 // does neither for a client that sends no such frame.
+//
+// With [Dialer.Asks] such a frame is also a ping: its data begins with 0xfe, more sizes
+// than there may be, and that of the answer, which is as long, with 0xff. The first goes
+// beside the first session's opening. Other servers, and older relays, do not answer it;
+// none is expected then.
 package vless

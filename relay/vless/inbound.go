@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"relay/auth"
 	"relay/relay"
@@ -20,6 +21,8 @@ type Inbound struct {
 	UUID func(user auth.User) (id [16]byte, ok bool)
 	// Packets serves datagrams.
 	Packets bool
+
+	ahead atomic.Int64 // what waits in the queues of sessions
 }
 
 // Name implements relay.Inbound.
@@ -90,7 +93,7 @@ func (in *Inbound) request(h header, r request) (transport.Request, error) {
 	case h.command == commandTCP:
 		return &r, nil
 	case h.command == commandMux:
-		return &multiplexed{request: r, packets: in.Packets}, nil
+		return &multiplexed{request: r, packets: in.Packets, ahead: &in.ahead}, nil
 	case !in.Packets:
 		return nil, errNoPackets
 	}

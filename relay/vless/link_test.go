@@ -268,3 +268,26 @@ func FuzzParseLink(f *testing.F) {
 		}
 	})
 }
+
+// TestOtherLink has links of other programs: the error says where they belong.
+func TestOtherLink(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want error
+	}{
+		{"tg://proxy?server=192.0.2.1&port=443&secret=ee00", errTelegram},
+		{"https://t.me/proxy?server=192.0.2.1&port=443&secret=ee00", errTelegram},
+		{"HTTPS://T.ME/socks?server=192.0.2.1&port=443", errTelegram},
+		{"https://signal.tube/#relay.example", errSignal},
+		{"socks5://alice:hunter2@192.0.2.1:1080", errProgram},
+		{"vmess://eyJ2IjoiMiJ9", errProtocol},
+		{"https://relay.example/links.html", errPage},
+		{"http://[", errLinkForm},
+		{"proxy.example", errLinkForm},
+		{"vles://x@relay.example:443", errLinkForm},
+	} {
+		if _, err := ParseLink(tt.text); err != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.text, err, tt.want)
+		}
+	}
+}

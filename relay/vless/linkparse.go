@@ -52,8 +52,11 @@ func ParseLink(text string) (*Link, error) {
 		return nil, errLinkLong
 	}
 	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok || !strings.EqualFold(scheme, "vless") {
+	if !ok {
 		return nil, errLinkForm
+	}
+	if !strings.EqualFold(scheme, "vless") {
+		return nil, other(scheme, rest)
 	}
 	rest, remark, _ := strings.Cut(rest, "#")
 	server, query, _ := strings.Cut(rest, "?")

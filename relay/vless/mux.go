@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/auth"
@@ -52,8 +53,9 @@ type mux struct {
 	packets bool                    // datagrams are served
 	open    func(transport.Request) // nil: it is a client's
 	opens   sync.WaitGroup
-	in      chunks // for the goroutine that reads
-	limit   int    // of a session's queue
+	in      chunks        // for the goroutine that reads
+	limit   int           // of a session's queue, in any case
+	ahead   *atomic.Int64 // in the queues of all, of other streams as well
 
 	mu       sync.Mutex
 	sessions map[uint16]*session // those that frames may still be said for
@@ -67,18 +69,27 @@ type mux struct {
 	done     bool                // nobody says anything more
 	err      error               // the stream has failed
 	cancel   context.CancelCauseFunc
-	pads     bool // the beginnings of sessions are padded
-	answers  int  // that may still be made to who asks for padding
+	pads     bool      // the beginnings of sessions are padded
+	answers  int       // that may still be made to who asks for padding
+	full     *session  // the last one that held up the others
+	assured  time.Time // when the client was told that we live
 
 	// Of a client's.
-	wait   time.Duration // for the first payload of a session
-	asked  uint16        // the number of the last session
-	spoken bool          // something was said
-	idle   *time.Timer   // it ends without a session then
+	wait    time.Duration // for the first payload of a session
+	asked   int           // the number of the last session
+	spoken  bool          // something was said
+	idle    *time.Timer   // it ends without a session then
+	life    int           // how many sessions it has
+	writing time.Time     // when the write began that goes on
+	waited  time.Time     // when the last one ended that took long
+	writes  uint64        // those that have ended
+	asks    bool          // the exit is asked whether it answers pings
+	greeted bool          // it was
+	ponged  bool          // it does
 }
 
-func newMux(c transport.Conn, user auth.User, packets bool, open func(transport.Request)) *mux {
-	m := &mux{c: c, user: user, packets: packets, open: open, in: newChunks(c), limit: queueSize, sessions: make(map[uint16]*session)}
+func newMux(c transport.Conn, ahead *atomic.Int64) *mux {
+	m := &mux{c: c, in: newChunks(c), limit: queueSize, ahead: ahead, sessions: make(map[uint16]*session)}
 	for _, cond := range []*sync.Cond{&m.work, &m.room, &m.left} {
 		cond.L = &m.mu
 	}
@@ -110,7 +121,7 @@ func (m *mux) run(ctx context.Context) error {
 		err = m.failed()
 	}
 	if err != nil {
-		m.fail(err)
+		m.fail(m.blame(err))
 		_ = transport.Abort(m.c)
 		<-written
 		err = fmt.Errorf("vless: mux: %w", m.failed())

@@ -1,16 +1,18 @@
 package vless
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
 	"time"
 
-	"relay/auth"
+	"relay/relay"
 	"relay/transport"
 )
 
 const (
-	// clientQueue is how much of a session waits for whoever reads it. A full one
-	// holds up the whole stream, as there are no windows, so it is worth more than
-	// memory.
+	// clientQueue is how much of a session waits for whoever reads it, in any case.
 	clientQueue = 512 << 10
 	// clientIdle is how long a client's stream has no session: Xray's has 16 to
 	// 32 s, our server would wait a minute.
@@ -19,13 +21,19 @@ const (
 	// Xray (app/proxyman/outbound/handler.go): a connection that goes on for ever
 	// is a mark.
 	clientLife = 128
+	// busyTime is for how long a write may go on before sessions begin elsewhere, until
+	// calmTime after it: the next one may wait as well. mostSpread is how many streams
+	// a dialer has for such reasons.
+	busyTime   = 300 * time.Millisecond
+	calmTime   = 5 * time.Second
+	mostSpread = 4
 )
 
 // newClientMux is a client's end of the stream c, whose opening waits for the first
 // frame; sessions wait for their first payload.
-func newClientMux(c transport.Conn, wait time.Duration) *mux {
-	m := newMux(c, auth.User{}, false, nil)
-	m.limit, m.wait = clientQueue, wait
+func newClientMux(c transport.Conn, wait time.Duration, ahead *atomic.Int64) *mux {
+	m := newMux(c, ahead)
+	m.limit, m.wait, m.life = clientQueue, wait, clientLife
 	return m
 }
 
@@ -34,16 +42,27 @@ func newClientMux(c transport.Conn, wait time.Duration) *mux {
 func (m *mux) ask(to transport.Target, max int) *session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.err != nil || m.ended || m.begun >= max || m.asked == clientLife {
+	if m.err != nil || m.ended || m.begun >= max || m.asked >= m.life {
 		return nil
 	}
 	m.asked++
-	s := newSession(m, frame{id: m.asked, network: networkTCP, peer: to})
+	s := newSession(m, frame{id: uint16(m.asked), network: networkTCP, peer: to})
 	s.unasked, s.answered, s.served = true, true, true
 	m.begun++
 	m.sessions[s.id] = s
 	m.stopIdle()
 	return s
+}
+
+// busy reports whether a new session would have to wait for others: for one that nobody
+// reads, here or at the exit, or for a long write.
+func (m *mux) busy() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.full; s != nil && s.waits.size < m.limit {
+		m.full = nil
+	}
+	return m.full != nil || !m.writing.IsZero() && time.Since(m.writing) > busyTime || time.Since(m.waited) < calmTime
 }
 
 func (m *mux) stopIdle() {
@@ -55,7 +74,7 @@ func (m *mux) stopIdle() {
 // restClient gives a stream without sessions its time; under mu.
 func (m *mux) restClient() {
 	after := clientIdle
-	if m.asked == clientLife {
+	if m.asked >= m.life {
 		after = 0
 	}
 	m.stopIdle()
@@ -74,6 +93,24 @@ func (m *mux) retire() {
 	_ = m.c.SetReadDeadline(time.Unix(1, 0))
 }
 
+// errUnanswered is how an exit says that it does not know the user.
+var errUnanswered = fmt.Errorf("vless: the exit ends the stream without an answer, and may not know the user: %w", io.ErrUnexpectedEOF)
+
+// blame says of an error of a client's stream whose it is: no target is behind what is no
+// frame, nor behind an end before the answer, which comes with the first of all sessions.
+func (m *mux) blame(err error) error {
+	d, ok := m.c.(*dialed)
+	switch {
+	case m.serves() || errors.Is(err, transport.ErrCarrier):
+		return err
+	case errors.Is(err, relay.ErrBadRequest):
+		return fmt.Errorf("%w: %w", transport.ErrUnsound, err)
+	case ok && d.got == 0 && errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: %w", transport.ErrUnsound, errUnanswered)
+	}
+	return err
+}
+
 // next is the next frame with data of a session; under mu.
 func (s *session) next() frame {
 	if !s.unasked {
@@ -83,6 +120,7 @@ func (s *session) next() frame {
 	if s.soon != nil {
 		s.soon.Stop()
 	}
+	s.m.greet()
 	return frame{id: s.id, status: statusNew, network: networkTCP, peer: s.peer}
 }
 

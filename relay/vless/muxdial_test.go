@@ -237,38 +237,6 @@ func TestClientMuxIdle(t *testing.T) {
 	})
 }
 
-// A session that nobody reads holds the others up for a time, and is ended.
-func TestClientMuxStall(t *testing.T) {
-	shared(t, 8, func(t *testing.T, s *sharing) {
-		slow, other := s.dial("93.184.216.34:443"), s.dial("93.184.216.35:443")
-		_, _ = io.WriteString(slow, "ask")
-		_, _ = io.WriteString(other, "ask")
-		far := s.end()
-		const total = clientQueue + 200<<10
-		sent := make(chan struct{})
-		began := time.Now()
-		go func() {
-			defer close(sent)
-			_, _ = io.WriteString(far, answer)
-			for range total / pieceSize {
-				_, _ = io.WriteString(far, keep(1, repeat("s", pieceSize)))
-			}
-			_, _ = io.WriteString(far, keep(2, "for the other"))
-		}()
-		b := make([]byte, 100)
-		n, err := other.Read(b)
-		if took := time.Since(began); string(b[:n]) != "for the other" || err != nil || took != stallTime {
-			t.Errorf("beside one that nobody reads: got %q, %v after %v, want it after %v", b[:n], err, took, stallTime)
-		}
-		<-sent
-		if _, err := io.ReadAll(slow); !errors.Is(err, errStalled) {
-			t.Errorf("the one that nobody read: got %v, want %v", err, errStalled)
-		}
-		_ = slow.Close()
-		_ = other.Close()
-	})
-}
-
 // A queue takes its limit without holding anybody up, and in order.
 func TestClientMuxQueue(t *testing.T) {
 	shared(t, 8, func(t *testing.T, s *sharing) {

@@ -14,6 +14,7 @@ import (
 // muxed is a mux under test: its client, and what it has opened.
 type muxed struct {
 	t      *testing.T
+	in     *Inbound
 	client *relaytest.Conn
 	cancel context.CancelCauseFunc
 	over   chan struct{} // closed when Each has returned
@@ -33,8 +34,9 @@ type muxed struct {
 func start(t *testing.T, buffer int, deaf bool, f func(m *muxed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		req, client := accepted(t, &Inbound{UUID: ids, Packets: true}, xrayMux, buffer)
-		m := &muxed{t: t, client: client, over: make(chan struct{}), ends: make(map[string]any), deaf: deaf}
+		in := &Inbound{UUID: ids, Packets: true}
+		req, client := accepted(t, in, xrayMux, buffer)
+		m := &muxed{t: t, in: in, client: client, over: make(chan struct{}), ends: make(map[string]any), deaf: deaf}
 		var ctx context.Context
 		ctx, m.cancel = context.WithCancelCause(t.Context())
 		go func() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,33 +14,68 @@ import (
 	"relay/transport"
 )
 
+// fills says so much of a session, and in how many frames.
+func (m *muxed) fills(id uint16, size int) {
+	m.t.Helper()
+	full := keep(id, repeat("x", 32<<10))
+	for range size / (32 << 10) {
+		m.say(full)
+	}
+}
+
+// alive is what a client hears while nothing of it is read.
+func alive(n int) string {
+	return strings.Repeat(frameOf(frame{status: statusKeepAlive}, "\x00"), n)
+}
+
 // A session whose target takes nothing holds what its queue holds, then the whole
-// stream, and is given up after stallTime; the others go on.
+// stream, and is given up; the others go on.
 func TestMuxStall(t *testing.T) {
-	start(t, 0, false, func(m *muxed) {
-		m.say(m.tcp(1, one, "") + m.tcp(2, two, ""))
-		a, b := m.stream(one), m.stream(two)
-		full := repeat("x", 8<<10)
-		for range queueSize / len(full) {
-			m.say(keep(1, full))
-		}
-		m.say(keep(2, "beside it"))
-		m.reads(b, "beside it", nil)
-		began := time.Now()
-		m.say(keep(1, "one byte too many") + keep(2, "at last"))
-		m.reads(b, "at last", nil)
-		if took := time.Since(began); took != stallTime {
-			t.Errorf("other session: held up for %v, want %v", took, stallTime)
-		}
-		m.hears(answer+wrong(1), nil)
-		if _, err := a.Read(make([]byte, 9)); !errors.Is(err, errStalled) {
-			t.Errorf("Read: got %v, want %v", err, errStalled)
-		}
-		// What comes for it still is nobody's, and the client is told.
-		m.say(keep(1, full) + keep(2, "and on"))
-		m.reads(b, "and on", nil)
-		m.hears(end(1), nil)
-	})
+	tests := []struct {
+		name   string
+		others int           // what waits elsewhere
+		room   int           // of the session
+		after  time.Duration // since the target has taken something, until it is full
+		held   time.Duration // how long it then holds up the others
+	}{
+		{"at once", 0, mostAhead, 0, holdTime},
+		{"soon", 0, mostAhead, stallTime - time.Second, time.Second},
+		{"late", 0, mostAhead, stallTime, 0},
+		{"beside many", mostHeld, queueSize, 0, holdTime},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			start(t, 0, false, func(m *muxed) {
+				m.say(m.tcp(1, one, "") + m.tcp(2, two, ""))
+				a, b := m.stream(one), m.stream(two)
+				m.in.ahead.Add(int64(tt.others))
+				defer m.in.ahead.Add(-int64(tt.others))
+				m.fills(1, tt.room)
+				time.Sleep(tt.after)
+				m.say(keep(2, "beside it"))
+				m.reads(b, "beside it", nil)
+				began := time.Now()
+				m.say(keep(1, "one byte too many") + keep(2, "at last"))
+				m.reads(b, "at last", nil)
+				if took := time.Since(began); took != tt.held {
+					t.Errorf("other session: held up for %v, want %v", took, tt.held)
+				}
+				m.hears(answer+alive(int(tt.held/aliveTime))+wrong(1), nil)
+				if _, err := a.Read(make([]byte, 9)); !errors.Is(err, errStalled) {
+					t.Errorf("Read: got %v, want %v", err, errStalled)
+				}
+				// What comes for it still is nobody's, and the client is told.
+				m.say(keep(1, "more") + keep(2, "and on"))
+				m.reads(b, "and on", nil)
+				m.hears(end(1), nil)
+				_ = a.Close()
+				_ = b.Close()
+				if n := m.in.ahead.Load() - int64(tt.others); n != 0 {
+					t.Errorf("waiting for nobody: got %d bytes, want none", n)
+				}
+			})
+		})
+	}
 }
 
 // A target that takes something, however slowly, keeps its session.
@@ -47,7 +83,7 @@ func TestMuxSlow(t *testing.T) {
 	start(t, 0, false, func(m *muxed) {
 		m.say(m.tcp(1, one, ""))
 		a := m.stream(one)
-		const all = 4 * queueSize
+		const all = mostAhead + 4*queueSize
 		go func() {
 			for range all / (16 << 10) {
 				m.say(keep(1, repeat("x", 16<<10)))
@@ -63,7 +99,7 @@ func TestMuxSlow(t *testing.T) {
 				}
 				return
 			}
-			time.Sleep(stallTime - time.Second)
+			time.Sleep(holdTime - time.Second)
 		}
 	})
 }
@@ -95,9 +131,7 @@ func TestMuxCloseFreesTheQueue(t *testing.T) {
 		m.say(m.tcp(1, one, "") + m.tcp(2, two, ""))
 		a, b := m.stream(one), m.stream(two)
 		began := time.Now()
-		for range 2 * queueSize / (32 << 10) {
-			m.say(keep(1, repeat("x", 32<<10)))
-		}
+		m.fills(1, mostAhead+queueSize)
 		m.say(keep(2, "at last"))
 		synctest.Wait()
 		_ = a.Close()
@@ -171,8 +205,8 @@ func TestMuxHoldsNothing(t *testing.T) {
 		}
 		m.hears(answer+keep(1, "answer"), nil)
 		c := a.(muxConn)
-		if c.m.in.held != nil || c.m.held != nil || c.held != nil || p.(muxPacketConn).held != nil {
-			t.Errorf("buffers: got %v, %v, %v, %v, want none", c.m.in.held, c.m.held, c.held, p.(muxPacketConn).held)
+		if c.m.in.held != nil || c.m.held != nil || c.waits.first != nil || p.(muxPacketConn).waits.first != nil {
+			t.Errorf("buffers: got %v, %v, %v, %v, want none", c.m.in.held, c.m.held, c.waits.first, p.(muxPacketConn).waits.first)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package vless
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"time"
 )
 
 // A handshake inside of a session has a shape of its own: a hello up, a flight down, a
@@ -77,14 +78,27 @@ func (m *mux) pad(n int, asks []int) {
 	if !m.fits(head + n) {
 		return
 	}
+	data := append(make([]byte, 0, 1+2*mostAsks), byte(len(asks)))
+	for _, size := range asks {
+		data = binary.BigEndian.AppendUint16(data, uint16(size))
+	}
+	m.keepAlive(n, data)
+}
+
+// keepAlive adds a keep-alive frame with data, n bytes of padding behind head; under mu.
+func (m *mux) keepAlive(n int, head []byte) {
 	m.fill()
 	m.out = appendFrame(m.out, frame{status: statusKeepAlive, option: optionData})
-	m.out = binary.BigEndian.AppendUint16(m.out, uint16(1+2*len(asks)+n))
-	m.out = append(m.out, byte(len(asks)))
-	for _, size := range asks {
-		m.out = binary.BigEndian.AppendUint16(m.out, uint16(size))
+	m.out = binary.BigEndian.AppendUint16(m.out, uint16(len(head)+n))
+	m.out = append(append(m.out, head...), zeros[:n]...)
+}
+
+// assure says something to a client while nothing of it is read; under mu.
+func (m *mux) assure(now time.Time) {
+	if m.serves() && now.Sub(m.assured) >= aliveTime {
+		m.assured = now
+		m.pad(padHead, nil)
 	}
-	m.out = append(m.out, zeros[:n]...)
 }
 
 // padding reads the data of a keep-alive frame, and does what it asks for.
@@ -94,7 +108,11 @@ func (m *mux) padding(size int) error {
 	if _, err := m.in.full(head); err != nil {
 		return broken(err)
 	}
-	if len(head) > 0 {
+	switch {
+	case len(head) == 0:
+	case head[0] == pingMark, head[0] == pongMark:
+		m.marked(head[0], size)
+	default:
 		m.padBack(head)
 	}
 	return m.in.skip(size - len(head))

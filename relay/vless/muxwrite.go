@@ -1,6 +1,9 @@
 package vless
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // pieceSize is how much of a stream goes into one frame, as in Xray: other sessions
 // get their turn in between.
@@ -21,6 +24,7 @@ func (m *mux) write() {
 		b, held := m.out, m.held
 		m.out, m.held = nil, nil
 		m.room.Broadcast()
+		m.writing = time.Now()
 		m.mu.Unlock()
 		_, err := m.c.Write(b)
 		outBuffers.Put(held)
@@ -28,6 +32,12 @@ func (m *mux) write() {
 			m.fail(err)
 		}
 		m.mu.Lock()
+		if now := time.Now(); now.Sub(m.writing) > busyTime {
+			m.waited = now
+		}
+		m.writing = time.Time{}
+		m.writes++
+		m.room.Broadcast()
 	}
 }
 

@@ -8,125 +8,171 @@ import (
 	"relay/transport"
 )
 
+// block holds part of a queue.
+type block struct {
+	next *block
+	b    [chunkSize]byte
+}
+
+// blocks holds *block.
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+// queue is what waits for whoever reads a session. Without bytes it holds no block.
+type queue struct {
+	first, last *block
+	r, w        int // in first, and in last
+	size        int
+}
+
+func (q *queue) add(b []byte) {
+	q.size += len(b)
+	for len(b) > 0 {
+		if q.last == nil || q.w == chunkSize {
+			k := blocks.Get().(*block)
+			if q.last == nil {
+				q.first = k
+			} else {
+				q.last.next = k
+			}
+			q.last, q.w = k, 0
+		}
+		n := copy(q.last.b[q.w:], b)
+		q.w += n
+		b = b[n:]
+	}
+}
+
+// next is what the first block has.
+func (q *queue) next() []byte {
+	if q.first == q.last {
+		return q.first.b[q.r:q.w]
+	}
+	return q.first.b[q.r:]
+}
+
+func (q *queue) read(b []byte) (n int) {
+	for n < len(b) && q.size > 0 {
+		m := copy(b[n:], q.next())
+		q.skip(m)
+		n += m
+	}
+	return n
+}
+
+// skip drops n bytes of those that there are.
+func (q *queue) skip(n int) {
+	for q.size -= n; n > 0; {
+		left := len(q.next())
+		if n < left {
+			q.r += n
+			return
+		}
+		n -= left
+		k := q.first
+		if q.first, q.r = k.next, 0; q.first == nil {
+			q.last = nil
+		}
+		k.next = nil
+		blocks.Put(k)
+	}
+}
+
 // put queues bytes of a stream and returns how many; what nobody wants any more
 // counts too. It waits for room, which holds up the whole stream, and gives the
 // session up when that takes too long.
 func (s *session) put(b []byte) int {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	var late deadline
-	defer late.stop()
-	for {
+	var look deadline
+	defer look.stop()
+	for began := (time.Time{}); ; s.wake.Wait() {
 		switch {
 		case s.closed, s.lost != nil, s.m.err != nil:
 			return len(b)
-		case s.w-s.r < s.m.limit:
-			return s.queue(b)
-		case late.passed():
+		case s.roomy():
+			return s.enqueue(b)
+		}
+		now := time.Now()
+		if began.IsZero() {
+			began, s.m.full = now, s
+		}
+		until := s.patience(began)
+		if !now.Before(until) {
 			s.giveUp(errStalled)
 			return len(b)
-		case late.at.IsZero():
-			late.set(time.Now().Add(stallTime), s.rouse)
 		}
-		s.wake.Wait()
+		s.m.assure(now)
+		look.set(now.Add(min(aliveTime, until.Sub(now))), s.rouse)
 	}
+}
+
+// roomy reports whether more may wait for whoever reads s; under mu.
+func (s *session) roomy() bool {
+	n := s.waits.size
+	return n < s.m.limit || n < mostAhead && s.m.ahead.Load() < mostHeld
+}
+
+// patience is until when s may hold up its stream, if nobody takes anything of it
+// meanwhile, as it does since began; under mu.
+func (s *session) patience(began time.Time) time.Time {
+	stalled, held := s.moved.Add(stallTime), began.Add(holdTime)
+	if s.moved.After(began) {
+		held = s.moved.Add(holdTime)
+	}
+	if held.Before(stalled) {
+		return held
+	}
+	return stalled
 }
 
 // putPacket queues a datagram, or drops it.
 func (s *session) putPacket(b []byte, peer transport.Target) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	if s.closed || s.lost != nil || !peer.IsValid() || len(s.heads)-s.first == queuePackets || s.w-s.r+len(b) > queueSize {
+	if s.closed || s.lost != nil || !peer.IsValid() || len(s.heads)-s.first == queuePackets || s.waits.size+len(b) > queueSize {
 		return
 	}
 	if len(s.heads) == cap(s.heads) {
 		s.heads = slices.Delete(s.heads, 0, s.first)
 		s.first = 0
 	}
-	s.heads = append(s.heads, head{s.queue(b), peer})
+	s.heads = append(s.heads, head{s.enqueue(b), peer})
 }
 
-// queue takes what there is room for; under mu.
-func (s *session) queue(b []byte) int {
-	if s.held == nil {
-		s.held = queueBuffers.Get().(*[]byte)
+// enqueue adds to the queue, for which there is room; under mu.
+func (s *session) enqueue(b []byte) int {
+	if s.waits.size == 0 {
+		s.moved = time.Now()
 	}
-	if s.w+len(b) > len(*s.held) {
-		s.makeRoom(s.w - s.r + len(b))
-	}
-	n := copy((*s.held)[s.w:], b)
+	s.waits.add(b)
+	s.m.ahead.Add(int64(len(b)))
 	s.heard = true
-	s.w += n
 	s.wake.Broadcast()
-	return n
-}
-
-// makeRoom makes room for n bytes in all, up to the limit; under mu.
-func (s *session) makeRoom(n int) {
-	old, size := s.held, len(*s.held)
-	for size < min(n, s.m.limit) {
-		size *= 2
-	}
-	if size > len(*old) {
-		s.held = newQueue(size)
-	}
-	s.w = copy(*s.held, (*old)[s.r:s.w])
-	s.r = 0
-	if s.held != old {
-		keepQueue(old)
-	}
-}
-
-// largeQueues hold *[]byte of twice queueSize, of twice that, and so on: a download
-// whose reader is slower than the stream grows one of each, again and again.
-var largeQueues [3]sync.Pool
-
-// newQueue returns a buffer of size bytes, which are queueSize some times doubled.
-func newQueue(size int) *[]byte {
-	for i := range largeQueues {
-		if size == queueSize<<(i+1) {
-			if b, ok := largeQueues[i].Get().(*[]byte); ok {
-				return b
-			}
-		}
-	}
-	b := make([]byte, size)
-	return &b
-}
-
-// keepQueue puts a buffer back.
-func keepQueue(b *[]byte) {
-	if len(*b) == queueSize {
-		queueBuffers.Put(b)
-		return
-	}
-	for i := range largeQueues {
-		if len(*b) == queueSize<<(i+1) {
-			largeQueues[i].Put(b)
-		}
-	}
+	return len(b)
 }
 
 // unqueue moves bytes from the queue to b; under mu.
 func (s *session) unqueue(b []byte) int {
-	n := copy(b, (*s.held)[s.r:s.w])
-	s.drop(n)
+	n := s.waits.read(b)
+	s.took(n)
 	return n
 }
 
 // drop takes n bytes out of the queue; under mu.
 func (s *session) drop(n int) {
-	if s.r += n; s.r == s.w {
-		s.empty()
+	s.waits.skip(n)
+	s.took(n)
+}
+
+// took says that n bytes have left the queue; under mu.
+func (s *session) took(n int) {
+	s.m.ahead.Add(-int64(n))
+	s.moved = time.Now()
+	if s.waits.size == 0 {
+		s.heads, s.first = s.heads[:0], 0
 	}
 	s.wake.Broadcast()
 }
 
-// empty gives the queue's memory back; under mu.
-func (s *session) empty() {
-	if s.held != nil {
-		keepQueue(s.held)
-	}
-	s.held, s.r, s.w = nil, 0, 0
-	s.heads, s.first = s.heads[:0], 0
-}
+// empty throws the queue away; under mu.
+func (s *session) empty() { s.drop(s.waits.size) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"relay/auth"
 	"relay/relay"
@@ -55,6 +56,7 @@ func (a *association) AcceptPackets(context.Context) (transport.PacketConn, erro
 type multiplexed struct {
 	request
 	packets bool
+	ahead   *atomic.Int64
 }
 
 // Accept implements transport.Request, which it is not for.
@@ -68,7 +70,9 @@ func (m *multiplexed) Each(ctx context.Context, open func(transport.Request)) er
 		_ = transport.Abort(m.c)
 		return fmt.Errorf("vless: mux: %w", err)
 	}
-	return newMux(newReply(m.c), m.user, m.packets, open).run(ctx)
+	s := newMux(newReply(m.c), m.ahead)
+	s.user, s.packets, s.open = m.user, m.packets, open
+	return s.run(ctx)
 }
 
 // muxRequest is a request for a stream in a mux.
@@ -83,6 +87,7 @@ func (r muxRequest) Target() transport.Target { return r.s.peer }
 // Accept implements transport.Request. There is nothing to tell the client.
 func (r muxRequest) Accept(_ context.Context, far transport.Conn) (near, newFar transport.Conn, err error) {
 	r.s.answer()
+	limitUnsent(far)
 	return muxConn{r.s}, far, nil
 }
 

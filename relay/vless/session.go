@@ -13,18 +13,25 @@ import (
 )
 
 const (
-	// queueSize is how much of a session waits for its target, and of a client's
-	// to begin with. 128 of them hold less than as many sockets would.
+	// queueSize is how much of a session may wait for its target in any case. 128 of
+	// them hold less than as many sockets would.
 	queueSize = 64 << 10
+	// mostAhead is how much may wait while all sessions together hold less than
+	// mostHeld: a full queue holds up the others of its stream, as there are no
+	// windows, so it is worth memory.
+	mostAhead = 4 << 20
+	mostHeld  = 64 << 20
 	// queuePackets bounds what datagrams cost beside their bytes.
 	queuePackets = 256
-	// stallTime is how long a session that nobody takes anything from may hold up the
-	// others of its stream, once its queue is full.
+	// stallTime is for how long nobody may have taken anything from a session whose
+	// queue is full, and holdTime for how long it may hold up the others of its stream
+	// then.
 	stallTime = 10 * time.Second
+	holdTime  = 4 * time.Second
+	// aliveTime is how often a client hears from us that cannot be answered because
+	// we do not read: it would take its connection for dead.
+	aliveTime = time.Second
 )
-
-// queueBuffers holds *[]byte of queueSize.
-var queueBuffers = sync.Pool{New: func() any { b := make([]byte, queueSize); return &b }}
 
 // Reasons why the peer of a session is of no more use.
 var (
@@ -45,9 +52,9 @@ type session struct {
 	padded   int         // frames, so far
 	unasked  bool        // by a client: it begins with its first frame
 	soon     *time.Timer // it begins without payload then
-	held     *[]byte     // the queue: held[r:w]
-	r, w     int
-	heads    []head // of datagrams in the queue, from first on
+	waits    queue
+	moved    time.Time // when somebody has taken bytes of it, or the first came
+	heads    []head    // of datagrams in the queue, from first on
 	first    int
 	heard    bool  // something has come
 	answered bool  // the request was
@@ -84,7 +91,7 @@ func (s *session) readable() error {
 			return net.ErrClosed
 		case s.reads.passed():
 			return os.ErrDeadlineExceeded
-		case s.w > s.r && (s.ended || s.m.err == nil):
+		case s.waits.size > 0 && (s.ended || s.m.err == nil):
 			return nil
 		case s.ended:
 			return io.EOF

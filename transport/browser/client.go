@@ -59,7 +59,7 @@ func (p *Profile) Client(ctx context.Context, raw transport.Conn, c Config) (*Co
 			return nil, fmt.Errorf("browser: %w", err)
 		}
 	}
-	below := &gate{Conn: raw}
+	below := newGate(raw)
 	tickets := &cache{s: c.Sessions, name: sessionName(raw, &c)}
 	u := utls.UClient(below, p.config(&c, public, tickets), utls.HelloCustom)
 	if err := u.ApplyPreset(p.spec(&c)); err != nil {

@@ -2,7 +2,6 @@ package browser
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	utls "github.com/refraction-networking/utls"
@@ -84,13 +83,11 @@ func (c *Conn) WaitRead() error {
 
 var _ transport.Holder = (*Conn)(nil)
 
-// Hold implements transport.Holder: the records that follow are kept until Release, or
-// until there are four full ones. Each by itself is a system call, which costs more than
-// its encryption.
-func (c *Conn) Hold() { c.below.hold() }
+// Hold implements transport.Holder.
+func (c *Conn) Hold() { c.below.records.Hold() }
 
 // Release implements transport.Holder.
-func (c *Conn) Release() error { return c.below.release() }
+func (c *Conn) Release() error { return c.below.records.Release() }
 
 // Close ends both directions. It waits for nobody.
 func (c *Conn) Close() error {
@@ -99,74 +96,23 @@ func (c *Conn) Close() error {
 	return c.tlsConn.Close()
 }
 
-const (
-	recordSize = 16 << 10
-	// heldSize is four full records, with what TLS 1.3 adds to each.
-	heldSize = 4 * (recordSize + 22)
-)
-
-var heldBuffers = sync.Pool{New: func() any { b := make([]byte, 0, heldSize); return &b }}
-
 // gate is the connection below, which can be told not to wait, and to keep what is
 // written.
 type gate struct {
 	transport.Conn
-	noWait bool // read and written by whoever reads
-
-	mu     sync.Mutex // records leave in the order of their numbers
-	holds  bool
-	held   *[]byte // nil: nothing
-	broken error   // a record may have gone in part: none can follow
+	records transport.Records
+	noWait  bool // read and written by whoever reads
 }
 
-func (g *gate) hold() {
-	g.mu.Lock()
-	g.holds = true
-	g.mu.Unlock()
-}
-
-// release writes what was kept.
-func (g *gate) release() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.holds = false
-	return g.flush()
-}
-
-// flush is under mu.
-func (g *gate) flush() error {
-	if g.held == nil {
-		return g.broken
-	}
-	if g.broken == nil {
-		_, g.broken = g.Conn.Write(*g.held)
-	}
-	*g.held = (*g.held)[:0]
-	heldBuffers.Put(g.held)
-	g.held = nil
-	return g.broken
+// newGate returns one for c.
+func newGate(c transport.Conn) *gate {
+	g := &gate{Conn: c}
+	g.records.To = c
+	return g
 }
 
 // Write implements net.Conn, for one record.
-func (g *gate) Write(b []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.broken != nil:
-		return 0, g.broken
-	case !g.holds:
-		return g.Conn.Write(b)
-	case g.held != nil && len(*g.held)+len(b) > heldSize:
-		if err := g.flush(); err != nil {
-			return 0, err
-		}
-	}
-	if g.held == nil {
-		g.held = heldBuffers.Get().(*[]byte)
-	}
-	*g.held = append(*g.held, b...)
-	return len(b), nil
-}
+func (g *gate) Write(b []byte) (int, error) { return g.records.Write(b) }
 
 func (g *gate) Read(b []byte) (int, error) {
 	if !g.noWait {

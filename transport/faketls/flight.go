@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/cloudflare/circl/dh/x25519"
 	"github.com/cloudflare/circl/pke/kyber/kyber768"
 
 	"relay/transport/hello"
@@ -88,7 +87,7 @@ type keys struct {
 	theirs      kyber768.PublicKey
 	ciphertext  [mlkem.CiphertextSize768]byte
 	shared      [mlkem.SharedKeySize]byte // of no use to anybody
-	own, public x25519.Key
+	own, public [keySize]byte
 }
 
 // encapsulate is ML-KEM.Encaps of FIPS 203 (Algorithms 17 and 20), for a key as it
@@ -116,7 +115,7 @@ func (k *keys) appendShare(b []byte, group uint16, h *hello.Hello) ([]byte, erro
 	if _, err := rand.Read(k.own[:]); err != nil {
 		return nil, err
 	}
-	x25519.KeyGen(&k.public, &k.own)
+	publicKey(&k.public, &k.own)
 	var ciphertext []byte
 	if group == hello.GroupX25519MLKEM768 {
 		// A server that answers a key that is none is not a server.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 const (
@@ -41,7 +43,11 @@ type Conn struct {
 	earned       atomic.Int64 // what the peer may answer; see charge
 	stray        atomic.Int64 // what may still come for streams that we have reset
 
+	receives int64   // the first window of a stream
+	server   *server // nil: the client's end
+
 	mu      sync.Mutex
+	drained sync.Cond       // something was written; for a server's end
 	err     error           // why it has ended
 	away    *GoAwayError    // the peer has sent GOAWAY
 	broken  *ViolationError // we have, and it ends when that is written
@@ -79,12 +85,15 @@ func NewConn(c net.Conn, f *Fingerprint) *Conn {
 		streams: make(map[uint32]*Stream), next: 1, ping: 1,
 		most: firstStreams, initial: defaultWindow, headerList: mostHead,
 		encoder: encoder{limit: defaultTable}, frame: frame, window: defaultWindow,
-		out: buffers.Get().(*buffer),
+		out:      buffers.Get().(*buffer),
+		receives: int64(setting(f.Settings, SettingInitialWindowSize, defaultWindow)),
 	}
+	h.drained.L = &h.mu
 	h.in.open(defaultWindow + int64(f.Window))
 	h.out.b = appendOpening(h.out.b, f)
 	h.opening = len(h.out.b)
-	go h.read()
+	go h.readAll(h.newReader(hpack.NewDecoder(setting(f.Settings, SettingHeaderTableSize, defaultTable), nil),
+		setting(f.Settings, SettingMaxHeaderListSize, mostBlock), setting(f.Settings, SettingMaxFrameSize, defaultFrame)), nil)
 	return h
 }
 
@@ -100,7 +109,7 @@ func (c *Conn) Open(ctx context.Context, head Head, body []byte, end bool) (*Str
 	}
 	s := &Stream{c: c}
 	s.readable.L, s.writable.L = &s.mu, &c.mu
-	s.in.open(int64(c.f.setting(SettingInitialWindowSize, defaultWindow)))
+	s.in.open(c.receives)
 	s.in.renewed.Store(c.now())
 	if err := c.add(s, head, end && len(body) == 0); err != nil {
 		return nil, err
@@ -305,6 +314,10 @@ func (c *Conn) fail(err error) {
 	}
 	for _, s := range streams {
 		s.stop(err)
+	}
+	c.drained.Broadcast()
+	if c.server != nil {
+		c.server.stop()
 	}
 	c.mu.Unlock()
 	close(c.done)

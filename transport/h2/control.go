@@ -9,8 +9,13 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// mostBlock is the longest head of an answer.
-const mostBlock = 256 << 10
+const (
+	// mostBlock is the longest head of an answer.
+	mostBlock = 256 << 10
+	// mostSettings is how many may come at once: each can concern all streams.
+	// golang.org/x/net's server takes as many.
+	mostSettings = 100
+)
 
 // control handles any frame but DATA.
 func (c *Conn) control(r *reader, h frameHeader, p []byte) error {
@@ -44,27 +49,21 @@ func (c *Conn) control(r *reader, h frameHeader, p []byte) error {
 
 // readHeaders begins a block (RFC 9113, Section 6.2).
 func (c *Conn) readHeaders(r *reader, h frameHeader, p []byte) error {
-	if _, err := c.lookup(h.stream); err != nil {
+	fresh := c.server != nil && h.stream >= c.next && h.stream%2 == 1
+	if fresh {
+		c.makeRoom()
+		c.mu.Lock()
+		c.next = h.stream + 2
+		c.mu.Unlock()
+	} else if _, err := c.lookup(h.stream); err != nil {
 		return err
 	}
-	pad := 0
-	if h.has(flagPadded) {
-		if len(p) == 0 {
-			return violation(FrameSizeError, "a padded frame is empty")
-		}
-		pad, p = int(p[0]), p[1:]
+	p, err := blockOf(h, p)
+	if err != nil {
+		return err
 	}
-	if h.has(flagPriority) {
-		if len(p) < 5 {
-			return violation(FrameSizeError, "HEADERS end within their priority")
-		}
-		p = p[5:]
-	}
-	if pad > len(p) {
-		return violation(ProtocolError, "more padding than frame")
-	}
-	r.block = block{stream: h.stream, end: h.has(flagEnd)}
-	return c.readBlock(r, h, p[:len(p)-pad])
+	r.block = block{stream: h.stream, fresh: fresh, end: h.has(flagEnd)}
+	return c.readBlock(r, h, p)
 }
 
 // readBlock decodes a piece of a block, also when nobody wants it: the table is one
@@ -88,6 +87,10 @@ func (c *Conn) readBlock(r *reader, h frameHeader, p []byte) error {
 	}
 	done := *b
 	*b = block{}
+	if done.fresh {
+		c.fresh(done)
+		return nil
+	}
 	s, err := c.lookup(done.stream)
 	if s == nil || err != nil {
 		return err
@@ -132,7 +135,7 @@ func (c *Conn) answer(s *Stream, b block) error {
 		if b.end {
 			s.inbox.finish(io.EOF)
 		}
-		s.readable.Broadcast()
+		s.tell()
 		s.mu.Unlock()
 	}
 	return nil
@@ -171,11 +174,16 @@ func (c *Conn) readReset(h frameHeader, p []byte) error {
 		return nil
 	}
 	reset := &ResetError{Code(binary.BigEndian.Uint32(p))}
-	s.end(reset)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	s.stop(reset)
 	c.remove(s)
+	answered := c.server != nil && s.sent
+	c.mu.Unlock()
+	if answered {
+		s.end(io.EOF) // so clients end a request whose answer they have
+		return nil
+	}
+	s.end(reset)
 	return nil
 }
 
@@ -188,6 +196,8 @@ func (c *Conn) readSettings(r *reader, h frameHeader, p []byte) error {
 		return violation(FrameSizeError, "SETTINGS of a wrong length")
 	case h.has(flagAck):
 		return nil
+	case len(p) > 6*mostSettings:
+		return violation(EnhanceYourCalm, "more SETTINGS at once than there are")
 	}
 	r.peer = true
 	c.mu.Lock()
@@ -210,7 +220,7 @@ func (c *Conn) set(id uint16, v uint32) error {
 	case SettingHeaderTableSize:
 		c.encoder.setLimit(int(min(v, mostTable)))
 	case SettingEnablePush:
-		if v != 0 {
+		if v > 1 || v == 1 && c.server == nil {
 			return violation(ProtocolError, "a server cannot be pushed to")
 		}
 	case SettingMaxConcurrentStreams:
@@ -274,7 +284,7 @@ func (c *Conn) readGoAway(h frameHeader, p []byte) error {
 	c.mu.Lock()
 	c.away = &GoAwayError{code}
 	for id, s := range c.streams {
-		if id > last {
+		if id > last && c.server == nil { // a client means pushes
 			unseen = append(unseen, s)
 			delete(c.streams, id)
 			s.stop(ErrUnprocessed)
@@ -285,8 +295,10 @@ func (c *Conn) readGoAway(h frameHeader, p []byte) error {
 	for _, s := range unseen {
 		s.end(ErrUnprocessed)
 	}
-	if left == 0 {
+	if left == 0 && c.server == nil {
 		return &GoAwayError{code}
+	} else if left == 0 {
+		c.failSoon(&GoAwayError{code})
 	}
 	return nil
 }

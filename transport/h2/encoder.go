@@ -49,8 +49,9 @@ func (e *encoder) begin(b []byte) []byte {
 	return appendInt(b, 0x20, 5, e.limit)
 }
 
-// field appends one field.
-func (e *encoder) field(b []byte, f Field) []byte {
+// field appends one field. once says that another one will hardly have the same value:
+// it goes into no table.
+func (e *encoder) field(b []byte, f Field, once bool) []byte {
 	name := staticNames[f.Name]
 	for i := name; i > 0 && i <= len(static) && static[i-1].Name == f.Name; i++ {
 		if static[i-1].Value == f.Value {
@@ -69,7 +70,7 @@ func (e *encoder) field(b []byte, f Field) []byte {
 			name = at
 		}
 	}
-	if f.Name[0] == ':' && f.Name != ":authority" {
+	if once || f.Name[0] == ':' && f.Name != ":authority" {
 		b = appendInt(b, 0, 4, name)
 	} else {
 		b = appendInt(b, 0x40, 6, name)

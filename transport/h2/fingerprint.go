@@ -72,8 +72,8 @@ func (h *Head) weight(p *Priority) uint8 { return cmp.Or(h.Weight, p.Weight) }
 var chromePseudo = []string{":method", ":authority", ":scheme", ":path"}
 
 // setting returns the value of a setting, or what holds without it.
-func (f *Fingerprint) setting(id uint16, without uint32) uint32 {
-	for _, s := range f.Settings {
+func setting(list []Setting, id uint16, without uint32) uint32 {
+	for _, s := range list {
 		if s.ID == id {
 			return s.Value
 		}

@@ -19,6 +19,8 @@ const (
 	frameGoAway       = 0x7
 	frameWindow       = 0x8
 	frameContinuation = 0x9
+
+	framePriorityUpdate = 0x10 // RFC 9218, Section 7.1
 )
 
 const (

@@ -44,9 +44,12 @@ func (k *chunk) free() {
 // window allows: a chunk is left for the next while it is less than half full.
 type inbox struct {
 	first, last *chunk
+	unread      int
+	taken       int64  // bytes that were read
 	filling     *chunk // the last one, while the reader of the connection has it
 	end         error  // what follows the bytes; nil: more bytes
 	closed      bool
+	why         error // it is closed
 }
 
 // space returns a chunk with room for the next of n bytes, or nil if they are not
@@ -77,6 +80,7 @@ func (q *inbox) took(k *chunk, n int) (unwanted int) {
 		k.free()
 		return n
 	}
+	q.unread += n
 	if k.w += n; k.r == k.w && k == q.first {
 		q.drop(k)
 	}
@@ -100,6 +104,8 @@ func (q *inbox) read(b []byte) (n int) {
 		k := q.first
 		m := copy(b[n:], k.b[k.r:k.w])
 		n += m
+		q.unread -= m
+		q.taken += int64(m)
 		if k.r += m; k.r == k.w && k != q.filling {
 			q.drop(k)
 		}
@@ -115,11 +121,11 @@ func (q *inbox) finish(err error) {
 }
 
 // close forgets all there is, and returns how much that was.
-func (q *inbox) close() (unread int) {
-	q.closed = true
+func (q *inbox) close(why error) (unread int) {
+	q.closed, q.why = true, why
+	unread, q.unread = q.unread, 0
 	for k := q.first; k != nil; {
 		next := k.next
-		unread += k.w - k.r
 		if k != q.filling {
 			k.free()
 		}

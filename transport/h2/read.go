@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 
 	"golang.org/x/net/http2/hpack"
 )
@@ -43,6 +44,7 @@ type reader struct {
 // block is a header block that is coming.
 type block struct {
 	stream  uint32 // 0: there is none
+	fresh   bool   // a request, of a stream that was not there
 	end     bool   // END_STREAM
 	size    int    // encoded
 	decoded int
@@ -51,18 +53,16 @@ type block struct {
 
 func violation(code Code, what string) error { return &ViolationError{code, what} }
 
-// read reads until the connection ends.
-func (c *Conn) read() {
-	limit := int(min(c.f.setting(SettingMaxHeaderListSize, mostBlock), mostBlock))
-	r := &reader{
-		budget:  mostIdle,
-		limit:   limit,
-		frame:   int(min(c.f.setting(SettingMaxFrameSize, defaultFrame), mostFrame)),
-		decoder: hpack.NewDecoder(c.f.setting(SettingHeaderTableSize, defaultTable), nil),
-	}
-	r.decoder.SetMaxStringLength(limit)
-	r.decoder.SetEmitFunc(r.field)
-	var err error
+// newReader returns what reads with these limits of SETTINGS.
+func (c *Conn) newReader(d *hpack.Decoder, list, frame uint32) *reader {
+	r := &reader{budget: mostIdle, limit: int(min(list, mostBlock)), frame: int(min(frame, mostFrame)), decoder: d}
+	d.SetMaxStringLength(r.limit)
+	d.SetEmitFunc(r.field)
+	return r
+}
+
+// readAll reads until the connection ends, or does not if err says that it has to.
+func (c *Conn) readAll(r *reader, err error) {
 	for err == nil {
 		err = c.readFrame(r)
 	}
@@ -218,7 +218,7 @@ func (c *Conn) readData(r *reader, h frameHeader) error {
 	}
 	r.budget = min(r.budget+int64(n/earnedBySize), mostIdle)
 	if s == nil {
-		c.consumed(nil, h.length)
+		c.consumed(nil, 0, h.length)
 		return c.discard(h.length - padding.read)
 	}
 	switch early, ended := s.expects(); {
@@ -234,7 +234,7 @@ func (c *Conn) readData(r *reader, h frameHeader) error {
 	if err := c.discard(padding.left); err != nil {
 		return err
 	}
-	c.consumed(s, h.length-n)
+	c.consumed(s, h.length-n, h.length-n)
 	if end {
 		c.received(s)
 		s.end(io.EOF)
@@ -273,7 +273,7 @@ func (c *Conn) deliver(r *reader, s *Stream, n int, ahead, end bool) error {
 		k := s.inbox.space(n)
 		s.mu.Unlock()
 		if k == nil {
-			c.consumed(nil, n)
+			c.consumed(nil, 0, n)
 			return c.discard(n)
 		}
 		b := k.b[k.w:]
@@ -293,15 +293,21 @@ func (c *Conn) deliver(r *reader, s *Stream, n int, ahead, end bool) error {
 			c.received(s)
 		}
 		s.mu.Lock()
+		if s.inbox.empty() {
+			s.moved.Store(c.heard.Load())
+		}
 		unwanted := s.inbox.took(k, m)
 		if last {
 			s.inbox.finish(io.EOF)
 		}
 		if n == 0 || n > shortRest {
-			s.readable.Broadcast()
+			s.tell()
 		}
 		s.mu.Unlock()
-		c.consumed(nil, unwanted)
+		c.consumed(nil, 0, unwanted)
+		if c.server != nil && c.in.window.Load() < c.in.most/2 {
+			c.crowded()
+		}
 		if err != nil {
 			return err
 		}
@@ -339,8 +345,17 @@ func (c *Conn) ended(s *Stream) {
 // remove forgets a stream; under mu. After GOAWAY the last one ends the connection.
 func (c *Conn) remove(s *Stream) {
 	delete(c.streams, s.id)
-	if c.away != nil && len(c.streams) == 0 {
+	switch {
+	case len(c.streams) > 0 || c.err != nil:
+	case c.away != nil && c.server != nil:
+		c.failSoon(c.away) // the last answer may not be written yet
+	case c.away != nil:
 		go c.fail(c.away)
+	case c.server == nil:
+	case c.server.bye:
+		c.failSoon(net.ErrClosed)
+	case c.server.idle != nil:
+		c.server.idle.Reset(c.server.Idle)
 	}
 }
 
@@ -353,6 +368,9 @@ func (c *Conn) reset(s *Stream, code Code, err error) {
 		return
 	}
 	c.stray.Add(max(0, s.in.window.Load()))
+	if c.server != nil && s.sent {
+		code = NoError // RFC 9113, Section 8.1
+	}
 	o := c.append()
 	o.b = appendWord(o.b, frameReset, s.id, uint32(code))
 	c.flush()

@@ -86,3 +86,25 @@ func pipe(t *testing.T) (a, b *relaytest.Conn) {
 	t.Cleanup(func() { _ = a.Close(); _ = b.Close() })
 	return a, b
 }
+
+// many does a thing again and again, until the other end has closed.
+func many(n int, f func(s *script) error) func(*script) error {
+	return func(s *script) error {
+		for range n {
+			if err := f(s); err != nil {
+				return nil
+			}
+		}
+		return nil
+	}
+}
+
+// raw sends a frame as it is.
+func raw(kind http2.FrameType, flags http2.Flags, id uint32, payload string) func(*script) error {
+	return func(s *script) error { return s.WriteRawFrame(kind, flags, id, []byte(payload)) }
+}
+
+// head sends HEADERS with these fields.
+func head(id uint32, flags http2.Flags, fields ...string) func(*script) error {
+	return func(s *script) error { return s.WriteRawFrame(http2.FrameHeaders, flags, id, s.block(fields...)) }
+}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -29,6 +30,13 @@ type Stream struct {
 	status   int // of the answer; 0: not here yet
 	fields   []Field
 	reads    deadline
+	notify   func() // see NotifyAt
+	least    int    // bytes for which it is called
+	ahead    int    // bytes of the inbox for which the connection's window is open again
+
+	// Of a server's end.
+	head  *Head        // until it is asked for
+	moved atomic.Int64 // since when what is here was not read, since the connection began
 
 	// Under c.mu.
 	writable sync.Cond
@@ -40,9 +48,11 @@ type Stream struct {
 	sending  bool    // it has not returned
 	queued   bool    // among c.ready
 	after    *Stream // there
+	answered bool    // the head of a server's answer was sent
 	sent     bool    // our half has ended
 	ended    bool    // the peer's has
 	refused  error   // why nothing more is sent
+	lost     func()  // see OnLost
 	writes   deadline
 }
 
@@ -107,8 +117,12 @@ func (s *Stream) Read(b []byte) (int, error) {
 	if s.inbox.end != nil {
 		open = nil // its window is of no more use
 	}
+	paid := s.paid(n)
+	if s.c.server != nil && !s.inbox.empty() {
+		s.moved.Store(s.c.now())
+	}
 	s.mu.Unlock()
-	s.c.consumed(open, n)
+	s.c.consumed(open, n, n-paid)
 	return n, nil
 }
 
@@ -124,7 +138,7 @@ func (s *Stream) await() error {
 	for {
 		switch {
 		case s.inbox.closed:
-			return net.ErrClosed
+			return s.inbox.why
 		case s.reads.passed():
 			return os.ErrDeadlineExceeded
 		case !s.inbox.empty() || s.inbox.end != nil:
@@ -186,6 +200,7 @@ func (s *Stream) send(b []byte, padding int, last bool) (int, error) {
 		switch {
 		case c.out != nil && !c.writing && s.writes.at.IsZero():
 			c.writing = true
+			c.gather()
 			c.drain(s)
 		case c.out != nil && !c.writing:
 			c.flush()
@@ -241,6 +256,9 @@ func (s *Stream) refusal() error {
 func (s *Stream) stop(err error) {
 	if s.refused == nil {
 		s.refused = err
+		if s.lost != nil {
+			s.lost()
+		}
 	}
 	s.writable.Broadcast()
 	s.writes.stop()
@@ -251,23 +269,35 @@ func (s *Stream) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inbox.finish(err)
-	s.readable.Broadcast()
+	s.tell()
 }
 
-// Close resets the stream (CANCEL) unless both halves have ended.
+// Close resets the stream (CANCEL) unless both halves have ended. A server that has
+// answered only needs no more of the request.
 func (s *Stream) Close() error {
 	s.mu.Lock()
 	if s.inbox.closed {
 		s.mu.Unlock()
 		return net.ErrClosed
 	}
-	unread := s.inbox.close()
-	s.reads.stop()
-	s.readable.Broadcast()
+	unread := s.forget(net.ErrClosed)
 	s.mu.Unlock()
 	s.c.reset(s, Cancel, net.ErrClosed)
-	s.c.consumed(nil, unread)
+	s.c.consumed(nil, 0, unread)
 	return nil
+}
+
+// forget throws away what has come, and returns for how much of it the connection's
+// window is to be opened; under mu.
+func (s *Stream) forget(why error) (unread int) {
+	unread = s.inbox.close(why)
+	unread -= s.paid(unread)
+	if s.c.server != nil {
+		s.c.server.handled.Add(-1)
+	}
+	s.reads.stop()
+	s.tell()
+	return unread
 }
 
 // LocalAddr implements net.Conn.
@@ -311,7 +341,7 @@ func (s *Stream) SetWriteDeadline(t time.Time) error {
 func (s *Stream) wakeReader() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.readable.Broadcast()
+	s.tell()
 }
 
 func (s *Stream) wakeWriter() {

@@ -17,22 +17,6 @@ import (
 // TestViolations: a server that breaks the protocol, or floods, loses the connection,
 // and is told why.
 func TestViolations(t *testing.T) {
-	many := func(n int, f func(s *script) error) func(*script) error {
-		return func(s *script) error {
-			for range n {
-				if err := f(s); err != nil {
-					return nil // the client has closed
-				}
-			}
-			return nil
-		}
-	}
-	raw := func(kind http2.FrameType, flags http2.Flags, id uint32, payload string) func(*script) error {
-		return func(s *script) error { return s.WriteRawFrame(kind, flags, id, []byte(payload)) }
-	}
-	head := func(id uint32, flags http2.Flags, fields ...string) func(*script) error {
-		return func(s *script) error { return s.WriteRawFrame(http2.FrameHeaders, flags, id, s.block(fields...)) }
-	}
 	for _, tt := range []struct {
 		name string
 		code h2.Code
@@ -100,6 +84,7 @@ func TestViolations(t *testing.T) {
 		{"SETTINGS of a wrong length", h2.FrameSizeError, raw(http2.FrameSettings, 0, 0, "12345")},
 		{"SETTINGS acknowledged at length", h2.FrameSizeError, raw(http2.FrameSettings, 1, 0, "123456")},
 		{"SETTINGS that allow to push", h2.ProtocolError, raw(http2.FrameSettings, 0, 0, "\x00\x02\x00\x00\x00\x01")},
+		{"SETTINGS by the hundred", h2.EnhanceYourCalm, raw(http2.FrameSettings, 0, 0, strings.Repeat("\x00\x04\x00\x10\x00\x00", 101))},
 		{"SETTINGS with a window too large", h2.FlowControlError, raw(http2.FrameSettings, 0, 0, "\x00\x04\x80\x00\x00\x00")},
 		{"SETTINGS that make a window too large", h2.FlowControlError, func(s *script) error {
 			s.ok(s.WriteWindowUpdate(1, 1<<31-1-65535))

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strconv"
 	"time"
 
 	"relay/transport"
@@ -16,8 +18,14 @@ const (
 	// costs a tenth of a small one.
 	writeTime  = 30 * time.Second
 	writeSlack = 10 * time.Second
+	// servedTime is writeTime at a server's end: a client is behind a slow line more
+	// often than a server is, and 64 KiB are one write.
+	servedTime = time.Minute
 	// noPadding is a frame without the PADDED flag.
 	noPadding = -1
+	// gatherSize is what a server's write waits for more with, until all who can run
+	// have run. What is longer costs more than its write.
+	gatherSize = 4 << 10
 )
 
 // check refuses what would break the block for the peer.
@@ -84,15 +92,37 @@ func (c *Conn) appendHead(id uint32, head Head, end bool) {
 	}
 	for _, name := range order {
 		if v := head.pseudo(name); v != "" {
-			o.b = c.encoder.field(o.b, Field{name, v})
+			o.b = c.encoder.field(o.b, Field{name, v}, false)
 		}
 	}
 	for _, f := range head.Fields {
-		o.b = c.encoder.field(o.b, f)
+		o.b = c.encoder.field(o.b, f, false)
 	}
 	o.b = split(o.b, start, h)
 	c.earned.Add(1)
 	c.asked.Store(c.now())
+}
+
+// fleeting are the fields of answers whose values hardly come twice.
+var fleeting = map[string]bool{"x-padding": true, "content-length": true, "date": true, "etag": true, "last-modified": true}
+
+// appendAnswer encodes the head of an answer, or with status 0 what is behind it; under mu.
+func (c *Conn) appendAnswer(id uint32, status int, fields []Field, end bool) {
+	o := c.append()
+	start := len(o.b)
+	h := frameHeader{kind: frameHeaders, stream: id}
+	if end {
+		h.flags |= flagEnd
+	}
+	o.b = c.encoder.begin(appendHeader(o.b, h))
+	if status > 0 {
+		o.b = c.encoder.field(o.b, Field{":status", strconv.Itoa(status)}, true)
+	}
+	for _, f := range fields {
+		o.b = c.encoder.field(o.b, f, fleeting[f.Name])
+	}
+	o.b = split(o.b, start, h)
+	c.earned.Add(1)
 }
 
 // appendPing asks for an answer; under mu.
@@ -258,7 +288,19 @@ func (c *Conn) flush() {
 func (c *Conn) drainOn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.gather()
 	c.drain(nil)
+}
+
+// gather lets those who have something to send put it behind what is there: a write
+// costs more than they do. Under mu.
+func (c *Conn) gather() {
+	if c.server == nil || c.out == nil || len(c.out.b) > gatherSize {
+		return // a browser's frames are a record each
+	}
+	c.mu.Unlock()
+	runtime.Gosched()
+	c.mu.Lock()
 }
 
 // drain writes what there is; under mu, which it gives up meanwhile, and with writing
@@ -278,6 +320,7 @@ func (c *Conn) drain(own *Stream) {
 			c.mu.Lock()
 			break
 		}
+		c.drained.Broadcast()
 		c.fill()
 		if own != nil && !own.due && c.out != nil {
 			go c.drainOn()
@@ -294,8 +337,12 @@ func (c *Conn) drain(own *Stream) {
 
 // put writes b, which begins with so many bytes that open the connection.
 func (c *Conn) put(b []byte, opening int) error {
-	if now := c.now(); c.limit-now < int64(writeTime) {
-		c.limit = now + int64(writeTime+writeSlack)
+	most := writeTime
+	if c.server != nil {
+		most = servedTime
+	}
+	if now := c.now(); c.limit-now < int64(most) {
+		c.limit = now + int64(most+writeSlack)
 		if err := c.conn.SetWriteDeadline(c.born.Add(time.Duration(c.limit))); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // waitSize is what a stream that waits for its client has ready for it. The rest of
@@ -58,6 +59,12 @@ func (b *body) lend(f func()) bool {
 	}
 }
 
+// notifyOnce implements tail. A body is read by who waits for it.
+func (b *body) notifyOnce(f func()) { go f() }
+
+// setDeadline implements tail. Streams of net/http end with their deadline instead.
+func (b *body) setDeadline(time.Time) {}
+
 // WaitRead implements uplink.
 func (b *body) WaitRead() error {
 	if len(b.first) > 0 || b.direct {
@@ -108,6 +115,9 @@ func (b *body) read(p []byte) (n int, more bool) {
 func (b *body) readRequest(p []byte) (int, error) {
 	b.using.Lock()
 	defer b.using.Unlock()
+	if err := b.ended(); err != nil {
+		return 0, err
+	}
 	n, err := b.r.Read(p)
 	b.whole = b.whole || err == io.EOF
 	return n, err
@@ -144,7 +154,11 @@ func (b *body) ends(err error) (first bool) {
 // of use for other requests.
 func (b *body) fail(err error) error {
 	if b.end(err) {
-		b.ctl.stopReading()
+		if b.using.TryLock() {
+			b.using.Unlock() // who comes now sees err
+		} else {
+			b.ctl.stopReading()
+		}
 		if b.held != nil {
 			// What is unread is in the way of other streams for as long as the
 			// handler stays, which may wait for the target.

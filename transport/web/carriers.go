@@ -23,6 +23,10 @@ const (
 	// mostAlive counts those as well that take no new streams and have some that
 	// last: one less than the six that a browser has at most, and censors allow.
 	mostAlive = 5
+	// mostLeft counts those as well that the server has ended with streams on them, as
+	// a CDN does after some requests or minutes. A browser has another one at once, and
+	// what is left of a stream in pieces may be waiting for that.
+	mostLeft = 16
 	// mostLimited is mostCarriers where connections freeze after some bytes, as each
 	// carries little. Browsers have six over HTTP/1.1.
 	mostLimited = 4
@@ -47,6 +51,7 @@ type carrier struct {
 	client *Client
 	conn   *h2.Conn
 	meter  *metered
+	born   time.Time
 	until  time.Time     // it takes new streams
 	wake   chan struct{} // for watch: there is a new stream
 
@@ -104,16 +109,32 @@ func (c *Client) carrier(ctx context.Context) (*carrier, error) {
 	}
 }
 
+// held is an error while the last connection, a moment old, has been lost and no other is
+// there: whether another hello is due is for who counts failures, by way of Ready.
+func (c *Client) held() error {
+	c.mu.Lock()
+	k := c.last
+	gone := k != nil && k.conn.Err() != nil && time.Since(k.born) < holdTime && c.pick(time.Now()) == nil
+	c.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	return k.lost(nil)
+}
+
 // take returns a connection for a stream, or the one that is being made, or neither:
 // there are as many as there may be. share says that any will do.
 func (c *Client) take(now time.Time, share bool) (*carrier, *pending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	taking := 0
+	taking, alive := 0, 0
 	c.carriers = slices.DeleteFunc(c.carriers, func(k *carrier) bool {
 		takes := k.takes(now)
 		if takes {
 			taking++
+		}
+		if k.conn.Usable() {
+			alive++
 		}
 		spent := !takes && k.load() == 0
 		if spent {
@@ -126,7 +147,7 @@ func (c *Client) take(now time.Time, share bool) (*carrier, *pending) {
 	// Where connections are limited a stream waits for one of its own.
 	alone := c.budget > 0 && k != nil && k.load() > 0
 	if k == nil || alone || k.load() >= streamsEach {
-		if c.pending == nil && taking < c.most() && len(c.carriers) < c.alive() && c.ctx.Err() == nil {
+		if c.pending == nil && taking < c.most() && alive < c.alive() && len(c.carriers) < mostLeft && c.ctx.Err() == nil {
 			p := &pending{done: make(chan struct{})}
 			c.pending = p
 			c.tasks.Go(func() { c.make(p) })
@@ -214,7 +235,7 @@ func (c *Client) make(p *pending) {
 		if c.ctx.Err() != nil {
 			k.conn.Abort()
 		}
-		c.carriers = append(c.carriers, k)
+		c.carriers, c.last = append(c.carriers, k), k
 		c.tasks.Go(k.watch)
 	}
 	c.mu.Unlock()
@@ -237,9 +258,10 @@ func (c *Client) newCarrier(ctx context.Context) (*carrier, error) {
 		_ = conn.Close()
 		return nil, errNotHTTP2
 	}
+	now := time.Now()
 	return &carrier{
 		client: c, conn: h2.NewConn(conn, fingerprint(c.profile)), meter: conn.meter,
-		until: time.Now().Add(between(leastLife, mostLife)), wake: make(chan struct{}, 1),
+		born: now, until: now.Add(between(leastLife, mostLife)), wake: make(chan struct{}, 1),
 		requests: between(leastRequests, mostRequests),
 	}, nil
 }

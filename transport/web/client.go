@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
 	"relay/transport/browser"
+	"relay/transport/h2"
 	"relay/transport/resolve"
 )
 
@@ -30,8 +32,8 @@ type ClientOptions struct {
 }
 
 // Client is the client half: streams to the relay at the end of one Way. Those of
-// XHTTP share up to three connections, which live as long as a browser's; a WebSocket
-// is a connection of its own. It is safe for concurrent use, and ended by Close.
+// XHTTP share up to three connections, which live as long as a browser's, or up to six
+// over HTTP/1.1; a WebSocket is a connection of its own. It is safe for concurrent use, and ended by Close.
 type Client struct {
 	way      Way
 	profile  *browser.Profile
@@ -45,9 +47,11 @@ type Client struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
+	posted atomic.Int64 // bytes of pieces that are kept
 
 	mu       sync.Mutex
 	carriers []*carrier
+	last     *carrier // that was made
 	pending  *pending // a connection that is being made; nil: none
 	budget   int64    // bytes down that a connection survives; 0: as many as it likes
 	learned  time.Time
@@ -55,7 +59,11 @@ type Client struct {
 	good     netip.AddrPort // worked last
 	sockets  map[*socketConn]struct{}
 	spare    *connected // for the next WebSocket; nil: there is none
-	proven   time.Time  // when a WebSocket's handshake was done last
+	proven   time.Time  // when a handshake over HTTP/1.1 was done last, or an answer came
+	plains   plainConns
+
+	downloads map[*h2.Stream]*download // that somebody here reads
+	minding   bool                     // mindAll is there
 }
 
 // NewClient returns a Client. It connects when it is asked to.
@@ -63,6 +71,7 @@ func NewClient(o ClientOptions) *Client {
 	c := &Client{
 		way: o.Way, profile: o.Profile, sessions: o.Sessions, names: o.Names, roots: o.Roots,
 		dialTCP: o.Connect, log: o.Log, sockets: map[*socketConn]struct{}{},
+		downloads: map[*h2.Stream]*download{}, plains: plainConns{open: map[*plainConn]struct{}{}},
 	}
 	if c.dialTCP == nil {
 		c.dialTCP = DialTCP
@@ -80,6 +89,9 @@ func (c *Client) Close() {
 	c.mu.Lock()
 	all, sockets, spare := c.carriers, c.sockets, c.spare
 	c.carriers, c.sockets, c.spare = nil, map[*socketConn]struct{}{}, nil
+	for k := range c.plains.open {
+		c.dropPlain(k)
+	}
 	c.mu.Unlock()
 	if spare != nil {
 		_ = spare.Close()
@@ -99,6 +111,9 @@ func (c *Client) Ready(ctx context.Context) error {
 	if c.way.Mode == ModeWebSocket {
 		return c.probe(ctx)
 	}
+	if c.plain() {
+		return c.readyPlain(ctx)
+	}
 	_, err := c.carrier(ctx)
 	return err
 }
@@ -110,6 +125,9 @@ func (c *Client) Live() bool {
 	if c.way.Mode == ModeWebSocket {
 		return c.spare != nil || time.Since(c.proven) < provenTime
 	}
+	if c.plain() {
+		return len(c.plains.idle) > 0 || time.Since(c.proven) < provenTime
+	}
 	return c.pick(time.Now()) != nil
 }
 
@@ -118,6 +136,12 @@ func (c *Client) Live() bool {
 func (c *Client) Open(ctx context.Context, first []byte) (transport.Conn, error) {
 	if c.way.Mode == ModeWebSocket {
 		return c.openSocket(ctx, first)
+	}
+	if c.plain() {
+		return c.openPlain(ctx, first)
+	}
+	if err := c.held(); err != nil {
+		return nil, err
 	}
 	k, err := c.carrier(ctx)
 	if err != nil {

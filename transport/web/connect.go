@@ -258,9 +258,12 @@ func (c *Client) race(ctx context.Context, addrs []netip.AddrPort) (transport.Co
 	return nil, netip.AddrPort{}, last
 }
 
+// keepAlive is that of a browser.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 45 * time.Second}
+
 // DialTCP connects as carriers do. Nothing is resolved.
 func DialTCP(ctx context.Context, to netip.AddrPort) (transport.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 45 * time.Second}, FallbackDelay: -1}
+	d := net.Dialer{KeepAliveConfig: keepAlive, FallbackDelay: -1}
 	c, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err

@@ -6,5 +6,6 @@
 //
 // [Handler] is the server half, and a claimant of relay/site. Each stream goes to a
 // transport.Sink; those of WebSockets are connections of their own by then, which
-// the splice core can take, the others live in handlers of net/http.
+// the splice core can take; the others are streams of package h2 on connections that
+// began with a user's request (direct.go), and live in handlers of net/http elsewhere.
 package web

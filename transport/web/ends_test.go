@@ -9,11 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"relay/auth"
 	"relay/transport"
 )
 
@@ -161,9 +163,76 @@ func TestUnread(t *testing.T) {
 		if _, err := io.Copy(io.Discard, res.Body); err != nil {
 			t.Errorf("%q: got %v, want the end of the answer", rest, err)
 		}
+		if !res.Close {
+			t.Errorf("%q: the answer does not say that the connection ends with it: a proxy may use it again before it notices", rest)
+		}
 		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if again, err := http.ReadResponse(br, nil); err == nil {
 			t.Errorf("%q: got another answer, %s, want the end of the connection", rest, again.Status)
 		}
+	}
+}
+
+// lateEnd is a body whose reader learns of its end late.
+type lateEnd struct {
+	io.ReadCloser
+	ended, told chan struct{}
+}
+
+func (l lateEnd) Read(b []byte) (int, error) {
+	n, err := l.ReadCloser.Read(b)
+	if err == io.EOF {
+		close(l.ended)
+		<-l.told
+	}
+	return n, err
+}
+
+// TestEndAtOnce ends a stream at the moment in which its request ends: over HTTP/1.1 the
+// connection, behind a proxy, must not be taken for another request that then is cancelled.
+func TestEndAtOnce(t *testing.T) {
+	ended, told := make(chan struct{}), make(chan struct{})
+	h := New(Options{
+		Find: func(p string) (auth.User, bool) { return auth.User{ID: 1, Name: "alice"}, p == password },
+		Sink: joined(func(c transport.Conn) {
+			_, _ = io.ReadFull(c, make([]byte, 5))
+			go func() { _, _ = c.Read(make([]byte, 1)) }()
+			select {
+			case <-ended:
+			case <-t.Context().Done():
+			}
+			_ = c.Close()
+			close(told)
+		}),
+	})
+	cancelled := make(chan error, 2)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if mine, ok := h.Claim(r); ok {
+			r.Body = lateEnd{r.Body, ended, told}
+			mine.ServeHTTP(w, r)
+			return
+		}
+		cancelled <- r.Context().Err()
+	}))
+	defer s.Close()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = fmt.Fprintf(c, "POST /%s/?x_padding=%s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", password, strings.Repeat("X", 100))
+	br := bufio.NewReader(c)
+	res, err := http.ReadResponse(br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "0\r\n\r\n")
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Errorf("got %v, want the end of the answer", err)
+	}
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if again, err := http.ReadResponse(br, nil); err == nil {
+		t.Errorf("got another answer, %s, and %v before it, want the end of the connection", again.Status, <-cancelled)
 	}
 }

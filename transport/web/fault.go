@@ -167,9 +167,14 @@ func netCause(err error) Cause {
 	return CauseFailed
 }
 
+// Refusal says what the error of a stream means with which the relay was asked whether it
+// knows the user. ctx is the whole question's.
+func Refusal(ctx context.Context, err error) *Fault { return judge(ctx, StageData, err, false) }
+
 // judge says what the error of a stream means, with which the relay was asked whether it
-// knows the user, or a target.
-func judge(ctx context.Context, stage Stage, err error) *Fault {
+// knows the user, or a target. socket says that the stream is a WebSocket of its own which had been opened: what ends it
+// then ends with its target.
+func judge(ctx context.Context, stage Stage, err error, socket bool) *Fault {
 	f := &Fault{stage, CauseUser, reason(err)}
 	if stage == StageTarget {
 		f.Cause = CauseRefused
@@ -186,9 +191,11 @@ func judge(ctx context.Context, stage Stage, err error) *Fault {
 		} else if status >= 500 {
 			f.Cause = CauseServer
 		}
-	case isReset:
+	case isReset, stage == StageTarget && socket && errors.Is(err, transport.ErrCarrier):
 	case errors.Is(err, transport.ErrCarrier):
-		return newFault(ctx, StageRequest, err)
+		if f = newFault(ctx, StageRequest, err); f.Cause == CauseFailed && errors.Is(err, transport.ErrUnsound) {
+			f.Cause = CauseStatus
+		}
 	case netCause(err) == CauseSilent:
 		f.Cause = CauseSilent
 	}

@@ -18,10 +18,11 @@ import (
 // fetch is a stream in requests: its downlink is an answer, its uplink a body, or many.
 type fetch struct {
 	down   *h2.Stream
-	k      *carrier // of down
-	begun  bool     // for who reads
-	refuse error    // what is wrong with the answer
-	answer *overdue // nil: a late one is as good
+	k      *carrier    // of down
+	begun  bool        // for who reads
+	refuse error       // what is wrong with the answer
+	answer *overdue    // nil: a late one is as good
+	unseen atomic.Bool // the server has not looked at the request for the uplink
 }
 
 // lastingTime is how long a request whose body lasts waits for the head of its answer.
@@ -86,6 +87,7 @@ func (k *carrier) streamOne(ctx context.Context, first []byte) (transport.Conn, 
 		return nil, err
 	}
 	k.visit()
+	k.mind(s)
 	return &oneStream{fetch{down: s, k: k, answer: k.expect(s)}, shaper{left: shapedWrites, k: k}}, nil
 }
 
@@ -111,7 +113,11 @@ func (k *carrier) open(ctx context.Context, head h2.Head, body []byte, end bool)
 			}
 			fallthrough
 		case errors.Is(err, h2.ErrUnprocessed):
-			return nil, fmt.Errorf("web: %w: %w", transport.ErrCarrier, err)
+			return nil, k.lost(fmt.Errorf("web: %w: %w", transport.ErrCarrier, err))
+		}
+		if _, reset := errors.AsType[*h2.ResetError](err); reset {
+			// The server answered before all of the request was there, as early says.
+			err = fmt.Errorf("%w: %w", transport.ErrCarrier, err)
 		}
 		return nil, k.lost(fmt.Errorf("web: request: %w", err))
 	}
@@ -124,10 +130,13 @@ var over = func() context.Context {
 	return ctx
 }()
 
-// Begun reports whether the server has answered the request.
-func (f *fetch) Begun() bool {
-	_, _, err := f.down.Response(over)
-	return err == nil
+// Begun reports whether the server has taken the request. Another answer, such as a CDN's
+// whose origin is down, says that another way may do better.
+func (f *fetch) Begun() bool { return accepted(f.down) }
+
+func accepted(s *h2.Stream) bool {
+	status, _, err := s.Response(over)
+	return err == nil && status == http.StatusOK
 }
 
 // Read implements net.Conn.
@@ -199,7 +208,7 @@ func (s statusError) unknown() bool {
 func (f *fetch) early(err error) error {
 	lost := f.failed(err)
 	switch {
-	case errors.Is(lost, os.ErrDeadlineExceeded), errors.Is(lost, net.ErrClosed), errors.Is(lost, transport.ErrCarrier):
+	case errors.Is(lost, os.ErrDeadlineExceeded), errors.Is(lost, net.ErrClosed), errors.Is(lost, transport.ErrCarrier), errors.Is(lost, errUnread):
 		return lost
 	}
 	return fmt.Errorf("web: %w: %w", transport.ErrCarrier, err)
@@ -210,6 +219,8 @@ func (f *fetch) failed(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
+	case f.unseen.Load():
+		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, h2.ErrUnprocessed)
 	case f.answer != nil && f.answer.late.Load():
 		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, errCollected)
 	}

@@ -19,8 +19,8 @@ import (
 // says nothing is the way of the link itself.
 type Front struct {
 	// Connect is where to connect, in order: addresses and names, with or without a
-	// port. No other names are looked up; where it is empty, the link's host is.
-	Connect []string `toml:"connect"`
+	// port. No other names are looked up; where it is absent, the link's host is.
+	Connect Places `toml:"connect"`
 	// Resolver is who is asked about these names.
 	Resolver resolve.Config `toml:"resolver"`
 	// Private takes private addresses as answers, for an upstream in a LAN.
@@ -35,7 +35,7 @@ type Front struct {
 	// vouches for it.
 	Pins []Pin `toml:"pins"`
 	// Host is the name in requests.
-	Host string `toml:"host"`
+	Host *string `toml:"host"`
 	// Path is the secret path of requests.
 	Path Secret `toml:"path"`
 	// Version is H2 or HTTP1.
@@ -47,6 +47,17 @@ type Front struct {
 	// PostBytes and PostInterval pace the posts of packet-up.
 	PostBytes    Bytes    `toml:"post_bytes"`
 	PostInterval Interval `toml:"post_interval"`
+}
+
+// Places are those of a file, which leaves the key out where there are none.
+type Places []string
+
+// MarshalTOML is what relay config prints.
+func (p Places) MarshalTOML() any {
+	if len(p) == 0 {
+		return nil
+	}
+	return []string(p)
 }
 
 // The versions of HTTP, and the modes: those of XHTTP, and WebSocket. ModeAuto is
@@ -97,6 +108,9 @@ func (f *Front) Check(fault func(key, problem, hint string)) {
 }
 
 func (f *Front) checkConnect(fault func(key, problem, hint string)) {
+	if f.Connect != nil && len(f.Connect) == 0 {
+		fault("connect", "names no place to connect to", "write addresses or names of the CDN; for the link's host leave connect out")
+	}
 	if len(f.Connect) > mostConnect {
 		fault("connect", fmt.Sprintf("%d of them", len(f.Connect)), fmt.Sprintf("keep up to %d, or write a [[upstream.front]] for each group", mostConnect))
 	}
@@ -129,9 +143,9 @@ func (f *Front) checkNames(fault func(key, problem, hint string)) {
 	if f.CertificateName != "" && len(f.Pins) > 0 {
 		fault("certificate_name", "pins are there too, and then no name counts", "keep one of them")
 	}
-	if f.Host != "" {
-		if _, err := parsePlace(f.Host, 0); err != nil || !httpguts.ValidHostHeader(f.Host) {
-			fault("host", fmt.Sprintf("%q is not a host", f.Host), `write the name that the CDN knows the upstream by, such as "www.example.org"`)
+	if f.Host != nil {
+		if _, err := parsePlace(*f.Host, 0); err != nil || !httpguts.ValidHostHeader(*f.Host) {
+			fault("host", fmt.Sprintf("%q is not a host", *f.Host), `write the name that the CDN knows the upstream by, such as "www.example.org"; for the link's leave host out`)
 		}
 	}
 }
@@ -163,13 +177,16 @@ func (f *Front) checkPace(fault func(key, problem, hint string)) {
 // contradiction says why a version and a mode, if both are known, do not go together.
 func contradiction(version, mode string) (problem, hint string) {
 	switch {
-	case version == HTTP1 && mode != ModeWebSocket && mode != "":
-		return fmt.Sprintf("mode %q goes over HTTP/2 only: over HTTP/1.1 a browser would have a connection for each request", mode), `write version = "h2", or mode = "websocket"`
+	case version == HTTP1 && streamed(mode):
+		return fmt.Sprintf("mode %q goes over HTTP/2 only: over HTTP/1.1 no browser's request goes on beside its answer, and proxies collect it", mode), `write mode = "packet-up" or "websocket", or version = "h2"`
 	case version == H2 && mode == ModeWebSocket:
 		return "WebSocket goes over HTTP/1.1 only", `write version = "http/1.1", or leave version out`
 	}
 	return "", ""
 }
+
+// streamed reports whether the uplink of a mode is one request.
+func streamed(mode string) bool { return mode == ModeStreamOne || mode == ModeStreamUp }
 
 // badPath says what is wrong with a path.
 func badPath(p string) string {

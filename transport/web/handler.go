@@ -142,10 +142,15 @@ func (c *claimed) preflight(h http.Header, r *http.Request) {
 // begin starts an answer that lasts: nothing on the way may collect it, and the
 // request goes on below it.
 func (c *claimed) begin(w http.ResponseWriter, r *http.Request, ctl *control) {
+	h := w.Header()
 	if c.kind != down {
 		_ = ctl.rc.EnableFullDuplex() // HTTP/2 is, and says that it cannot
+		if r.ProtoMajor == 1 {
+			// Where the answer ends first the connection has to, and a proxy that
+			// has seen the end of the request meanwhile would use it again.
+			h["Connection"] = []string{"close"}
+		}
 	}
-	h := w.Header()
 	h["X-Accel-Buffering"] = []string{"no"}
 	h["Cache-Control"] = []string{"no-store"}
 	if c.kind != up {
@@ -288,13 +293,16 @@ func (p *pad) stop() {
 }
 
 // refuse answers a user whose request cannot be served.
-func refuse(w http.ResponseWriter, err error) {
-	status := http.StatusInternalServerError
+func refuse(w http.ResponseWriter, err error) { w.WriteHeader(statusOf(err)) }
+
+func statusOf(err error) int {
 	switch {
+	case err == nil:
+		return http.StatusOK
 	case errors.Is(err, errTwice):
-		status = http.StatusConflict
+		return http.StatusConflict
 	case errors.Is(err, errCrowded):
-		status = http.StatusServiceUnavailable
+		return http.StatusServiceUnavailable
 	}
-	w.WriteHeader(status)
+	return http.StatusInternalServerError
 }

@@ -21,10 +21,10 @@ import (
 const (
 	// DefaultEarly is how much payload rides in the request for a WebSocket by our
 	// links, and earlySocket how much does by a link that says so or more, as servers
-	// do not look: the hello of a browser inside of the stream, with its padding, in a
-	// head of less than the 8 KiB that Xray takes, and nginx for a line.
+	// do not look: the hello of a browser inside of the stream, with its padding. It
+	// comes back in the answer, whose head must have less than 4 KiB for nginx.
 	DefaultEarly = 2048
-	earlySocket  = 4096
+	earlySocket  = 2800
 	// socketTime bounds the handshake of a WebSocket.
 	socketTime = 5 * time.Second
 	// spareTime is for how long a connection waits for its request. Servers give a
@@ -80,6 +80,8 @@ func (s *socketConn) why(err error) error {
 	switch {
 	case err != nil && s.frozen.Load():
 		err = errFrozen
+	case errors.Is(err, websocket.ErrFrame):
+		return fmt.Errorf("web: %w: %w", transport.ErrUnsound, err)
 	case err == nil, err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), errors.Is(err, errors.ErrUnsupported):
 		return err
 	}
@@ -225,7 +227,7 @@ func (c *Client) upgrade(conn *connected, first []byte) (below transport.Conn, r
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, nil, statusError(resp.StatusCode)
+		return nil, nil, fmt.Errorf("%w; or what stands before it lets no WebSocket through", statusError(resp.StatusCode))
 	}
 	if resp.Header.Get("Sec-Websocket-Accept") != websocket.AcceptKey(key) {
 		return nil, nil, errors.New("websocket: the answer is to another request")

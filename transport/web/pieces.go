@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"relay/transport"
@@ -22,20 +19,14 @@ import (
 type pieces struct {
 	oneStream
 	path    string
-	on      *carrier        // of the last piece, for run
+	on      *carrier        // of the last piece, for post
 	ctx     context.Context // of the requests; it ends with the stream
 	cancel  context.CancelFunc
 	parting parting
 
-	mu       sync.Mutex
-	room     sync.Cond    // less is waiting or asked, or it has failed
-	waiting  *pieceBuffer // for the next piece; nil: nothing
-	seq      int
-	sending  bool // run is there
-	asked    int  // pieces without an answer
-	err      error
-	deadline *time.Timer
-	late     bool
+	unposted
+	seq   int
+	asked int // pieces without an answer
 }
 
 const (
@@ -54,9 +45,10 @@ func (k *carrier) packetUp(ctx context.Context, first []byte) (transport.Conn, e
 		return nil, err
 	}
 	k.visit()
+	k.mind(down)
 	p := &pieces{oneStream: oneStream{fetch: fetch{down: down, k: k}}, path: path, on: k}
 	p.ctx, p.cancel = context.WithCancel(c.ctx)
-	p.room.L = &p.mu
+	p.room.L, p.most, p.run, p.more = &p.mu, c.way.PostBytes.Most, p.post, c.tasks.Go
 	if len(first) > 0 {
 		if _, err := p.Write(first); err != nil {
 			_ = p.Close()
@@ -87,33 +79,10 @@ func (p *pieces) why(err error) error {
 }
 
 // Write implements net.Conn. It returns when there is room for b in a piece to come.
-func (p *pieces) Write(b []byte) (n int, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	most := p.k.client.way.PostBytes.Most
-	for len(b) > 0 {
-		for p.err == nil && !p.late && p.waiting.len() >= most {
-			p.room.Wait()
-		}
-		switch {
-		case p.err != nil:
-			return n, p.err
-		case p.late:
-			return n, os.ErrDeadlineExceeded
-		}
-		m := min(len(b), most-p.waiting.len())
-		p.waiting = p.waiting.append(b[:m])
-		b, n = b[m:], n+m
-		if !p.sending {
-			p.sending = true
-			p.k.client.tasks.Go(p.run)
-		}
-	}
-	return n, nil
-}
+func (p *pieces) Write(b []byte) (int, error) { return p.write(b) }
 
-// run sends pieces while there are some, at the way's pace.
-func (p *pieces) run() {
+// post sends pieces while there are some, at the way's pace.
+func (p *pieces) post() {
 	pace := p.k.client.way.PostInterval
 	for {
 		body, path := p.next()
@@ -121,9 +90,7 @@ func (p *pieces) run() {
 			return
 		}
 		began := time.Now()
-		err := p.send(path, body.b)
-		body.free()
-		if err != nil {
+		if err := p.send(path, body); err != nil {
 			p.fail(err)
 			continue
 		}
@@ -136,7 +103,7 @@ func (p *pieces) run() {
 	}
 }
 
-// next waits until a piece may go, and returns it; nil: there is none, and run ends.
+// next waits until a piece may go, and returns it; nil: there is none, and post ends.
 func (p *pieces) next() (body *pieceBuffer, path string) {
 	size := p.k.client.way.PostBytes.Draw()
 	p.mu.Lock()
@@ -156,22 +123,29 @@ func (p *pieces) next() (body *pieceBuffer, path string) {
 	return body, path
 }
 
-// send writes a piece, whose answer somebody else waits for. body is not kept.
-func (p *pieces) send(path string, body []byte) error {
+// send writes a piece, whose answer somebody else waits for. It takes body over.
+func (p *pieces) send(path string, body *pieceBuffer) error {
 	c := p.k.client
-	if err := p.choose(); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(p.ctx, postTime)
-	s, err := p.on.open(ctx, c.askPadded(http.MethodPost, path, c.profile.HTTP2.Post, len(body), between(leastPadding, mostPiecePad)), body, true)
+	m := &posted{path: path, pad: p.shape.piece(body.len()), body: body}
+	err := p.choose()
+	if err == nil {
+		err = m.post(ctx, p.on)
+	}
+	for tries := 0; errors.Is(err, h2.ErrUnprocessed) && tries < mostAgain; tries++ {
+		if err = p.choose(); err == nil {
+			err = m.post(ctx, p.on)
+		}
+	}
 	if err != nil {
 		cancel()
+		body.free()
 		return err
 	}
-	k := p.on
+	m.keep()
 	c.tasks.Go(func() {
 		defer cancel()
-		p.answered(k.accepted(ctx, s))
+		p.answered(m.settle(ctx))
 	})
 	return nil
 }
@@ -209,19 +183,6 @@ func (p *pieces) choose() error {
 	if other != nil {
 		p.on = other
 		c.leave(other)
-	}
-	return nil
-}
-
-// accepted waits for the answer to a piece.
-func (k *carrier) accepted(ctx context.Context, s *h2.Stream) error {
-	defer s.Close()
-	status, _, err := s.Response(ctx)
-	switch {
-	case err != nil:
-		return k.lost(fmt.Errorf("web: piece: %w", err))
-	case status != http.StatusOK:
-		return fmt.Errorf("web: %w: %w", transport.ErrCarrier, statusError(status))
 	}
 	return nil
 }
@@ -264,21 +225,11 @@ func (p *pieces) CloseWrite() error {
 // Close implements net.Conn. What was written and has not been sent is lost, as after
 // a reset.
 func (p *pieces) Close() error {
-	p.mu.Lock()
-	if p.err == nil {
-		p.err = net.ErrClosed
-	}
-	if p.deadline != nil {
-		p.deadline.Stop()
-	}
-	p.waiting.free()
-	p.waiting = nil
-	p.room.Broadcast()
-	p.mu.Unlock()
+	p.end(net.ErrClosed)
 	// What is on its way is not wanted any more, and would be in the way of others:
 	// a connection has one window for all of its streams.
 	p.cancel()
-	return p.down.Close()
+	return p.close()
 }
 
 // SetDeadline implements net.Conn.
@@ -289,25 +240,6 @@ func (p *pieces) SetDeadline(t time.Time) error {
 
 // SetWriteDeadline implements net.Conn.
 func (p *pieces) SetWriteDeadline(t time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.deadline != nil {
-		p.deadline.Stop()
-		p.deadline = nil
-	}
-	p.late = !t.IsZero() && !t.After(time.Now())
-	if !t.IsZero() && !p.late {
-		var timer *time.Timer
-		timer = time.AfterFunc(time.Until(t), func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if p.deadline == timer {
-				p.late = true
-				p.room.Broadcast()
-			}
-		})
-		p.deadline = timer
-	}
-	p.room.Broadcast()
+	p.setDeadline(t)
 	return nil
 }

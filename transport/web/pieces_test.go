@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/transport"
+	"relay/transport/h2"
 )
 
 // slowLine writes no faster than a line with so many bytes in a millisecond does.
@@ -135,5 +136,28 @@ func TestPiecesParting(t *testing.T) {
 	case <-gone:
 	case <-time.After(10 * time.Second):
 		t.Error("the target: got no end in 10s, want one")
+	}
+}
+
+// TestPieceOfEnded has a connection that ends between being chosen for a piece and being
+// asked: the piece goes again elsewhere, as the server cannot have looked at it.
+func TestPieceOfEnded(t *testing.T) {
+	d := newDialled(t, ModePacketUp, joined(echo))
+	k, err := d.carrier(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.leave(k)
+	_ = k.conn.Close()
+	var body *pieceBuffer
+	m := &posted{path: "/", body: body.append([]byte("piece"))}
+	defer m.body.free()
+	if err := m.post(t.Context(), k); !errors.Is(err, h2.ErrUnprocessed) {
+		t.Errorf("got %v, want %v", err, h2.ErrUnprocessed)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.post(ctx, k); err == nil || errors.Is(err, h2.ErrUnprocessed) {
+		t.Errorf("of a stream that has ended: got %v, want another error", err)
 	}
 }

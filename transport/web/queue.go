@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,10 @@ const (
 	// mostHeld is what all sessions may hold beyond mostUnread each.
 	mostHeld = 64 << 20
 
+	// missingTime is how long pieces wait, where there is no more room for what comes
+	// before its turn, for the piece in turn to begin: its request may be on another
+	// connection, or here and not looked at.
+	missingTime = 5 * time.Second
 	// pieceTime is how long a piece may stand still on its way.
 	pieceTime = time.Minute
 )
@@ -48,14 +53,19 @@ type queue struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	ready   line   // in order
-	next    uint64 // the piece whose chunks go to ready
+	ready   line      // in order
+	next    uint64    // the piece whose chunks go to ready
+	turned  time.Time // when it became that
 	pieces  map[uint64]*brought
-	earlier int   // cost of pieces
-	full    int   // who waits for room
-	stalled bool  // the target takes nothing: there is more room
-	read    bool  // somebody reads
-	tail    *body // all that follows, if it comes in one piece
+	earlier int       // cost of pieces
+	full    int       // who waits for room
+	reads   int       // that have brought any
+	stalled bool      // the target takes nothing: there is more room
+	read    bool      // somebody reads
+	tail    tail      // all that follows, if it comes in one piece
+	notify  func()    // see notifyOnce
+	until   time.Time // see setDeadline
+	timer   *time.Timer
 	last    bool  // no more pieces are waited for
 	err     error // why nothing follows
 }
@@ -159,6 +169,8 @@ func (q *queue) room(ctx context.Context, seq uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var began time.Time
+	var tick *time.Timer
+	seen := q.reads
 	for {
 		has, most := q.earlier, mostEarlier
 		if seq == q.next {
@@ -170,28 +182,34 @@ func (q *queue) room(ctx context.Context, seq uint64) error {
 		if !q.read {
 			most = mostUnread
 		}
-		switch {
+		switch now := time.Now(); {
 		case q.err != nil:
 			return q.err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case has < most && (has < mostUnread || q.held.Load() < mostHeld):
 			return nil
-		case seq != q.next && q.read:
-			// Its bytes may be in the way of those that it waits for: one
-			// connection has one window for all of its streams.
-			return errPieces
 		case !q.read:
 		case began.IsZero():
-			began = time.Now()
-			for _, d := range []time.Duration{stallTick, stallTime} {
-				defer time.AfterFunc(d, q.wake).Stop()
-			}
-		case time.Since(began) >= stallTime:
+			began = now
+			tick = time.AfterFunc(stallTick, q.wake)
+			defer tick.Stop()
+		case seq != q.next && q.pieces[q.next] == nil && now.Sub(began) >= missingTime && now.Sub(q.turned) >= missingTime:
+			// Its bytes may be in the way of those that it waits for: one
+			// connection can have one window for all of its streams. Where the
+			// piece in turn has begun it is the target that all wait for.
+			return errPieces
+		case now.Sub(began) >= stallTime && q.reads != seen:
+			// It is slow: only a piece out of turn waits for so long then.
+			began, seen = now, q.reads
+		case now.Sub(began) >= stallTime:
 			return errStalled
-		case time.Since(began) >= stallTick && !q.stalled:
+		case seq == q.next && now.Sub(began) >= stallTick && !q.stalled:
 			q.stalled = true // as with a body that lasts
 			continue
+		}
+		if tick != nil {
+			tick.Reset(stallTick)
 		}
 		q.full++
 		q.changed.Wait()
@@ -215,6 +233,7 @@ func (q *queue) add(seq uint64, p *brought, c chunk, whole bool) error {
 		return nil
 	}
 	q.ready.add(c)
+	defer q.tell()
 	for p := q.pieces[q.next]; p != nil; p = q.pieces[q.next] {
 		for _, c := range p.chunks {
 			q.earlier -= c.cost
@@ -226,42 +245,9 @@ func (q *queue) add(seq uint64, p *brought, c chunk, whole bool) error {
 		}
 		delete(q.pieces, q.next)
 		q.next++
+		q.turned = time.Now()
 	}
-	q.changed.Broadcast()
 	return nil
-}
-
-// follow takes all of the uplink from b.
-func (q *queue) follow(b *body) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case q.err != nil:
-		return q.err
-	case q.tail != nil || q.next > 0 || len(q.pieces) > 0:
-		return errTwice
-	}
-	q.tail = b
-	q.changed.Broadcast()
-	return nil
-}
-
-// lend gives f to the handler of the only request of the uplink.
-func (q *queue) lend(f func()) bool {
-	q.mu.Lock()
-	b := q.tail
-	q.mu.Unlock()
-	return b != nil && b.lend(f)
-}
-
-// finish ends the uplink when what is here of it has been read. Pieces have no last
-// one: a client that has been told the end of the downlink sends no more, as its own
-// end is the end of the stream to it.
-func (q *queue) finish() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.last = true
-	q.changed.Broadcast()
 }
 
 // reader says that there is somebody who reads.
@@ -275,8 +261,11 @@ func (q *queue) reader() {
 // WaitRead waits until there is something to read, or an end.
 func (q *queue) WaitRead() error {
 	q.mu.Lock()
-	b := q.wait()
+	b, late := q.wait()
 	q.mu.Unlock()
+	if late {
+		return os.ErrDeadlineExceeded
+	}
 	if b != nil {
 		return b.WaitRead()
 	}
@@ -284,21 +273,33 @@ func (q *queue) WaitRead() error {
 }
 
 // wait waits for what there is to read; not nil: it is there. Under mu.
-func (q *queue) wait() *body {
-	for q.ready.empty() && q.err == nil && q.tail == nil {
-		if q.last && len(q.pieces) == 0 {
-			q.err = io.EOF
-			break
+func (q *queue) wait() (t tail, late bool) {
+	for !q.readable() {
+		if !q.until.IsZero() && !time.Now().Before(q.until) {
+			return nil, true
 		}
 		q.changed.Wait()
 	}
-	return q.tail
+	return q.tail, false
+}
+
+// readable reports whether who reads does not have to wait for the queue; under mu.
+func (q *queue) readable() bool {
+	if q.ready.empty() && q.err == nil && q.tail == nil && q.last && len(q.pieces) == 0 {
+		q.err = io.EOF
+	}
+	return !q.ready.empty() || q.err != nil || q.tail != nil
 }
 
 // Read implements io.Reader.
 func (q *queue) Read(b []byte) (n int, err error) {
 	q.mu.Lock()
-	if tail := q.wait(); tail != nil {
+	tail, late := q.wait()
+	if late {
+		q.mu.Unlock()
+		return 0, os.ErrDeadlineExceeded
+	}
+	if tail != nil {
 		q.mu.Unlock()
 		return tail.Read(b)
 	}
@@ -308,6 +309,7 @@ func (q *queue) Read(b []byte) (n int, err error) {
 	if n == 0 {
 		return 0, q.err
 	}
+	q.reads++
 	if q.full > 0 {
 		q.changed.Broadcast()
 	}
@@ -344,7 +346,10 @@ func (q *queue) fails(err error) {
 	if q.tail != nil {
 		_ = q.tail.fail(err)
 	}
-	q.changed.Broadcast()
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	q.tell()
 }
 
 func (q *queue) wake() {

@@ -64,6 +64,47 @@ func TestRoomAgain(t *testing.T) {
 	})
 }
 
+// TestMissingPiece has more behind a piece than there is room for, which waits for that
+// one to begin, but not for ever.
+func TestMissingPiece(t *testing.T) {
+	const behind, piece = 7, mostPiece
+	for _, late := range []time.Duration{time.Millisecond, missingTime - time.Millisecond, 2 * missingTime} {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(new(atomic.Int64))
+			q.reader()
+			bring := func(seq uint64) error {
+				return q.bring(t.Context(), seq, strings.NewReader(strings.Repeat("x", piece)))
+			}
+			// The one that was missing before is gone when this one is missed.
+			if err := bring(0); err != nil {
+				t.Fatal(err)
+			}
+			brought := make(chan error, behind)
+			began := time.Now()
+			for i := range behind {
+				go func() { brought <- bring(uint64(i + 2)) }()
+			}
+			time.AfterFunc(late, func() { _ = bring(1) })
+			if late < missingTime {
+				if n, err := io.ReadFull(q, make([]byte, (behind+2)*piece)); err != nil {
+					t.Errorf("late by %v: got %d bytes and %v, want all", late, n, err)
+				}
+			}
+			failed := 0
+			for range behind {
+				if <-brought != nil {
+					failed++
+				}
+			}
+			took := time.Since(began)
+			if late < missingTime && failed > 0 || late > missingTime && (failed == 0 || took < missingTime || took > missingTime+stallTick) {
+				t.Errorf("late by %v: %d pieces failed, after %v", late, failed, took)
+			}
+			_ = q.fail(errGone)
+		})
+	}
+}
+
 // stuckWriter is a client that reads nothing, and a body whose rest does not come.
 type stuckWriter struct {
 	http.ResponseWriter

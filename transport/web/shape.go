@@ -29,9 +29,14 @@ const (
 	// the hello beside it longer, and those that follow it.
 	leastBeside, mostBeside = 1000, 2400
 	leastVisit, mostVisit   = 60, 220
-	// mostPiecePad is with leastPadding what pieces are padded with, so that a short
-	// one is a short request.
+	// leastPieced and mostPieced are what a short piece of a stream's beginning becomes
+	// with its padding: a request of 1 kB. Between the hellos without and with ML-KEM
+	// that rules know there is room for that size, and less so for the usual one.
+	leastPieced, mostPieced = 770, 880
+	// mostPiecePad is with leastPadding what other pieces are padded with, so that a
+	// short one is a short request, and pieceShaping what a stream is given beyond it.
 	mostPiecePad = 220
+	pieceShaping = 2000
 	// visitTime bounds one, and mostRead what is read of its answer.
 	visitTime = 10 * time.Second
 	mostRead  = 64 << 10
@@ -44,6 +49,7 @@ type shaper struct {
 	left   int
 	k      *carrier // for a visit; nil: there is none
 	looked int      // writes that may have been a hello
+	pieced int      // bytes of pieceShaping that are gone
 }
 
 // lateHello is among how many writes a hello is looked for that did not come with the
@@ -78,6 +84,17 @@ func (h *shaper) write(s paddable, b []byte) (int, error) {
 		_, err = s.WritePadded(nil, uint8(min(more, mostFramePad)))
 	}
 	return n, err
+}
+
+// piece draws the padding of a piece of n bytes.
+func (h *shaper) piece(n int) int {
+	usual := between(leastPadding, mostPiecePad)
+	more := between(leastPieced, mostPieced) - n - usual
+	if more <= 0 || h.pieced+more > pieceShaping {
+		return usual
+	}
+	h.pieced += more
+	return usual + more
 }
 
 // visit makes requests as a visitor of the site does, beside the beginning of a stream:

@@ -66,6 +66,36 @@ func TestShape(t *testing.T) {
 	}
 }
 
+// TestShapedPieces is what pieces are padded with: short ones become requests of 1 kB,
+// until a stream has had its share.
+func TestShapedPieces(t *testing.T) {
+	for _, tt := range []struct {
+		size   int
+		shaped bool
+	}{{0, true}, {40, true}, {400, true}, {leastPieced - mostPiecePad - 1, true}, {mostPieced, false}, {mostPiece, false}} {
+		seen := map[int]bool{}
+		for range 100 {
+			var h shaper
+			for i, spent := 0, 0; i < 40; i++ {
+				pad := h.piece(tt.size)
+				seen[pad] = true
+				usual := pad >= leastPadding && pad <= mostPiecePad
+				in := tt.size+pad >= leastPieced && tt.size+pad <= mostPieced
+				if pad < leastPadding || pad > mostPadding || !in && !usual || tt.shaped && i < 2 && !in || !tt.shaped && !usual {
+					t.Fatalf("piece %d of %d bytes: got %d bytes of padding", i, tt.size, pad)
+				}
+				spent += max(0, pad-mostPiecePad)
+				if spent > pieceShaping {
+					t.Fatalf("pieces of %d bytes: got %d bytes more than usual by the %dth, want at most %d", tt.size, spent, i, pieceShaping)
+				}
+			}
+		}
+		if len(seen) < 50 {
+			t.Errorf("pieces of %d bytes: got %d different paddings, want many", tt.size, len(seen))
+		}
+	}
+}
+
 // TestVisits looks at what a visitor asks for beside streams: on a new connection the
 // page first, then preflights, the first of a stream longer than those behind it. Where
 // connections are limited there is none.

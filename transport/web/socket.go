@@ -13,6 +13,10 @@ import (
 // answerTime is how long a client may take for the answer to a handshake.
 const answerTime = 10 * time.Second
 
+// mostAnswer is how long the head of an answer gets by padding: nginx passes on no longer
+// one unless it is told to (proxy_buffer_size).
+const mostAnswer = 4 << 10
+
 // socket opens a WebSocket, and hands the connection to the sink: the handler ends,
 // and with it what an HTTP server holds for a connection.
 func (c *claimed) socket(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +37,11 @@ func (c *claimed) socket(w http.ResponseWriter, r *http.Request) {
 	if c.protocol != "" {
 		// What has come is sent back, which is as long: who sees both should not
 		// see one number twice.
-		answer += "Sec-WebSocket-Protocol: " + c.protocol + "\r\nX-Padding: " + padding[:between(leastPadding, mostPadding/2)] + "\r\n"
+		answer += "Sec-WebSocket-Protocol: " + c.protocol + "\r\n"
+		const name, end = "X-Padding: ", "\r\n"
+		if room := mostAnswer - len(answer) - len(name) - 2*len(end); room >= leastPadding {
+			answer += name + padding[:between(leastPadding, min(mostPadding/2, room))] + end
+		}
 	}
 	// What was asked for before may not have been read. The sink has other limits.
 	err = below.SetWriteDeadline(time.Now().Add(answerTime))

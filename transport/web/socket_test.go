@@ -41,6 +41,7 @@ func openSocket(t *testing.T, s *stand, path, headers string, behind []byte) (*h
 }
 
 func TestSocket(t *testing.T) {
+	most, over := random(earlySocket), random(4096)
 	s := newStand(t, false, joined(echo))
 	payload := random(1 << 20)
 	for _, tt := range []struct {
@@ -50,6 +51,8 @@ func TestSocket(t *testing.T) {
 		{name: "early in the header", protocol: base64.RawURLEncoding.EncodeToString([]byte("early bytes")), early: "early bytes"},
 		{name: "early in another alphabet", protocol: base64.StdEncoding.EncodeToString([]byte("early?~~bytes")), early: "early?~~bytes"},
 		{name: "early in the path", rest: base64.RawURLEncoding.EncodeToString([]byte("early bytes")), early: "early bytes"},
+		{name: "as much as there may be", protocol: base64.RawURLEncoding.EncodeToString(most), early: string(most)},
+		{name: "more than nginx takes back", protocol: base64.RawURLEncoding.EncodeToString(over), early: string(over)},
 		{name: "a protocol by name", protocol: "chat, superchat"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -71,7 +74,15 @@ func TestSocket(t *testing.T) {
 			if got := res.Header.Get("Sec-WebSocket-Protocol"); got != want {
 				t.Errorf("protocol: got %q, want %q", got, want)
 			}
-			if n := len(res.Header.Get("X-Padding")); (n >= leastPadding && n <= mostPadding/2) != (want != "") || n > 0 && want == "" {
+			size := 0 // of the head
+			for name, values := range res.Header {
+				size += len(name) + len(": \r\n") + len(values[0])
+			}
+			if size += len("HTTP/1.1 101 Switching Protocols\r\n\r\n"); size > mostAnswer && len(tt.early) <= earlySocket {
+				t.Errorf("head: got %d bytes, want %d at most", size, mostAnswer)
+			}
+			padded := want != "" && len(tt.early) <= earlySocket
+			if n := len(res.Header.Get("X-Padding")); (n >= leastPadding && n <= mostPadding/2) != padded || n > 0 && !padded {
 				t.Errorf("padding: got %d bytes beside the protocol %q, want some where it comes back", n, want)
 			}
 			go func() {

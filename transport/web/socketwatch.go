@@ -11,12 +11,41 @@ import (
 // that, and all of it has to be less than five seconds: see watch.go.
 const socketLook = lookEach / 2
 
+// silence is for how long nothing has come, on what is looked at now and then.
+type silence struct {
+	heard, sent int64
+	at          time.Time
+	quiet       time.Duration
+}
+
+func newSilence() silence { return silence{at: time.Now(), quiet: quietTime} }
+
+// long reports whether it is time to ask. Where nobody reads, the silence is ours: a
+// program here takes nothing.
+func (s *silence) long(heard, sent int64, reading bool) bool {
+	if sent != s.sent {
+		s.sent, s.quiet = sent, quietTime
+	}
+	if heard != s.heard {
+		s.heard, s.at, s.quiet = heard, time.Now(), quietTime
+	}
+	if !reading {
+		s.at = time.Now()
+	}
+	return time.Since(s.at) >= s.quiet
+}
+
+// answered begins a longer one. An answer is no news.
+func (s *silence) answered(heard, sent int64) {
+	s.heard, s.sent, s.at = heard, sent, time.Now()
+	s.quiet = min(2*s.quiet, mostQuiet)
+}
+
 // watch looks after a WebSocket until it is closed, as that of a carrier does.
 func (s *socketConn) watch(conn *connected) {
 	look := time.NewTicker(socketLook)
 	defer look.Stop()
-	m, heard, sent := conn.meter, int64(0), int64(0)
-	at, quiet := time.Now(), quietTime
+	m, quiet := conn.meter, newSilence()
 	for {
 		select {
 		case <-s.done:
@@ -25,29 +54,27 @@ func (s *socketConn) watch(conn *connected) {
 			return
 		case <-look.C:
 		}
-		if n := m.up.Load(); n != sent {
-			sent, quiet = n, quietTime
-		}
-		if n := m.down.Load(); n != heard {
-			heard, at, quiet = n, time.Now(), quietTime
-		}
-		if !s.reading.Load() {
-			at = time.Now() // the silence is ours: a program here takes nothing
-			continue
-		}
-		if time.Since(at) < quiet {
+		s.client.lift(m.down.Load())
+		if !quiet.long(m.down.Load(), m.up.Load(), s.reading.Load()) {
 			continue
 		}
 		if !s.ask(conn) {
-			s.frozen.Store(true)
-			s.client.log.Debug("carrier frozen", "down", m.down.Load())
-			_ = transport.Abort(conn)
+			s.freeze(conn)
 			return
 		}
-		// An answer to that is no news.
-		heard, sent, at = m.down.Load(), m.up.Load(), time.Now()
-		quiet = min(2*quiet, mostQuiet)
+		quiet.answered(m.down.Load(), m.up.Load())
 	}
+}
+
+// freeze gives a WebSocket up, and keeps after how much.
+func (s *socketConn) freeze(conn *connected) {
+	c, down := s.client, conn.meter.down.Load()
+	s.frozen.Store(true)
+	c.mu.Lock()
+	c.learn(down)
+	c.mu.Unlock()
+	c.log.Debug("carrier frozen", "down", down)
+	_ = transport.Abort(conn)
 }
 
 // ask sends a ping, and reports whether anything moves.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/transport"
@@ -19,11 +20,13 @@ const requestTime = 6 * time.Second
 // where that ends. It makes the connection that a Client makes, and is for one goroutine.
 type Trial struct {
 	c     *Client
-	k     *carrier // nil: the way is one of WebSockets
+	k     *carrier // nil: the way goes over HTTP/1.1
 	meter *metered
 
 	mu    sync.Mutex
 	steps []step
+
+	opened atomic.Bool // the last WebSocket was
 
 	trip time.Duration // the shortest of a request and its answer
 	each int64         // bytes of an answer
@@ -72,7 +75,7 @@ func (t *Trial) Run(ctx context.Context, ask, reach func(ctx context.Context) er
 		err := s.use(limited)
 		cancel()
 		if err != nil {
-			return judge(ctx, s.stage, err)
+			return judge(ctx, s.stage, err, t.k == nil && t.opened.Load())
 		}
 	}
 	return t.Volume(ctx)
@@ -83,7 +86,17 @@ func (t *Trial) Connect(ctx context.Context) *Fault {
 	limited, cancel := context.WithTimeoutCause(ctx, connectTime, errSilent)
 	defer cancel()
 	var err error
-	if t.c.way.Mode == ModeWebSocket {
+	if t.c.plain() {
+		if err = t.c.readyPlain(limited); err == nil {
+			t.c.mu.Lock()
+			defer t.c.mu.Unlock()
+			if idle := t.c.plains.idle; len(idle) > 0 {
+				t.meter = idle[0].meter
+				return nil
+			}
+			err = errClosed
+		}
+	} else if t.c.way.Mode == ModeWebSocket {
 		err = t.c.probe(limited)
 	} else if t.k, err = t.c.newCarrier(limited); err == nil {
 		t.meter = t.k.meter
@@ -193,7 +206,8 @@ func (t *Trial) Open(ctx context.Context, first []byte) (transport.Conn, error) 
 	}
 	ready := t.c.Live()
 	began := time.Now()
-	conn, err := t.c.openSocket(ctx, first)
+	conn, err := t.c.Open(ctx, first)
+	t.opened.Store(err == nil && !t.c.plain())
 	if ready && err == nil && t.trip == 0 {
 		t.trip = time.Since(began)
 	}

@@ -70,6 +70,9 @@ func TestTrial(t *testing.T) {
 		{name: "end at 16 kB", set: to(cut(16<<10, io.EOF)), stage: StageVolume, cause: CauseClosed},
 		{name: "freeze of a WebSocket", mode: ModeWebSocket, set: to(freezing(16 << 10)), stage: StageVolume, cause: CauseFrozen},
 		{name: "no path of a WebSocket", mode: ModeWebSocket, set: toTLS(nil, status(404)), stage: StageRequest, cause: CausePath},
+		{name: "freeze over HTTP/1.1", mode: ModePacketUp, set: overHTTP1(freezing(16 << 10)), stage: StageVolume, cause: CauseFrozen},
+		{name: "no user over HTTP/1.1", mode: ModePacketUp, set: overHTTP1(DialTCP), sink: joined(refuseUser), stage: StageData, cause: CauseUser},
+		{name: "works over HTTP/1.1", mode: ModePacketUp, set: overHTTP1(DialTCP)},
 		{name: "slow page", set: slowPage},
 	}, works())
 	for _, tt := range boxes {
@@ -323,6 +326,10 @@ func toTLS(config func(c *tls.Config), h http.Handler) func(*testing.T, *ClientO
 			return DialTCP(ctx, netip.MustParseAddrPort(s.Listener.Addr().String()))
 		}
 	}
+}
+
+func overHTTP1(d dial) func(*testing.T, *ClientOptions) {
+	return func(_ *testing.T, o *ClientOptions) { o.Way.Version, o.Connect = HTTP1, d }
 }
 
 func alerting(c *tls.Config) {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,4 +32,18 @@ func unsent(c transport.Conn) (n int) {
 	}
 	_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 	return n
+}
+
+// heardOf is when the last packet came for a socket, its acknowledgements among them.
+func heardOf(c *net.TCPConn) (at time.Time, ok bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return at, false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			at, ok = time.Now().Add(-time.Duration(min(i.Last_data_recv, i.Last_ack_recv))*time.Millisecond), true
+		}
+	})
+	return at, ok
 }

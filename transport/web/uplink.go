@@ -22,10 +22,11 @@ type uplink interface {
 // control stops what waits for a client in the handler of a request. It is of no
 // effect once the handler has returned, when net/http's own would panic.
 type control struct {
-	mu   sync.Mutex
-	w    http.ResponseWriter
-	rc   *http.ResponseController
-	left bool
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	stopped bool
+	left    bool
 }
 
 func newControl(w http.ResponseWriter) *control {
@@ -44,24 +45,28 @@ func (c *control) last() {
 // past is a deadline that everybody has missed.
 var past = time.Unix(1, 0)
 
-func (c *control) stopReading() {
+func (c *control) stopReading() { c.stop(c.rc.SetReadDeadline) }
+
+func (c *control) stopWriting() { c.stop(c.rc.SetWriteDeadline) }
+
+func (c *control) stop(set func(time.Time) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.left {
-		_ = c.rc.SetReadDeadline(past)
+		c.stopped = true
+		_ = set(past)
 	}
 }
 
-func (c *control) stopWriting() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.left {
-		_ = c.rc.SetWriteDeadline(past)
-	}
-}
-
+// leave is the end of the handler. A connection of HTTP/1.1 is of no use for another
+// request once something was stopped: net/http leaves the deadline for writes, and
+// where it was reading for what follows a body, the next request is cancelled as it
+// begins.
 func (c *control) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stopped && !c.left {
+		c.last()
+	}
 	c.left = true
 }

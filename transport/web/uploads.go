@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -32,7 +33,7 @@ func (s *oneStream) CloseWrite() error { return s.down.CloseWrite() }
 // Close implements net.Conn.
 func (s *oneStream) Close() error {
 	s.answer.stop()
-	return s.down.Close()
+	return s.close()
 }
 
 // SetDeadline implements net.Conn.
@@ -54,17 +55,31 @@ type upStream struct {
 func (k *carrier) streamUp(ctx context.Context, first []byte) (transport.Conn, error) {
 	c := k.client
 	path := string(c.way.Path) + newSession()
-	up, err := k.open(ctx, c.ask(http.MethodPost, path, c.profile.HTTP2.Stream, -1), first, false)
+	// The uplink comes second: where the server ends the connection between the two,
+	// nothing has been said to the target, and the stream can move.
+	down, err := k.open(ctx, c.ask(http.MethodGet, path, c.profile.HTTP2.Get, -1), nil, true)
 	if err != nil {
 		return nil, err
 	}
-	down, err := k.open(ctx, c.ask(http.MethodGet, path, c.profile.HTTP2.Get, -1), nil, true)
+	up, err := k.open(ctx, c.ask(http.MethodPost, path, c.profile.HTTP2.Stream, -1), first, false)
 	if err != nil {
-		_ = up.Close()
+		_ = down.Close()
 		return nil, err
 	}
 	k.visit()
-	return &upStream{oneStream{fetch{down: down, k: k, answer: k.expect(up, down)}, shaper{left: shapedWrites, k: k}}, up}, nil
+	k.mind(down)
+	s := &upStream{oneStream{fetch{down: down, k: k, answer: k.expect(up, down)}, shaper{left: shapedWrites, k: k}}, up}
+	c.tasks.Go(s.seen)
+	return s, nil
+}
+
+// seen ends the stream, which can move, if the server has not looked at its uplink: the
+// downlink alone would wait.
+func (s *upStream) seen() {
+	if _, _, err := s.up.Response(s.k.client.ctx); errors.Is(err, h2.ErrUnprocessed) {
+		s.unseen.Store(true)
+		_ = s.down.Close()
+	}
 }
 
 // Write implements net.Conn.
@@ -76,12 +91,9 @@ func (s *upStream) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Begun reports whether the server has answered the upload. The other answer comes where
+// Begun reports whether the server has taken the upload. The other answer comes where
 // something on the way collects it, too.
-func (s *upStream) Begun() bool {
-	_, _, err := s.up.Response(over)
-	return err == nil
-}
+func (s *upStream) Begun() bool { return accepted(s.up) }
 
 // CloseWrite implements transport.Conn.
 func (s *upStream) CloseWrite() error { return s.up.CloseWrite() }
@@ -90,7 +102,7 @@ func (s *upStream) CloseWrite() error { return s.up.CloseWrite() }
 func (s *upStream) Close() error {
 	s.answer.stop()
 	_ = s.up.Close()
-	return s.down.Close()
+	return s.close()
 }
 
 // SetDeadline implements net.Conn.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"relay/transport"
+	"relay/transport/h2"
 )
 
 // A censor's way to end a connection is to let nothing more through, without a word
@@ -22,6 +23,9 @@ const (
 	answerWait = 2800 * time.Millisecond
 	// lookEach is how often a carrier with streams is looked at.
 	lookEach = time.Second
+	// holdTime is how old a carrier is that has held. It is less than finding a freeze
+	// takes: where connections freeze, the next one is worth its hello.
+	holdTime = 2 * time.Second
 )
 
 var errFrozen = errors.New("nothing comes any more, and nobody says why: frozen on the way")
@@ -47,9 +51,8 @@ func (k *carrier) watch() {
 	rest := between(leastRest, mostRest)
 	timer := time.NewTimer(rest)
 	defer timer.Stop()
-	quiet, busy := quietTime, time.Now()
-	var asked, used time.Time // the last PING, and the last stream
-	used = busy
+	quiet, used := quietTime, time.Now() // the last stream
+	var asked time.Time                  // the last PING
 	var heard int64
 	for {
 		select {
@@ -68,15 +71,11 @@ func (k *carrier) watch() {
 		}
 		used = now
 		at, n := k.conn.Heard()
-		sent := k.conn.Sent()
-		if n != heard || sent.After(asked) {
+		if n != heard || k.conn.Sent().After(asked) {
 			// More than the answer to a PING.
 			quiet, heard = quietTime, n
-			if n > heard || sent.After(busy) {
-				busy = now
-			}
 		}
-		k.client.lift(k)
+		k.client.lift(k.meter.down.Load())
 		if now.Sub(at) >= quiet && now.Sub(asked) >= quiet {
 			if !k.ask() {
 				return
@@ -141,22 +140,35 @@ func (c *Client) frozen(k *carrier) {
 	down := k.meter.down.Load()
 	c.mu.Lock()
 	k.why = errFrozen
-	// The next one may freeze sooner than this one.
-	if safe := min(down, surelyFree); down >= leastFrozen && down <= mostFrozen && (c.budget == 0 || safe < c.budget) {
-		c.budget, c.learned = safe, time.Now()
-	}
+	c.learn(down)
 	c.mu.Unlock()
 	c.log.Debug("carrier frozen", "down", down)
 	k.conn.Abort()
 }
 
-// lift forgets the limit of connections if this one is over it, or it is old.
-func (c *Client) lift(k *carrier) {
+// learn keeps after how many bytes a connection froze, if that may be a limit; under mu.
+func (c *Client) learn(down int64) {
+	// The next one may freeze sooner than this one.
+	if safe := min(down, surelyFree); down >= leastFrozen && down <= mostFrozen && (c.budget == 0 || safe <= c.budget) {
+		c.budget, c.learned = safe, time.Now()
+	}
+}
+
+// lift forgets the limit of connections if one is over it, or it is old.
+func (c *Client) lift(down int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.budget > 0 && (k.meter.down.Load() > 2*c.budget+roomLimited || time.Since(c.learned) > limitedTime) {
+	if c.budget > 0 && (down > 2*c.budget+roomLimited || time.Since(c.learned) > limitedTime) {
 		c.budget = 0
 	}
+}
+
+// Limited reports whether connections freeze after some bytes: a stream is better off
+// with a WebSocket of its own then.
+func (c *Client) Limited() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.budget > 0 && time.Since(c.learned) <= limitedTime
 }
 
 // lost says of an error of a stream whether it is its connection's.
@@ -167,8 +179,11 @@ func (k *carrier) lost(err error) error {
 	if why == nil {
 		why = k.conn.Err()
 	}
-	if why == nil {
+	switch _, violated := errors.AsType[*h2.ViolationError](why); {
+	case why == nil:
 		return err
+	case violated, why != errFrozen && time.Since(k.born) < holdTime:
+		return fmt.Errorf("web: %w: %w", transport.ErrUnsound, reason(why))
 	}
 	return fmt.Errorf("web: %w: %w", transport.ErrCarrier, reason(why))
 }

@@ -53,7 +53,7 @@ type Way struct {
 // two contradict each other.
 func (f *Front) Way(l Link) (Way, error) {
 	w := Way{
-		Authority:    cmp.Or(f.Host, l.Authority, l.SNI, authority(l.Host, l.Port)),
+		Authority:    cmp.Or(written(f.Host), l.Authority, l.SNI, authority(l.Host, l.Port)),
 		Path:         Secret(cmp.Or(string(f.Path), l.Path)),
 		Mode:         cmp.Or(f.Mode, l.Mode, ModeAuto),
 		Early:        early(l.Early),
@@ -65,7 +65,7 @@ func (f *Front) Way(l Link) (Way, error) {
 		return Way{}, errors.New("web: the way has no path: write path, or take a link that has one")
 	}
 	switch {
-	case w.Mode == ModeAuto:
+	case w.Mode == ModeAuto, f.Version == HTTP1 && f.Mode == "" && streamed(l.Mode):
 		w.Mode = ModePacketUp
 	case !slices.Contains(modes, w.Mode):
 		return Way{}, fmt.Errorf("web: unknown mode %q in the link: write mode; modes are %s", w.Mode, strings.Join(modes, ", "))
@@ -118,7 +118,7 @@ func (f *Front) hide(w *Way, l Link) (err error) {
 func (f *Front) connect(w *Way, l Link) error {
 	places := f.Connect
 	if len(places) == 0 {
-		places = []string{l.Host}
+		places = Places{l.Host}
 	}
 	for _, s := range places {
 		p, err := parsePlace(s, l.Port)
@@ -136,7 +136,7 @@ func (f *Front) version(w *Way, l Link) error {
 	if w.Version != "" && w.Version != H2 && w.Version != HTTP1 {
 		return errors.New(`web: unknown version of HTTP in the link: write version = "h2"`)
 	}
-	if problem, _ := contradiction(w.Version, w.Mode); problem != "" && f.Version == "" && f.Mode != "" {
+	if f.Version == "" && f.Mode != "" && f.Mode != l.Mode {
 		w.Version = ""
 	}
 	if w.Version == "" {
@@ -176,6 +176,14 @@ func (f *Front) certificate(w *Way, l Link) error {
 		w.CertificateName = named
 	}
 	return nil
+}
+
+// written is a value that may be absent.
+func written(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // authority is a host as requests have it: a browser leaves out the port of https.

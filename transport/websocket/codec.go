@@ -34,10 +34,10 @@ const (
 	mostEmpty = 10000
 )
 
-var (
-	errFrame = errors.New("not a frame that this peer of binary messages sends")
-	errCut   = errors.New("ended within a frame")
-)
+// ErrFrame says that the peer has broken the protocol.
+var ErrFrame = errors.New("not a frame that this peer of binary messages sends")
+
+var errCut = errors.New("ended within a frame")
 
 // NewClient returns the codec of the side that has opened the WebSocket.
 func NewClient() transport.Codec { return &client{} }
@@ -91,7 +91,7 @@ func (f *frames) Decode(dst, wire []byte) ([]byte, error) {
 		if f.op == opBinary {
 			f.empty = 0
 		} else if f.empty++; f.empty > mostEmpty {
-			return dst, errFrame
+			return dst, ErrFrame
 		}
 		switch f.op {
 		case opClose:
@@ -159,21 +159,21 @@ func (f *frames) header(wire []byte) (taken int, err error) {
 func (f *frames) begin(fin bool, op byte) error {
 	reserved := f.head[0] &^ (bitFin | opBits)
 	if reserved != 0 || (f.head[1]&bitMask != 0) != f.masked {
-		return errFrame
+		return ErrFrame
 	}
 	switch op {
 	case opBinary, opContinued:
 		if (op == opContinued) != f.inside || f.left > maxMessage {
-			return errFrame
+			return ErrFrame
 		}
 		f.inside, f.op = !fin, opBinary
 	case opClose, opPing, opPong:
 		if !fin || f.left > maxControl {
-			return errFrame
+			return ErrFrame
 		}
 		f.op, f.control = op, f.control[:0]
 	default: // text too: nobody who means this stream sends that
-		return errFrame
+		return ErrFrame
 	}
 	return nil
 }

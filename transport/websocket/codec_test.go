@@ -54,17 +54,17 @@ func TestClientDecode(t *testing.T) {
 		{"cut in a length", "", []byte{0x82, 126, 0}, nil, errCut, "-"},
 		{"cut in payload", "abc", serverFrame(0x82, "abcd")[:5], nil, errCut, "-"},
 		{"cut in a close", "", serverFrame(0x88, "\x03\xe8")[:3], nil, errCut, "-"},
-		{"text", "", serverFrame(0x81, "text"), errFrame, nil, "-"},
-		{"unknown opcode", "", serverFrame(0x83, ""), errFrame, nil, "-"},
-		{"reserved bit", "", serverFrame(0xc2, "x"), errFrame, nil, "-"},
-		{"masked", "", []byte{0x82, 0x81, 1, 2, 3, 4, 'x'}, errFrame, nil, "-"},
-		{"masked, long", "", append([]byte{0x82, 0xfe, 1, 0}, long...), errFrame, nil, "-"},
-		{"continues nothing", "", serverFrame(0x80, "x"), errFrame, nil, "-"},
-		{"begins within a message", "x", joined(serverFrame(0x02, "x"), serverFrame(0x82, "y")), errFrame, nil, "-"},
-		{"ping in parts", "", serverFrame(0x09, "x"), errFrame, nil, "-"},
-		{"long ping", "", serverFrame(0x89, strings.Repeat("p", 126)), errFrame, nil, "-"},
-		{"longest", "", []byte{0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, errFrame, nil, "-"},
-		{"negative", "", []byte{0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, errFrame, nil, "-"},
+		{"text", "", serverFrame(0x81, "text"), ErrFrame, nil, "-"},
+		{"unknown opcode", "", serverFrame(0x83, ""), ErrFrame, nil, "-"},
+		{"reserved bit", "", serverFrame(0xc2, "x"), ErrFrame, nil, "-"},
+		{"masked", "", []byte{0x82, 0x81, 1, 2, 3, 4, 'x'}, ErrFrame, nil, "-"},
+		{"masked, long", "", append([]byte{0x82, 0xfe, 1, 0}, long...), ErrFrame, nil, "-"},
+		{"continues nothing", "", serverFrame(0x80, "x"), ErrFrame, nil, "-"},
+		{"begins within a message", "x", joined(serverFrame(0x02, "x"), serverFrame(0x82, "y")), ErrFrame, nil, "-"},
+		{"ping in parts", "", serverFrame(0x09, "x"), ErrFrame, nil, "-"},
+		{"long ping", "", serverFrame(0x89, strings.Repeat("p", 126)), ErrFrame, nil, "-"},
+		{"longest", "", []byte{0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, ErrFrame, nil, "-"},
+		{"negative", "", []byte{0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, ErrFrame, nil, "-"},
 	} {
 		for _, step := range []int{1, 2, 3, 7, 1000, 1 << 20} {
 			m, err, got := newClient(), error(nil), []byte(nil)
@@ -209,9 +209,9 @@ func TestServerDecode(t *testing.T) {
 		{"messages", "hello" + long + "!", joined(clientFrame(0x82, "abcd", "hello"), clientFrame(0x82, "\xff\x00\x80\x7f", long), clientFrame(0x82, "wxyz", "!")), nil, "-"},
 		{"in parts, with a ping between", "onetwo", joined(clientFrame(0x02, "1234", "one"), clientFrame(0x89, "5678", "are you there"), clientFrame(0x80, "9abc", "two")), nil, "are you there"},
 		{"close", "x", joined(clientFrame(0x82, "1234", "x"), clientFrame(0x88, "1234", "\x03\xe8")), io.EOF, "-"},
-		{"not masked", "", serverFrame(0x82, "x"), errFrame, "-"},
-		{"text", "", clientFrame(0x81, "1234", "x"), errFrame, "-"},
-		{"continues nothing", "", clientFrame(0x80, "1234", "x"), errFrame, "-"},
+		{"not masked", "", serverFrame(0x82, "x"), ErrFrame, "-"},
+		{"text", "", clientFrame(0x81, "1234", "x"), ErrFrame, "-"},
+		{"continues nothing", "", clientFrame(0x80, "1234", "x"), ErrFrame, "-"},
 	} {
 		for _, step := range []int{1, 2, 3, 5, 7, 13, 1000, 1 << 20} {
 			s, err, got := newServer(), error(nil), []byte("kept")
@@ -300,7 +300,7 @@ func TestFlood(t *testing.T) {
 	for range mostEmpty + 1 {
 		_, err = c.Decode(nil, ping)
 	}
-	if !errors.Is(err, errFrame) {
-		t.Errorf("got %v after %d pings, want %v", err, mostEmpty+1, errFrame)
+	if !errors.Is(err, ErrFrame) {
+		t.Errorf("got %v after %d pings, want %v", err, mostEmpty+1, ErrFrame)
 	}
 }

@@ -314,6 +314,7 @@ type server func(c transport.Conn, began time.Time, g transport.Guest)
 type guest struct{}
 
 func (guest) Claimed(auth.User) {}
+func (guest) Answered()         {}
 func (guest) Closed(_, _ int64) {}
 
 func accept(l *net.TCPListener, n int, serve server) {

@@ -81,13 +81,13 @@ func serverHello(body []byte) string {
 			clear(random[24:])
 		}
 	}
+	if id := int(b[38]); id > 0 {
+		clear(b[39 : 39+id]) // an echo
+	}
 	if i := bytes.Index(b, []byte{0x00, 0x33}); i > 38 && len(b) > i+8 {
 		if n := int(binary.BigEndian.Uint16(b[i+2:])); n > 4 {
 			clear(b[i+8 : i+4+n])
 		}
-	}
-	if id := int(b[38]); id > 0 {
-		clear(b[39 : 39+id]) // an echo
 	}
 	return fmt.Sprintf(" ServerHello %x", b)
 }

@@ -1,0 +1,201 @@
+package relay
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+
+	"relay/relay/splice"
+)
+
+// slowHandshake is how long a stranger may take for his next word in a handshake
+// with the site while others wait for their turn: much longer than any round trip.
+const slowHandshake = 3 * time.Second
+
+// slowNeighbour is what he may take while somebody waits in whose neighbourhood
+// nobody is in a handshake, and his own has the most.
+const slowNeighbour = 500 * time.Millisecond
+
+// handshakes bounds how many strangers are in the middle of one with the site.
+// Each of them has a goroutine, tens of kilobytes, and a turn at the processor that
+// users want. The others wait for their turn and have no stack. Whoever says nothing
+// for long makes room, but only if there is somebody to make it for: without a
+// flood the site's own time-outs are the only ones. Turns go round the neighbourhoods
+// that strangers come from, so that a flood waits for itself, and users do not.
+type handshakes struct {
+	mu      sync.Mutex
+	under   list.List            // of *turn, in the order they began
+	near    map[netip.Prefix]int // of under, by neighbourhood
+	waiting list.List            // of *turn, in the order they came
+	timer   *time.Timer          // for the first of under, while somebody waits; nil: not set
+}
+
+// turn is a stranger's place in one of the lists.
+type turn struct {
+	conn  *conn
+	place *list.Element
+	began time.Time // zero: he waits
+}
+
+// enter lets c begin its handshake, or has it wait for its turn: then it is resumed,
+// and asks again.
+func (h *handshakes) enter(c *conn, most int) bool {
+	begins, slow := h.take(c, most)
+	if slow != nil {
+		c.srv.sources.cut(slow)
+	}
+	return begins
+}
+
+// take is enter, but for who has to make room.
+func (h *handshakes) take(c *conn, most int) (begins bool, slow *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.turn != nil {
+		return !c.turn.began.IsZero(), nil
+	}
+	c.turn = &turn{conn: c}
+	if most <= 0 || h.under.Len() < most && h.waiting.Len() == 0 {
+		h.begin(c.turn)
+		return true, nil
+	}
+	if t := h.crowd(c.turn); t != nil {
+		h.remove(t)
+		h.begin(c.turn)
+		return true, t.conn
+	}
+	c.turn.place = h.waiting.PushBack(c.turn)
+	h.watch()
+	return false, nil
+}
+
+// force lets c begin, which cannot wait.
+func (h *handshakes) force(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.turn != nil && c.turn.began.IsZero() {
+		h.waiting.Remove(c.turn.place)
+		h.begin(c.turn)
+	}
+}
+
+// begin is under mu.
+func (h *handshakes) begin(t *turn) {
+	t.began = time.Now()
+	t.place = h.under.PushBack(t)
+	if h.near == nil {
+		h.near = make(map[netip.Prefix]int)
+	}
+	h.near[t.neighbourhood()]++
+}
+
+// remove takes t out of under; under mu.
+func (h *handshakes) remove(t *turn) {
+	t.conn.turn = nil
+	h.under.Remove(t.place)
+	p := t.neighbourhood()
+	if h.near[p]--; h.near[p] == 0 {
+		delete(h.near, p)
+	}
+}
+
+// neighbourhood is the network that t comes from, as far as that can be told.
+func (t *turn) neighbourhood() netip.Prefix {
+	bits := 24
+	if t.conn.source.Is6() {
+		bits = 48
+	}
+	p, _ := t.conn.source.Prefix(bits)
+	return p
+}
+
+// crowd returns who makes room for t at once: the slowest of the largest
+// neighbourhood, if t is the first of his; nil: nobody. Under mu.
+func (h *handshakes) crowd(t *turn) *turn {
+	if h.near[t.neighbourhood()] > 0 {
+		return nil
+	}
+	var largest netip.Prefix
+	most := 1
+	for p, n := range h.near {
+		if n > most {
+			largest, most = p, n
+		}
+	}
+	for e := h.under.Front(); e != nil && most > 1; e = e.Next() {
+		slow := e.Value.(*turn)
+		if time.Since(slow.began) < slowNeighbour {
+			return nil
+		}
+		if slow.neighbourhood() == largest {
+			return slow
+		}
+	}
+	return nil
+}
+
+// next is whose turn it is: the first who waits in whose neighbourhood nobody is in
+// a handshake, and else the first; under mu.
+func (h *handshakes) next() *list.Element {
+	for e := h.waiting.Front(); e != nil; e = e.Next() {
+		if h.near[e.Value.(*turn).neighbourhood()] == 0 {
+			return e
+		}
+	}
+	return h.waiting.Front()
+}
+
+// leave says that c is not in a handshake any more, nor waits for its turn. It may
+// be called more than once.
+func (h *handshakes) leave(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.turn != nil {
+		h.end(c.turn)
+	}
+}
+
+// end is under mu.
+func (h *handshakes) end(t *turn) {
+	if t.began.IsZero() {
+		t.conn.turn = nil
+		h.waiting.Remove(t.place)
+		return
+	}
+	h.remove(t)
+	if e := h.next(); e != nil {
+		next := h.waiting.Remove(e).(*turn)
+		h.begin(next)
+		splice.Resume(next.conn.raw)
+	}
+}
+
+// watch sets the timer; under mu.
+func (h *handshakes) watch() {
+	first := h.under.Front()
+	if h.timer != nil || h.waiting.Len() == 0 || first == nil {
+		return
+	}
+	h.timer = time.AfterFunc(time.Until(first.Value.(*turn).began.Add(slowHandshake)), h.makeRoom)
+}
+
+// makeRoom ends those who are slow, as many as wait.
+func (h *handshakes) makeRoom() {
+	var slow []*conn
+	h.mu.Lock()
+	h.timer = nil
+	for n := h.waiting.Len(); n > 0 && h.under.Len() > 0; n-- {
+		t := h.under.Front().Value.(*turn)
+		if time.Since(t.began) < slowHandshake {
+			break
+		}
+		h.end(t)
+		slow = append(slow, t.conn)
+	}
+	h.watch()
+	h.mu.Unlock()
+	for _, c := range slow {
+		c.srv.sources.cut(c)
+	}
+}

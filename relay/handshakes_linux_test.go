@@ -1,0 +1,152 @@
+package relay_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"relay/relay"
+	"relay/transport"
+)
+
+// visited is a stranger in the site's hands.
+type visited struct {
+	transport.Conn
+	guest transport.Guest
+	came  time.Time
+}
+
+// leave closes it, as a site does when its handshake fails.
+func (v visited) leave() {
+	_ = v.Close()
+	v.guest.Closed(0, 0)
+}
+
+// TestHandshakes: few strangers are in the middle of a handshake with the site, and
+// the others wait: for one of them to answer or to end, and for who says nothing for
+// long, who then is reset.
+func TestHandshakes(t *testing.T) {
+	const most, more = 2, 3
+	site := make(chan visited, most+more)
+	s := newStreet(t, func(l *relay.Listener) {
+		l.Cover.Handshakes = most
+		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
+	})
+	next := func(why string) visited {
+		t.Helper()
+		select {
+		case v := <-site:
+			return v
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: nobody came to the site, want one", why)
+			panic("not reached")
+		}
+	}
+	for range most + more {
+		c := mustDial(t, "127.0.0.1", s.addr)
+		defer c.Close()
+		_, _ = io.WriteString(c, record("nobody"))
+	}
+	until(t, "all to be strangers", func() bool { return s.srv.Snapshot().Strangers == most+more })
+	first, second := next("first"), next("second")
+	if n := len(site); n > 0 {
+		t.Fatalf("at the site: got %d more than %d, want none", n, most)
+	}
+	first.guest.Answered()
+	third := next("one has answered")
+	second.leave()
+	fourth := next("one has ended")
+	fifth := next("nobody says anything")
+	if waited := fifth.came.Sub(third.came); waited < 2900*time.Millisecond {
+		t.Errorf("the slowest made room after %v, want 3 s", waited)
+	}
+	if _, err := third.Read(make([]byte, 1000)); err == nil {
+		_, err = third.Read(make([]byte, 1000)) // the first one got what was peeked at
+		if err == nil {
+			t.Error("who was slow: got bytes, want the end of the connection")
+		}
+	}
+	for _, v := range []visited{first, third, fourth, fifth} {
+		v.leave()
+	}
+	until(t, "all to be forgotten", func() bool { return s.srv.Snapshot().Strangers == 0 && s.srv.Snapshot().Live == 0 })
+}
+
+// TestHandshakesWait: a stranger who ends while he waits for his turn does not get
+// it, and whoever waits behind him does.
+func TestHandshakesWait(t *testing.T) {
+	site := make(chan visited, 4)
+	s := newStreet(t, func(l *relay.Listener) {
+		l.Cover.Handshakes = 1
+		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
+	})
+	var waiting []*net.TCPConn
+	for i := range 4 {
+		c := mustDial(t, "127.0.0.1", s.addr)
+		defer c.Close()
+		_, _ = io.WriteString(c, record("nobody"))
+		until(t, "one more stranger", func() bool { return s.srv.Snapshot().Strangers == i+1 })
+		waiting = append(waiting, c)
+	}
+	_ = waiting[1].Close()
+	_ = waiting[2].CloseWrite()
+	first := <-site
+	first.leave()
+	last := <-site
+	if got, want := last.RemoteAddr().String(), waiting[3].LocalAddr().String(); got != want {
+		t.Errorf("at the site: got %s, want who has not ended, %s", got, want)
+	}
+	s.ends(waiting[2])
+	last.leave()
+	until(t, "all to be forgotten", func() bool { return s.srv.Snapshot().Strangers == 0 && s.srv.Snapshot().Live == 0 })
+	if n := len(site); n > 0 {
+		t.Errorf("at the site: got %d more, want none", n)
+	}
+}
+
+// TestHandshakesNear: a flood from one neighbourhood waits for itself; who comes from
+// another one has his turn at once, at the price of the slowest of the flood.
+func TestHandshakesNear(t *testing.T) {
+	const most = 4
+	site := make(chan visited, 4*most)
+	s := newStreet(t, func(l *relay.Listener) {
+		l.Cover.Handshakes = most
+		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
+	})
+	come := func(from string) {
+		t.Helper()
+		c := mustDial(t, from, s.addr)
+		t.Cleanup(func() { _ = c.Close() })
+		_, _ = io.WriteString(c, record("nobody"))
+	}
+	for range 2 * most {
+		come("127.0.1.7")
+	}
+	until(t, "all to be strangers", func() bool { return s.srv.Snapshot().Strangers == 2*most })
+	var flood []visited
+	for range most {
+		flood = append(flood, <-site)
+	}
+	time.Sleep(600 * time.Millisecond)
+	come("127.0.2.7")
+	var user visited
+	select {
+	case user = <-site:
+	case <-time.After(time.Second):
+		t.Fatal("from elsewhere: nobody came to the site, want one at once")
+	}
+	if from := transport.Source(user).String(); from != "127.0.2.7" {
+		t.Errorf("next at the site: got %s, want who comes from elsewhere", from)
+	}
+	if _, err := io.Copy(io.Discard, flood[0]); err == nil {
+		t.Error("the slowest of the flood: got the end of the stream, want a reset")
+	}
+	for _, v := range append(flood, user) {
+		v.leave()
+	}
+	for range most {
+		(<-site).leave()
+	}
+	until(t, "all to be forgotten", func() bool { return s.srv.Snapshot().Strangers == 0 && s.srv.Snapshot().Live == 0 })
+}
