@@ -78,14 +78,17 @@ func (c *Conn) consumed(s *Stream, ofStream, n int) {
 func (c *Conn) tell(s *Stream, whole, part uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	if s != nil && c.streams[s.id] != s {
+		part = 0 // the last bytes of an ended stream, and nothing else may come
+	}
+	if c.err != nil || whole|part == 0 {
 		return
 	}
 	o := c.append()
 	if whole > 0 {
 		o.b = appendWord(o.b, frameWindow, 0, whole)
 	}
-	if part > 0 && c.streams[s.id] == s {
+	if part > 0 {
 		o.b = appendWord(o.b, frameWindow, s.id, part)
 	}
 	c.flush()

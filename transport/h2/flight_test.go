@@ -28,7 +28,7 @@ func TestChromium(t *testing.T) {
 		if block, ok := strings.CutPrefix(line, "block "); ok {
 			var got []byte
 			for _, f := range fields {
-				got = e.field(got, f)
+				got = e.field(got, f, false)
 			}
 			if g := hex.EncodeToString(got); g != block {
 				t.Errorf("block %d: got\n%s\nwant\n%s", blocks, g, block)
@@ -105,6 +105,41 @@ func TestFirstFlight(t *testing.T) {
 	}
 }
 
+// held is a transport.Holder, as a browser's connection is.
+type held struct{ *writes }
+
+func (held) Hold() {}
+
+func (held) Release() error { return nil }
+
+// TestWindowOfEnded: a stream may end while what was read of it opens its window. Then
+// there is nothing to say, and nothing is written.
+func TestWindowOfEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := relaytest.Pipe()
+		defer b.Close()
+		w := &writes{Conn: a}
+		c := NewConn(held{w}, &Fingerprint{Apart: true})
+		defer c.Close()
+		s, err := c.Open(t.Context(), Head{Method: "GET", Path: "/"}, nil, true)
+		if err != nil {
+			t.Fatalf("Open: got %v, want a stream", err)
+		}
+		c.received(s)
+		n := len(w.all)
+		c.consumed(s, defaultWindow, 0)
+		synctest.Wait()
+		if len(w.all) != n || c.out != nil {
+			t.Errorf("ended: got %q, want no write", w.all[n:])
+		}
+		c.consumed(s, defaultWindow, defaultWindow)
+		synctest.Wait()
+		if want := string(appendWord(nil, frameWindow, 0, defaultWindow)); len(w.all) != n+1 || string(w.all[n]) != want {
+			t.Errorf("the connection's: got %q, want %q alone", w.all[n:], want)
+		}
+	})
+}
+
 // TestPriorityChain: a request depends on the last one that is open.
 func TestPriorityChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -134,7 +169,7 @@ func TestPriorityChain(t *testing.T) {
 // TestEncoderTable: the peer's table size is kept to, and said.
 func TestEncoderTable(t *testing.T) {
 	e := encoder{limit: defaultTable}
-	e.field(nil, Field{"a", "b"})
+	e.field(nil, Field{"a", "b"}, false)
 	e.setLimit(0)
 	e.setLimit(100)
 	if got, want := string(e.begin(nil)), "\x20\x3f\x45"; got != want {
@@ -147,13 +182,13 @@ func TestEncoderTable(t *testing.T) {
 		t.Errorf("table: got %d entries of %d, want none", len(e.table), e.size)
 	}
 	for range 3 {
-		e.field(nil, Field{"name", strings.Repeat("x", 40)})
-		e.field(nil, Field{"name", strings.Repeat("y", 40)})
+		e.field(nil, Field{"name", strings.Repeat("x", 40)}, false)
+		e.field(nil, Field{"name", strings.Repeat("y", 40)}, false)
 	}
 	if len(e.table) != 1 || e.size != 76 {
 		t.Errorf("table: got %d entries of %d, want 1 of 76", len(e.table), e.size)
 	}
-	e.field(nil, Field{"name", strings.Repeat("z", 100)})
+	e.field(nil, Field{"name", strings.Repeat("z", 100)}, false)
 	if len(e.table) != 0 || e.size != 0 {
 		t.Errorf("table after one too large: got %d entries of %d, want none", len(e.table), e.size)
 	}
@@ -263,7 +298,7 @@ func TestInboxMemory(t *testing.T) {
 		if held > 2*total+largeChunk {
 			t.Errorf("frames of %v: got %d bytes of memory for %d, want at most twice that", sizes, held, total)
 		}
-		if got := q.close(); got != total {
+		if got := q.close(net.ErrClosed); got != total {
 			t.Errorf("frames of %v: got %d unread, want %d", sizes, got, total)
 		}
 	}
