@@ -88,7 +88,7 @@ func (s *Site) serveHTTP2(hs *http.Server, c *tls.Conn, h http.Handler) {
 	v := &caller{s, ctx, c.RemoteAddr().String(), &state, nil, nil}
 	v.taken, _ = ctx.Value(takenKey{}).(*taken)
 	fork := h2.NewFork(c, func(head h2.Head) bool {
-		r := v.request(ctx, &head)
+		r := v.request(ctx, &head, true)
 		if r == nil {
 			return false
 		}
@@ -137,7 +137,7 @@ func (s *Site) claimed(r *http.Request) (http.Handler, bool) {
 func (v *caller) handle(s *h2.Stream) {
 	ctx, cancel := context.WithCancel(v.ctx)
 	s.OnLost(cancel)
-	r := v.request(ctx, s.Head())
+	r := v.request(ctx, s.Head(), s.Ended())
 	if r == nil {
 		cancel()
 		_ = s.Close()
@@ -182,8 +182,8 @@ func (v *caller) run(s *h2.Stream, r *http.Request, cancel context.CancelFunc, h
 }
 
 // request makes a request of a head, or returns nil if it is none (RFC 9113,
-// Section 8.3.1). Its body is nil.
-func (v *caller) request(ctx context.Context, head *h2.Head) *http.Request {
+// Section 8.3.1). ended says that it has no body; the result's is nil.
+func (v *caller) request(ctx context.Context, head *h2.Head, ended bool) *http.Request {
 	header := make(http.Header, len(head.Fields))
 	for _, f := range head.Fields {
 		name := textproto.CanonicalMIMEHeaderKey(f.Name)
@@ -215,9 +215,10 @@ func (v *caller) request(ctx context.Context, head *h2.Head) *http.Request {
 	}
 	if n := header["Content-Length"]; len(n) > 0 {
 		size, err := strconv.ParseUint(n[0], 10, 63)
-		if r.ContentLength = int64(size); err != nil {
-			return nil
+		if err != nil && !ended {
+			return nil // a body of no bytes, which has some
 		}
+		r.ContentLength = int64(size)
 	}
 	return r.WithContext(ctx)
 }
