@@ -333,7 +333,10 @@ func (v *visit) toCover() error {
 		_ = far.Close()
 		return err
 	}
-	c.srv.sources.join(c)
+	if !c.srv.sources.join(c) {
+		_ = transport.Abort(far)
+		return errEvicted
+	}
 	c.srv.stats.strangersUp.Add(int64(v.fed)) // the core knows the rest
 	near := c.near
 	c.srv.handOver(c)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +51,14 @@ type street struct {
 }
 
 func newStreet(t *testing.T, change func(l *relay.Listener)) *street {
+	return newLimitedStreet(t, func(l *relay.Listener, _ *relay.Limits) {
+		if change != nil {
+			change(l)
+		}
+	})
+}
+
+func newLimitedStreet(t *testing.T, change func(*relay.Listener, *relay.Limits)) *street {
 	t.Helper()
 	relaytest.LeakCheck(t)
 	cover, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -63,18 +72,17 @@ func newStreet(t *testing.T, change func(l *relay.Listener)) *street {
 	}
 	log := slog.New(slog.DiscardHandler)
 	users := auth.NewUsers(store, log)
+	limits := relay.Limits{Handshake: 10 * time.Second, Idle: time.Minute, Fin: time.Minute, Backlog: 128}
 	l := relay.Listener{
 		Address: "127.0.0.1:0",
 		Route:   []relay.Candidate{&relay.Carrier{Server: &hellos{}, Inside: []relay.Inbound{&inbound{word: "go"}}}},
 		Cover:   &relay.Cover{Target: mustTarget(cover.Addr().String()), Dialer: &direct{}, Early: 100},
 	}
-	if change != nil {
-		change(&l)
-	}
+	change(&l, &limits)
 	srv := relay.New(relay.Options{Log: log, Users: users, Splice: splice.New(0)})
 	err = srv.Apply(relay.Settings{
 		Listeners: []relay.Listener{l}, Dialer: &direct{},
-		Limits: relay.Limits{Handshake: 10 * time.Second, Idle: time.Minute, Fin: time.Minute, Backlog: 128},
+		Limits: limits,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +138,31 @@ func (s *street) ends(c io.Reader) {
 	if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
 		s.t.Errorf("end: got %q, %v, want no byte and an orderly end", got, err)
 	}
+}
+
+// A stranger who makes room is gone, though the cover has been dialled for him, and so
+// is that connection.
+func TestStreetMakesRoom(t *testing.T) {
+	s := newLimitedStreet(t, func(_ *relay.Listener, limits *relay.Limits) { limits.Connections = 2 })
+	var silent, far []*net.TCPConn
+	for range 2 {
+		silent = append(silent, s.dial())
+		far = append(far, s.accept())
+	}
+	for i := range silent {
+		s.dial()
+		if _, err := silent[i].Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("stranger %d: got %v, want ECONNRESET", i, err)
+		}
+		if n, err := far[i].Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("at the cover, stranger %d: got %d bytes and %v, want an end", i, n, err)
+		}
+		s.accept()
+	}
+	until(t, "the others to be forgotten", func() bool {
+		now := s.srv.Snapshot()
+		return now.Live == 2 && now.Strangers == 0 && now.Flows == 0
+	})
 }
 
 // A stranger and the cover see each other, on sockets too.

@@ -89,11 +89,12 @@ func (s *sources) trim() {
 }
 
 // join notes that a connection which stays in the count, a stranger's, is going
-// to the splice core: raw is not to be touched any more.
-func (s *sources) join(c *conn) {
+// to the splice core: raw is not to be touched any more. False: it has made room.
+func (s *sources) join(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.joined = true
+	c.joined = !c.evicted.Load()
+	return c.joined
 }
 
 // evict ends the connection that has waited longest without proving
