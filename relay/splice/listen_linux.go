@@ -10,10 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptTurn is how many connections are accepted before others have their turn: each
-// costs some 20 µs, and in a flood of them users wait for all.
-const acceptTurn = 16
-
 // listening is a listener of a reactor.
 type listening struct {
 	r     *reactor
@@ -109,26 +105,24 @@ func (l *listening) end(done chan struct{}) {
 	close(done)
 }
 
-// accept takes what is in the queue.
+// accept takes one connection from the queue, and has the next one wait until others
+// have had their turn: each costs some 20 µs, and in a flood of them users wait for all.
 func (l *listening) accept() {
-	for range acceptTurn {
-		if l.ended {
-			return
-		}
-		fd, peer, e := accept(l.fd)
-		switch e {
-		case 0:
-			if o := l.r.other(); o != nil && o.tell(func() { o.arrivals = append(o.arrivals, arrival{l, fd, peer}) }) {
-				continue
-			}
+	if l.ended {
+		return
+	}
+	fd, peer, e := accept(l.fd)
+	switch e {
+	case 0:
+		if o := l.r.other(); o == nil || !o.tell(func() { o.arrivals = append(o.arrivals, arrival{l, fd, peer}) }) {
 			l.r.admit(l, fd, peer)
-		case unix.EAGAIN:
-			return
-		case unix.EINTR, unix.ECONNABORTED:
-		default:
-			l.rest(e)
-			return
 		}
+	case unix.EAGAIN:
+		return
+	case unix.EINTR, unix.ECONNABORTED:
+	default:
+		l.rest(e)
+		return
 	}
 	l.r.more = true
 }
