@@ -31,6 +31,8 @@ type conn struct {
 	place   *list.Element  // in srv.sources; under its lock
 	over    *list.Element  // the same, if its source has too many
 	counted bool           // in srv.sources
+	holds   int            // descriptors
+	reached bool           // the one of a target is among them
 	joined  bool           // with the core, for a cut; in srv.sources, under its lock
 	served  bool           // a user's session has begun, or an anonymous one
 	untold  bool           // denied in a protocol that has no reply
@@ -146,6 +148,12 @@ func (c *conn) finished(e splice.End) {
 // dial connects to a target: from where the client is, if that is known
 // without waiting for anything but the target itself.
 func (c *conn) dial(by transport.Dialer, to transport.Target) (transport.Conn, error) {
+	if !c.reached {
+		if !c.srv.hold(c, 1) {
+			return nil, ErrFull
+		}
+		c.reached = true
+	}
 	if d, ok := by.(transport.DirectDialer); ok {
 		hop, known, err := d.Direct(to)
 		if err != nil {
@@ -228,7 +236,7 @@ func (c *conn) authenticated() {
 // how many were left out before this one.
 func (c *conn) ended(e splice.End) {
 	c.srv.stats.end(e.Status)
-	c.srv.live.Add(-1)
+	c.srv.release(c)
 	if c.stream != nil {
 		c.stream.over()
 	}

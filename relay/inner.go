@@ -15,14 +15,14 @@ import (
 func (s *Server) inner(by *conn, raw transport.Conn) (*conn, error) {
 	c := &conn{
 		srv: s, set: by.set, inbound: by.inbound, source: by.source, client: by.client,
-		began: time.Now(), raw: raw, near: raw,
+		began: time.Now(), raw: raw, near: raw, reached: true, // its only descriptor will be of the target
 	}
-	if !s.reserve(c, c.set.limits.Connections) {
+	if !s.reserve(c) {
 		s.stats.end(transport.OverLimit)
 		return nil, ErrFull
 	}
 	if !s.begin(c) {
-		s.live.Add(-1)
+		s.release(c)
 		s.stats.end(transport.Drained)
 		return nil, errDrained
 	}

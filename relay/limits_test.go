@@ -185,6 +185,50 @@ func TestEviction(t *testing.T) {
 	})
 }
 
+// Who has no target takes one descriptor, and there may be twice as many of them as of
+// those who have one. They make room for others, and for each other's targets.
+func TestDescriptorLimit(t *testing.T) {
+	inRig(t, func(r *rig) { r.set.Limits.Descriptors = 4 }, func(r *rig) {
+		var silent []transport.Conn
+		for range 4 {
+			silent = append(silent, r.dial())
+		}
+		synctest.Wait()
+		if got := r.srv.Snapshot(); got.Live != 4 || got.Ends[transport.OverLimit] != 0 {
+			t.Fatalf("at the limit: got %d live and %d over it, want 4 and 0", got.Live, got.Ends[transport.OverLimit])
+		}
+		fifth := r.dial()
+		r.wantEnd(silent[0], syscall.ECONNRESET)
+		r.say(fifth, "go - "+targetAddr+"\n", "ok\n")
+		r.wantEnd(silent[1], syscall.ECONNRESET)
+		r.say(silent[2], "go - "+targetAddr+"\n", "ok\n")
+		r.wantEnd(silent[3], syscall.ECONNRESET)
+		r.wantEnd(r.dial(), syscall.ECONNRESET) // flows are left alone
+		synctest.Wait()
+		if got := r.srv.Snapshot(); got.Live != 2 || got.Flows != 2 || got.Ends[transport.OverLimit] != 4 {
+			t.Errorf("snapshot: got %d live, %d flows and %d over the limit, want 2, 2 and 4", got.Live, got.Flows, got.Ends[transport.OverLimit])
+		}
+		_ = fifth.Close()
+		_ = silent[2].Close()
+	})
+	inRig(t, func(r *rig) { r.set.Limits.Descriptors = 3 }, func(r *rig) {
+		client, server := r.open("-")
+		c := r.dial()
+		r.say(c, "go - "+targetAddr+"\n", "no\n")
+		for _, c := range []transport.Conn{client, server, c} {
+			_ = c.Close()
+		}
+		synctest.Wait()
+		// Whatever was counted is not any more.
+		for range 3 {
+			client, server := r.open("-")
+			_, _ = client.Close(), server.Close()
+			synctest.Wait()
+		}
+		r.wantEnds(map[transport.Status]int64{transport.OverLimit: 1, transport.OK: 4})
+	})
+}
+
 // broken is a listener whose Accept fails every other time.
 type broken struct {
 	net.Listener

@@ -151,14 +151,14 @@ func (l *listener) admit(tc transport.Conn) (*conn, *route) {
 		return nil, nil
 	}
 	c.counted = true
-	if !s.reserve(c, r.set.limits.Connections) {
+	if !s.reserve(c) {
 		c.authenticated()
 		s.refuse(tc)
 		return nil, nil
 	}
 	if !s.begin(c) {
 		c.authenticated()
-		s.live.Add(-1)
+		s.release(c)
 		s.stats.end(transport.Drained)
 		_ = tc.Close()
 		return nil, nil

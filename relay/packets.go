@@ -26,6 +26,8 @@ const (
 	// packetPause is how long a datagram waits for the user's rate. What would
 	// wait longer is dropped: a late one is worth less than none.
 	packetPause = 50 * time.Millisecond
+	// packetSockets is how many sockets carry a client's datagrams: one on either side.
+	packetSockets = 2
 )
 
 // ErrFull says that the relay has as many connections as it may have. AcceptPackets
@@ -72,8 +74,7 @@ func (c *conn) connectPackets(req transport.PacketRequest) error {
 
 // openPackets opens the way out and accepts the request.
 func (c *conn) openPackets(req transport.PacketRequest) (near, far transport.PacketConn, err error) {
-	// The sockets of datagrams are two descriptors more.
-	if n, limit := c.srv.packets.Load()+c.srv.live.Load(), c.set.limits.Connections; limit > 0 && n > int64(limit) {
+	if n, limit := c.srv.packets.Load()+c.srv.live.Load(), c.set.limits.Connections; limit > 0 && n > int64(limit) || !c.srv.hold(c, packetSockets) {
 		return nil, nil, c.deny(req, ErrFull)
 	}
 	if err := transport.MayWait(c.raw); err != nil {

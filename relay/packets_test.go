@@ -240,6 +240,7 @@ func TestPacketsDenied(t *testing.T) {
 	}{
 		{"no way out", func(r *rig) { r.set.Dialer = r.net }, transport.DialFailed},
 		{"over the limit: two for one", func(r *rig) { r.set.Limits.Connections = 1 }, transport.OverLimit},
+		{"over the limit: three descriptors", func(r *rig) { r.set.Limits.Descriptors = 2 }, transport.OverLimit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inPacketRig(t, tt.change, func(r *packetRig) {

@@ -61,6 +61,7 @@ type Limits struct {
 	Idle        time.Duration // see splice.Limits
 	Fin         time.Duration
 	Connections int                   // at once, in all; 0: no limit
+	Descriptors int                   // of all connections at once, see Server.hold; 0: no limit
 	PerSource   int                   // unauthenticated at once, see sources; 0: no limit
 	Trusted     func(netip.Addr) bool // sources without that limit; may be nil
 	Backlog     int                   // of the kernel's accept queue
@@ -95,6 +96,7 @@ type Server struct {
 	openings chan opening
 
 	live      atomic.Int64
+	held      atomic.Int64 // descriptors; see hold
 	strangers atomic.Int64 // with the cover
 	early     atomic.Int64 // connections to the cover that nobody may need
 	packets   atomic.Int64 // connections that carry datagrams
@@ -286,18 +288,39 @@ func (s *Server) Trim() {
 	s.splice.Trim()
 }
 
-// reserve counts c as live; who carries datagrams counts twice. At the limit it
-// makes room if somebody else is waiting who has not proved anything; otherwise c
-// is to be refused.
-func (s *Server) reserve(c *conn, limit int) bool {
-	if n := s.live.Add(1) + s.packets.Load(); limit <= 0 || n <= int64(limit) {
-		return true
-	}
-	if s.sources.evict(c) {
+// reserve counts c as live, with its own descriptor; who carries datagrams counts
+// twice. At a limit it makes room if somebody else is waiting who has not proved
+// anything; otherwise c is to be refused.
+func (s *Server) reserve(c *conn) bool {
+	n, limit := s.live.Add(1)+s.packets.Load(), c.set.limits.Connections
+	if (limit <= 0 || n <= int64(limit) || s.sources.evict(c)) && s.hold(c, 1) {
 		return true
 	}
 	s.live.Add(-1)
 	return false
+}
+
+// hold counts n descriptors more as those of c, until it has ended: strangers who
+// have said nothing need one, and only whoever gets to a target takes the room of
+// two. At the limit it makes room as reserve does.
+func (s *Server) hold(c *conn, n int) bool {
+	limit := int64(c.set.limits.Descriptors)
+	if held := s.held.Add(int64(n)); limit > 0 && held > limit {
+		for range n {
+			if !s.sources.evict(c) {
+				s.held.Add(-int64(n))
+				return false
+			}
+		}
+	}
+	c.holds += n
+	return true
+}
+
+// release is the end of what reserve and hold have counted.
+func (s *Server) release(c *conn) {
+	s.live.Add(-1)
+	s.held.Add(-int64(c.holds))
 }
 
 func (s *Server) isStopped() bool {

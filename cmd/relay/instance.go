@@ -244,10 +244,8 @@ func limits(l config.Limits) relay.Limits {
 	out := relay.Limits{
 		Handshake: l.HandshakeTimeout, Idle: l.IdleTimeout, Fin: l.FinTimeout,
 		Connections: l.Connections, PerSource: l.PerSource, Backlog: l.Backlog,
-		Burst: relay.Burst{Size: l.Burst, PerSecond: l.BurstPerSecond},
-	}
-	if out.Connections == 0 {
-		out.Connections = connectionsFor(descriptorLimit())
+		Burst:       relay.Burst{Size: l.Burst, PerSecond: l.BurstPerSecond},
+		Descriptors: 2 * connectionsFor(descriptorLimit()),
 	}
 	if len(l.Trusted) > 0 {
 		out.Trusted = ranges(l.Trusted).Contains
