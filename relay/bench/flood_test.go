@@ -97,15 +97,18 @@ func TestFloodJob(t *testing.T) {
 func TestFloodRequests(t *testing.T) {
 	f := &flooding{settings: floodSettings{good: 10, within: 20 * time.Millisecond}}
 	n := make(chan int, 10)
-	times, served := f.requests(t.Context(), func(context.Context) error {
+	times, shaken, served := f.requests(t.Context(), func(context.Context) (time.Duration, error) {
 		n <- 0
 		if len(n) > 7 {
-			return errors.New("no")
+			return 0, errors.New("no")
 		}
-		return nil
+		return 3, nil
 	})
 	if served != 7 || len(times) != 10 {
 		t.Errorf("got %d of %d served, want 7 of 10", served, len(times))
+	}
+	if got := [2]time.Duration{percentile(shaken, 1), percentile(shaken, 100)}; got != [2]time.Duration{3, 3} {
+		t.Errorf("handshakes: got %v to %v, want 3 ns each", got[0], got[1])
 	}
 }
 

@@ -21,12 +21,24 @@ type floodResult struct {
 	good         int // requests beside the flood
 	served       int
 	quiet        [2]time.Duration // p50 and p95 before the flood
+	shaken       [2]time.Duration // beside it, to the end of the handshake
 	busy         [2]time.Duration // beside it, of those that were served
 	before       int64            // resident bytes
 	peak         int64
 	after        int64         // when all has settled
 	cpu          time.Duration // of the server, for flood and requests
 	failed       string
+}
+
+// floodRequest is a user's request; shaken is how long its handshake took.
+type floodRequest func(context.Context) (shaken time.Duration, err error)
+
+// warmed is a request of which only the error matters.
+func warmed(r floodRequest) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := r(ctx)
+		return err
+	}
 }
 
 const sampleEvery = 200 * time.Millisecond
@@ -56,9 +68,9 @@ func (f *flooding) flood(ctx context.Context, t floodTarget, r *floodResult) (<-
 }
 
 // run makes requests in quiet, and then beside the flood.
-func (f *flooding) run(ctx context.Context, server *flooded, request func(context.Context) error, r *floodResult) error {
+func (f *flooding) run(ctx context.Context, server *flooded, request floodRequest, r *floodResult) error {
 	for range 2 { // the first time warms up
-		times, served := f.requests(ctx, request)
+		times, _, served := f.requests(ctx, request)
 		if served < len(times) {
 			return fmt.Errorf("in quiet: %d of %d requests were served", served, len(times))
 		}
@@ -87,8 +99,9 @@ func (f *flooding) run(ctx context.Context, server *flooded, request func(contex
 			}
 		}
 	})
-	times, served := f.requests(ctx, request)
+	times, shaken, served := f.requests(ctx, request)
 	r.good, r.served = len(times), served
+	r.shaken = [2]time.Duration{percentile(shaken, 50), percentile(shaken, 95)}
 	r.busy = [2]time.Duration{percentile(times, 50), percentile(times, 95)}
 	reports, err := loads.wait()
 	stop()
@@ -105,10 +118,10 @@ func (f *flooding) run(ctx context.Context, server *flooded, request func(contex
 }
 
 // requests makes good requests at even distances, whether those before have
-// been answered or not. It returns how long each took that was served, and zeros
-// for the others.
-func (f *flooding) requests(ctx context.Context, request func(context.Context) error) (times []time.Duration, served int) {
-	times = make([]time.Duration, f.settings.good)
+// been answered or not. It returns how long each took that was served, and its
+// handshake, and zeros for the others.
+func (f *flooding) requests(ctx context.Context, request floodRequest) (times, shaken []time.Duration, served int) {
+	times, shaken = make([]time.Duration, f.settings.good), make([]time.Duration, f.settings.good)
 	step := f.settings.within / time.Duration(len(times))
 	begin := time.Now()
 	_ = inParallel(len(times), func(i int) error {
@@ -118,10 +131,11 @@ func (f *flooding) requests(ctx context.Context, request func(context.Context) e
 		limited, cancel := context.WithTimeout(ctx, openLimit)
 		defer cancel()
 		start := time.Now()
-		if err := request(limited); err != nil {
+		d, err := request(limited)
+		if err != nil {
 			return err
 		}
-		times[i] = time.Since(start)
+		times[i], shaken[i] = time.Since(start), d
 		return nil
 	})
 	for _, d := range times {
@@ -129,7 +143,7 @@ func (f *flooding) requests(ctx context.Context, request func(context.Context) e
 			served++
 		}
 	}
-	return times, served
+	return times, shaken, served
 }
 
 // percentile is that of the times that are not zero.
@@ -143,7 +157,7 @@ func percentile(times []time.Duration, p int) time.Duration {
 
 // writeFlood writes results as Markdown.
 func writeFlood(w io.Writer, results []*floodResult) {
-	columns := []string{"target", "flood", "opened", "held", "ended", "served", "quiet p50, ms", "p95", "beside flood p50, ms", "p95",
+	columns := []string{"target", "flood", "opened", "held", "ended", "served", "quiet p50, ms", "p95", "beside flood handshake p50, ms", "p95", "all p50", "p95",
 		"RSS before, MB", "peak", "kB/held", "after, of before", "CPU s"}
 	fmt.Fprintf(w, "| %s |\n|---|---%s|\n", strings.Join(columns, " | "), strings.Repeat("|---:", len(columns)-2))
 	ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
@@ -160,8 +174,8 @@ func writeFlood(w io.Writer, results []*floodResult) {
 		if r.after > 0 {
 			after = fmt.Sprintf("%.2f", float64(r.after)/float64(r.before))
 		}
-		fmt.Fprintf(w, "| %s | %s | %d | %d | %d | %d of %d | %.2f | %.2f | %.2f | %.2f | %.1f | %.1f | %s | %s | %.2f |\n",
-			r.target, r.kind, r.opened, r.held, r.ended, r.served, r.good, ms(r.quiet[0]), ms(r.quiet[1]), ms(r.busy[0]), ms(r.busy[1]),
+		fmt.Fprintf(w, "| %s | %s | %d | %d | %d | %d of %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.1f | %.1f | %s | %s | %.2f |\n",
+			r.target, r.kind, r.opened, r.held, r.ended, r.served, r.good, ms(r.quiet[0]), ms(r.quiet[1]), ms(r.shaken[0]), ms(r.shaken[1]), ms(r.busy[0]), ms(r.busy[1]),
 			mb(r.before), mb(r.peak), perHeld, after, r.cpu.Seconds())
 	}
 }

@@ -207,13 +207,19 @@ func (l *load) open(ctx context.Context, want byte, size int) (*exchange, error)
 	if err != nil {
 		return nil, err
 	}
-	first := header{want, uint64(size), rand.Uint64()}.append(make([]byte, 0, size))
-	e := &exchange{conn: c, sent: first[:size], answer: make([]byte, size)}
-	if err := e.trip(); err != nil {
+	e, err := begin(c, want, size)
+	if err != nil {
 		c.Close()
 		return nil, err
 	}
 	return e, nil
+}
+
+// begin makes the first round trip on c.
+func begin(c net.Conn, want byte, size int) (*exchange, error) {
+	first := header{want, uint64(size), rand.Uint64()}.append(make([]byte, 0, size))
+	e := &exchange{conn: c, sent: first[:size], answer: make([]byte, size)}
+	return e, e.trip()
 }
 
 // trip sends a message that differs from the last one and reads it back.

@@ -235,14 +235,24 @@ defaults
 // streamModule is where Debian's package puts it.
 const streamModule = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
-func nginx(p place) ([]string, error) {
-	module, user := "", ""
-	if out, _ := exec.Command(p.program, "-V").CombinedOutput(); !strings.Contains(string(out), "--with-stream ") {
-		if _, err := os.Stat(streamModule); err != nil {
-			return nil, unfit("nginx has no stream module: package libnginx-mod-stream")
-		}
-		module = "load_module " + streamModule + ";\n"
+// loadStream is the line of a configuration that loads nginx's stream module, if one
+// is needed.
+func loadStream(program string) (string, error) {
+	if out, _ := exec.Command(program, "-V").CombinedOutput(); strings.Contains(string(out), "--with-stream ") {
+		return "", nil
 	}
+	if _, err := os.Stat(streamModule); err != nil {
+		return "", unfit("nginx has no stream module: package libnginx-mod-stream")
+	}
+	return "load_module " + streamModule + ";\n", nil
+}
+
+func nginx(p place) ([]string, error) {
+	module, err := loadStream(p.program)
+	if err != nil {
+		return nil, err
+	}
+	user := ""
 	if p.root { // its worker gives up root's rights by default, which the others keep
 		user = "user root;\n"
 	}
