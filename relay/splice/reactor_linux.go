@@ -20,6 +20,9 @@ const (
 	// laterTurn is how many of those who give way have their turn at once when
 	// nobody else wants anything. Otherwise it is one.
 	laterTurn = 8
+	// laterAccepts is how many connections are accepted before one of those who give
+	// way has his turn: whoever is in the queue may be a user.
+	laterAccepts = 16
 	// mostBusy is how many rounds of turns follow each other before other
 	// goroutines have their chance.
 	mostBusy = 8
@@ -61,6 +64,7 @@ type reactor struct {
 	queue  []*pair // those that have used up their turn
 	turnOf []*pair // the other half of queue's double buffer
 	more   bool    // a listener has used up its turn
+	passed int     // turns of listeners since one of later had his
 	busy   int     // rounds since the last sleep
 
 	in    []byte // what was read
@@ -272,6 +276,12 @@ func (r *reactor) doLater(others bool) {
 	n := laterTurn
 	if others {
 		n = 1
+		if r.passed++; r.more && r.passed < laterAccepts {
+			n = 0
+		}
+	}
+	if n > 0 {
+		r.passed = 0
 	}
 	for range min(n, r.later.len()) {
 		// One that was interrupted has gone on already.
