@@ -18,6 +18,9 @@ type Cover struct {
 	// g; it does not wait for that. What was peeked at is unread; began is when the
 	// connection was accepted, which is when a web server's clocks start.
 	Site func(c transport.Conn, began time.Time, g transport.Guest)
+	// Refuse, if not nil, is Site for a stranger who is answered without waiting for
+	// anything. False: he is not, and nothing has been touched.
+	Refuse func(c *transport.Peeked, began time.Time, g transport.Guest) bool
 	// Target and Dialer are where strangers are taken without a Site.
 	Target transport.Target
 	Dialer transport.Dialer

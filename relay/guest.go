@@ -12,6 +12,11 @@ import (
 // toSite lets the site have the stranger, until it closes him.
 func (v *visit) toSite() error {
 	c := v.conn
+	// With more to read, what is left unread would depend on who reads it.
+	if v.cover.Refuse != nil && !splice.HasInput(v.p) && v.cover.Refuse(v.p, c.began, c) {
+		c.visit, c.near = nil, nil
+		return errTaken
+	}
 	if !c.srv.shaking.enter(c, v.cover.Handshakes) {
 		if splice.Hold(v.p) {
 			v.held = true

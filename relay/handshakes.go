@@ -28,14 +28,25 @@ type handshakes struct {
 	under   list.List            // of *turn, in the order they began
 	near    map[netip.Prefix]int // of under, by neighbourhood
 	waiting list.List            // of *turn, in the order they came
-	timer   *time.Timer          // for the first of under, while somebody waits; nil: not set
+	queues  map[netip.Prefix]*queue
+	alone   list.List   // of *queue: those of whose neighbourhood nobody is in under
+	timer   *time.Timer // for the first of under, while somebody waits; nil: not set
 }
 
 // turn is a stranger's place in one of the lists.
 type turn struct {
-	conn  *conn
-	place *list.Element
-	began time.Time // zero: he waits
+	conn    *conn
+	from    netip.Prefix // the neighbourhood
+	place   *list.Element
+	inQueue *list.Element // of the neighbourhood, while he waits
+	began   time.Time     // zero: he waits
+}
+
+// queue is who waits of a neighbourhood. There are thousands in a flood, and nobody
+// is to be looked for among all who wait.
+type queue struct {
+	turns list.List     // of *turn, in the order they came
+	alone *list.Element // nil: not in there
 }
 
 // enter lets c begin its handshake, or has it wait for its turn: then it is resumed,
@@ -55,7 +66,7 @@ func (h *handshakes) take(c *conn, most int) (begins bool, slow *conn) {
 	if c.turn != nil {
 		return !c.turn.began.IsZero(), nil
 	}
-	c.turn = &turn{conn: c}
+	c.turn = &turn{conn: c, from: neighbourhood(c.source)}
 	if most <= 0 || h.under.Len() < most && h.waiting.Len() == 0 {
 		h.begin(c.turn)
 		return true, nil
@@ -65,7 +76,7 @@ func (h *handshakes) take(c *conn, most int) (begins bool, slow *conn) {
 		h.begin(c.turn)
 		return true, t.conn
 	}
-	c.turn.place = h.waiting.PushBack(c.turn)
+	h.wait(c.turn)
 	h.watch()
 	return false, nil
 }
@@ -75,8 +86,50 @@ func (h *handshakes) force(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.turn != nil && c.turn.began.IsZero() {
-		h.waiting.Remove(c.turn.place)
+		h.unwait(c.turn)
 		h.begin(c.turn)
+	}
+}
+
+// wait is under mu.
+func (h *handshakes) wait(t *turn) {
+	t.place = h.waiting.PushBack(t)
+	q := h.queues[t.from]
+	if q == nil {
+		q = new(queue)
+		if h.queues == nil {
+			h.queues = make(map[netip.Prefix]*queue)
+		}
+		h.queues[t.from] = q
+	}
+	t.inQueue = q.turns.PushBack(t)
+	h.place(t.from)
+}
+
+// unwait ends wait; under mu.
+func (h *handshakes) unwait(t *turn) {
+	h.waiting.Remove(t.place)
+	h.queues[t.from].turns.Remove(t.inQueue)
+	t.inQueue = nil
+	h.place(t.from)
+}
+
+// place sees to it that a queue is in alone, if it belongs there, or nowhere, if
+// nobody waits; under mu.
+func (h *handshakes) place(from netip.Prefix) {
+	q := h.queues[from]
+	if q == nil {
+		return
+	}
+	switch belongs := q.turns.Len() > 0 && h.near[from] == 0; {
+	case belongs && q.alone == nil:
+		q.alone = h.alone.PushBack(q)
+	case !belongs && q.alone != nil:
+		h.alone.Remove(q.alone)
+		q.alone = nil
+	}
+	if q.turns.Len() == 0 {
+		delete(h.queues, from)
 	}
 }
 
@@ -87,33 +140,35 @@ func (h *handshakes) begin(t *turn) {
 	if h.near == nil {
 		h.near = make(map[netip.Prefix]int)
 	}
-	h.near[t.neighbourhood()]++
+	h.near[t.from]++
+	h.place(t.from)
 }
 
 // remove takes t out of under; under mu.
 func (h *handshakes) remove(t *turn) {
 	t.conn.turn = nil
 	h.under.Remove(t.place)
-	p := t.neighbourhood()
-	if h.near[p]--; h.near[p] == 0 {
-		delete(h.near, p)
+	if h.near[t.from]--; h.near[t.from] == 0 {
+		delete(h.near, t.from)
+		h.place(t.from)
 	}
 }
 
-// neighbourhood is the network that t comes from, as far as that can be told.
-func (t *turn) neighbourhood() netip.Prefix {
+// neighbourhood is the network that an address is in, as far as that can be told.
+func neighbourhood(a netip.Addr) netip.Prefix {
 	bits := 24
-	if t.conn.source.Is6() {
+	if a.Is6() {
 		bits = 48
 	}
-	p, _ := t.conn.source.Prefix(bits)
+	p, _ := a.Prefix(bits)
 	return p
 }
 
 // crowd returns who makes room for t at once: the slowest of the largest
 // neighbourhood, if t is the first of his; nil: nobody. Under mu.
 func (h *handshakes) crowd(t *turn) *turn {
-	if h.near[t.neighbourhood()] > 0 {
+	first := h.under.Front()
+	if h.near[t.from] > 0 || first == nil || time.Since(first.Value.(*turn).began) < slowNeighbour {
 		return nil
 	}
 	var largest netip.Prefix
@@ -123,27 +178,28 @@ func (h *handshakes) crowd(t *turn) *turn {
 			largest, most = p, n
 		}
 	}
-	for e := h.under.Front(); e != nil && most > 1; e = e.Next() {
+	for e := first; e != nil && most > 1; e = e.Next() {
 		slow := e.Value.(*turn)
 		if time.Since(slow.began) < slowNeighbour {
 			return nil
 		}
-		if slow.neighbourhood() == largest {
+		if slow.from == largest {
 			return slow
 		}
 	}
 	return nil
 }
 
-// next is whose turn it is: the first who waits in whose neighbourhood nobody is in
-// a handshake, and else the first; under mu.
-func (h *handshakes) next() *list.Element {
-	for e := h.waiting.Front(); e != nil; e = e.Next() {
-		if h.near[e.Value.(*turn).neighbourhood()] == 0 {
-			return e
-		}
+// next is whose turn it is: the first of a neighbourhood of which nobody is in a
+// handshake, and else the first; nil: nobody waits. Under mu.
+func (h *handshakes) next() *turn {
+	if e := h.alone.Front(); e != nil {
+		return e.Value.(*queue).turns.Front().Value.(*turn)
 	}
-	return h.waiting.Front()
+	if e := h.waiting.Front(); e != nil {
+		return e.Value.(*turn)
+	}
+	return nil
 }
 
 // leave says that c is not in a handshake any more, nor waits for its turn. It may
@@ -160,12 +216,12 @@ func (h *handshakes) leave(c *conn) {
 func (h *handshakes) end(t *turn) {
 	if t.began.IsZero() {
 		t.conn.turn = nil
-		h.waiting.Remove(t.place)
+		h.unwait(t)
 		return
 	}
 	h.remove(t)
-	if e := h.next(); e != nil {
-		next := h.waiting.Remove(e).(*turn)
+	if next := h.next(); next != nil {
+		h.unwait(next)
 		h.begin(next)
 		splice.Resume(next.conn.raw)
 	}

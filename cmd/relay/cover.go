@@ -93,7 +93,7 @@ func openCover(e env, tabs []config.Table, before *coverOf, own func() []netip.A
 		o.discard(before)
 		return nil, hinted{err, "The site is what strangers see: its folder, or the server behind it, must be there. See [cover] in the configuration."}
 	}
-	o.site, o.cover.Site, o.cover.Handshakes = s, s.Serve, mostHandshakes
+	o.site, o.cover.Site, o.cover.Refuse, o.cover.Handshakes = s, s.Serve, s.Refuse, mostHandshakes
 	return o, nil
 }
 

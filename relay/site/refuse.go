@@ -1,0 +1,36 @@
+package site
+
+import (
+	"crypto/tls"
+	"time"
+
+	"relay/transport"
+)
+
+// Record types of TLS (RFC 8446, Section 5.1) and the length of a record's header.
+const (
+	typeAlert     = 21
+	typeHandshake = 22
+	recordHeader  = 5
+)
+
+// Refuse is [Site.Serve] for who speaks neither TLS nor HTTP, and has said enough to
+// be told so: it waits for nothing, and has no goroutine, which a flood of junk would
+// pay for. False means that c is to be served, and is as it was.
+func (s *Site) Refuse(c *transport.Peeked, began time.Time, g transport.Guest) bool {
+	if !neither(c.Unread()) {
+		return false
+	}
+	t := take(c, began, g)
+	// The same code as for everybody else says what is answered and how much is read,
+	// which decides between an end and a reset.
+	_ = tls.Server(t, s.tls).Handshake()
+	_ = t.Close()
+	return true
+}
+
+// neither reports whether b begins what crypto/tls refuses by the header of the first
+// record, and what net/http does not take for a method.
+func neither(b []byte) bool {
+	return len(b) >= recordHeader && b[0] != typeAlert && b[0] != typeHandshake && (b[0] < 'A' || b[0] > 'Z')
+}
