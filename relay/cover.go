@@ -19,8 +19,9 @@ type Cover struct {
 	// connection was accepted, which is when a web server's clocks start.
 	Site func(c transport.Conn, began time.Time, g transport.Guest)
 	// Refuse, if not nil, is Site for a stranger who is answered without waiting for
-	// anything. False: he is not, and nothing has been touched.
-	Refuse func(c *transport.Peeked, began time.Time, g transport.Guest) bool
+	// anything; ended says that he will say no more. False: he is not, and nothing has
+	// been touched.
+	Refuse func(c *transport.Peeked, ended bool, began time.Time, g transport.Guest) bool
 	// Target and Dialer are where strangers are taken without a Site.
 	Target transport.Target
 	Dialer transport.Dialer
@@ -74,6 +75,7 @@ type visit struct {
 	rest  []Candidate // who has not said No; the first one wants to see more
 
 	lost  bool           // nobody's: the cover's
+	ended bool           // he has said all that he will
 	taken bool           // counted as a stranger
 	held  bool           // had to wait for his turn with the site
 	late  bool           // the cover's clock has struck
@@ -251,8 +253,10 @@ func (v *visit) leaveFar() {
 // anybody knows him, or waits too long, is a stranger; a reset is passed on.
 func (v *visit) unknown(err error) error {
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isTimeout(err),
-		errors.Is(err, transport.ErrTooLong), err == errStranger:
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		v.ended = true
+		return v.stranger()
+	case isTimeout(err), errors.Is(err, transport.ErrTooLong), err == errStranger:
 		return v.stranger()
 	}
 	if v.far != nil {

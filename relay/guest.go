@@ -13,7 +13,7 @@ import (
 func (v *visit) toSite() error {
 	c := v.conn
 	// With more to read, what is left unread would depend on who reads it.
-	if v.cover.Refuse != nil && !splice.HasInput(v.p) && v.cover.Refuse(v.p, c.began, c) {
+	if v.cover.Refuse != nil && (v.ended || !splice.HasInput(v.p)) && v.cover.Refuse(v.p, v.ended, c.began, c) {
 		c.visit, c.near = nil, nil
 		return errTaken
 	}
