@@ -196,9 +196,8 @@ func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *co
 			rl.Cover = cover.cover
 		}
 		if l.Origin && cover != nil && cover.site != nil {
-			bare := *cover.cover
-			bare.Site, bare.Handshakes = cover.site.ServeOrigin, 0
-			rl.Cover = &bare
+			rl.Cover = cover.withoutTLS(cover.site.ServeOrigin)
+			rl.Cover.Handshakes = 0
 		}
 		if len(l.ProxyProtocol) > 0 {
 			rl.Proxied = ranges(l.ProxyProtocol).Contains
@@ -206,11 +205,16 @@ func (in *instance) listeners(cfg *config.Config, tabs []config.Table, cover *co
 		out = append(out, rl)
 	}
 	if cfg.Cover.HTTP != "" && cover.site != nil {
-		plain := *cover.cover
-		plain.Site = cover.site.ServePlain
-		out = append(out, relay.Listener{Address: cfg.Cover.HTTP, Cover: &plain})
+		out = append(out, relay.Listener{Address: cfg.Cover.HTTP, Cover: cover.withoutTLS(cover.site.ServePlain)})
 	}
 	return out, nil
+}
+
+// withoutTLS is the cover of a port where the site speaks no TLS.
+func (o *coverOf) withoutTLS(serve func(transport.Conn, time.Time, transport.Guest)) *relay.Cover {
+	c := *o.cover
+	c.Site, c.Refuse = serve, nil
+	return &c
 }
 
 // ranges reads addresses and ranges of them, which config has checked.

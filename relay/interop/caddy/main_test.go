@@ -8,8 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"math/big"
 	"net"
@@ -287,7 +289,7 @@ func startOurs(dir, upstream string, n int) (peer, func(), error) {
 	for _, door := range []struct {
 		address *string
 		serve   server
-	}{{&p.secure, www.Serve}, {&p.plain, www.ServePlain}, {&p.bare, www.ServeOrigin}, {&p.proxy, proxy.Serve}} {
+	}{{&p.secure, refusing(www)}, {&p.plain, serving(www.ServePlain)}, {&p.bare, serving(www.ServeOrigin)}, {&p.proxy, refusing(proxy)}} {
 		l, err := listen()
 		if err != nil {
 			return peer{}, nil, err
@@ -307,8 +309,22 @@ func startOurs(dir, upstream string, n int) (peer, func(), error) {
 	}, nil
 }
 
-// server is one of the ways in which a site serves a connection.
-type server func(c transport.Conn, began time.Time, g transport.Guest)
+// server is one of the ways in which a site serves a connection; ended says that the
+// client has said all that it will.
+type server func(c transport.Conn, ended bool, began time.Time)
+
+func serving(serve func(transport.Conn, time.Time, transport.Guest)) server {
+	return func(c transport.Conn, _ bool, began time.Time) { serve(c, began, guest{}) }
+}
+
+// refusing is TLS as a relay has it done: whom the site refuses at once it does.
+func refusing(s *site.Site) server {
+	return func(c transport.Conn, ended bool, began time.Time) {
+		if p, ok := c.(*transport.Peeked); !ok || !s.Refuse(p, ended, began, guest{}) {
+			s.Serve(c, began, guest{})
+		}
+	}
+}
 
 // guest is a connection whose end nobody waits for.
 type guest struct{}
@@ -326,14 +342,14 @@ func accept(l *net.TCPListener, n int, serve server) {
 		go func() {
 			began := time.Now()
 			if n == 0 {
-				serve(c, began, guest{})
+				serve(c, false, began)
 				return
 			}
 			p := transport.NewPeeked(c)
 			_ = c.SetReadDeadline(began.Add(100 * time.Millisecond))
-			_, _ = p.Peek(n)
+			_, err := p.Peek(n)
 			_ = c.SetReadDeadline(time.Time{})
-			serve(p, began, guest{})
+			serve(p, errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF), began)
 		}()
 	}
 }
