@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -86,5 +87,25 @@ func TestNameFindings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Junk is refused as a TLS server does where the site speaks TLS, and nowhere else.
+func TestRefusedWithTLSOnly(t *testing.T) {
+	cfg := acmeConfig(":80", "")
+	cfg.State, cfg.Listen = t.TempDir(), nil
+	cfg.Cover.Site, cfg.Cover.Certificate.Word = cfg.State, "self-signed"
+	in := &instance{log: slog.New(slog.DiscardHandler)}
+	o, err := openCover(in.env(cfg, config.Listen{}), nil, nil, nil)
+	if err != nil {
+		t.Fatalf("openCover: got %v, want nil", err)
+	}
+	defer o.close(t.Context())
+	got, err := in.listeners(cfg, nil, o)
+	if err != nil || len(got) != 1 {
+		t.Fatalf("listeners: got %d and %v, want that of port 80", len(got), err)
+	}
+	if o.cover.Refuse == nil || got[0].Cover.Refuse != nil || got[0].Cover.Site == nil {
+		t.Errorf("got refused with TLS: %t, without: %t; want true, false", o.cover.Refuse != nil, got[0].Cover.Refuse != nil)
 	}
 }
