@@ -12,6 +12,13 @@ import (
 // toSite lets the site have the stranger, until it closes him.
 func (v *visit) toSite() error {
 	c := v.conn
+	if c.evicted.Load() {
+		return errEvicted
+	}
+	// He may have waited for his turn until his opening's deadline.
+	if err := c.allow(); err != nil {
+		return err
+	}
 	// With more to read, what is left unread would depend on who reads it.
 	if v.cover.Refuse != nil && (v.ended || !splice.HasInput(v.p)) && v.cover.Refuse(v.p, v.ended, c.began, c) {
 		c.visit, c.near = nil, nil
@@ -33,6 +40,13 @@ func (v *visit) toSite() error {
 		if v.held = false; splice.Yield(v.p) {
 			return errParked
 		}
+	}
+	// What he is sent comes from a file or another server, which is a descriptor more.
+	if !c.reached {
+		if !c.srv.hold(c, 1) {
+			return errCrowded
+		}
+		c.reached = true
 	}
 	if splice.Leave(v.p) {
 		return errParked
