@@ -19,6 +19,13 @@ func (f *fifo) push(t *task) {
 	f.tasks = append(f.tasks, t)
 }
 
+// skip drops those at the front who have gone on already.
+func (f *fifo) skip() {
+	for f.len() > 0 && !f.tasks[f.first].behind {
+		f.pop()
+	}
+}
+
 // pop takes the first of a queue that is not empty.
 func (f *fifo) pop() *task {
 	t := f.tasks[f.first]

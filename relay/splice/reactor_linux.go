@@ -283,11 +283,10 @@ func (r *reactor) doLater(others bool) {
 	if n > 0 {
 		r.passed = 0
 	}
-	for range min(n, r.later.len()) {
-		// One that was interrupted has gone on already.
-		if t := r.later.pop(); t.behind {
-			t.goOn()
-		}
+	// One that was interrupted has gone on already, and it is nobody's turn.
+	for r.later.skip(); n > 0 && r.later.len() > 0; r.later.skip() {
+		n--
+		r.later.pop().goOn()
 	}
 	r.more = r.more || r.later.len() > 0
 }
