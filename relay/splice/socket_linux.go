@@ -35,7 +35,8 @@ func pending(fd int32) bool {
 	p := unix.PollFd{Fd: fd, Events: unix.POLLIN | unix.POLLRDHUP}
 	var never unix.Timespec
 	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&never)), 0, 0, 0)
-	return n > 0 || e != 0
+	// A signal interrupts it though it does not wait, when it has found nothing.
+	return e == 0 && n > 0 || e != 0 && e != unix.EINTR
 }
 
 // send writes to a socket. A peer that is gone is an error here and no signal.
