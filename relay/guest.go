@@ -86,6 +86,13 @@ func (c *conn) Claimed(user auth.User) {
 // Answered implements transport.Guest.
 func (c *conn) Answered() { c.srv.shaking.leave(c) }
 
+// Borrow implements transport.Guest. The streams of a visitor who reads none of them
+// would keep as many files open.
+func (c *conn) Borrow() bool { return c.srv.room(c) }
+
+// Return implements transport.Guest.
+func (c *conn) Return() { c.srv.held.Add(-1) }
+
 // Closed implements transport.Guest.
 func (c *conn) Closed(up, down int64) {
 	c.srv.shaking.leave(c)

@@ -229,30 +229,6 @@ func TestDescriptorLimit(t *testing.T) {
 	})
 }
 
-// A stranger whom the site has may be sent a file, which is a descriptor more.
-func TestDescriptorsOfTheSite(t *testing.T) {
-	coverRig(t, func(r *rig, c *relay.Cover) {
-		r.set.Limits.Descriptors = 3
-		c.Site = func(c transport.Conn, _ time.Time, g transport.Guest) {
-			go func() {
-				_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
-				_ = c.Close()
-				g.Closed(0, 0)
-			}()
-		}
-	}, func(r *rig, _ net.Listener) {
-		first := r.dial()
-		r.say(first, "junk", "junk")
-		second := r.dial()
-		synctest.Wait()
-		r.say(first, "more", "more") // there is room for who has said nothing
-		r.say(second, "junk", "junk")
-		r.wantEnd(first, syscall.ECONNRESET)
-		_ = second.Close()
-		r.wantEnds(map[transport.Status]int64{transport.NotOurs: 2})
-	})
-}
-
 // broken is a listener whose Accept fails every other time.
 type broken struct {
 	net.Listener

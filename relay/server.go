@@ -304,16 +304,23 @@ func (s *Server) reserve(c *conn) bool {
 // have said nothing need one, and only whoever gets to a target takes the room of
 // two. At the limit it makes room as reserve does.
 func (s *Server) hold(c *conn, n int) bool {
-	limit := int64(c.set.limits.Descriptors)
-	if held := s.held.Add(int64(n)); limit > 0 && held > limit {
-		for range n {
-			if !s.sources.evict(c) {
-				s.held.Add(-int64(n))
-				return false
-			}
+	for i := range n {
+		if !s.room(c) {
+			s.held.Add(-int64(i))
+			return false
 		}
 	}
 	c.holds += n
+	return true
+}
+
+// room counts a descriptor, for c, and nobody's.
+func (s *Server) room(c *conn) bool {
+	limit := int64(c.set.limits.Descriptors)
+	if held := s.held.Add(1); limit > 0 && held > limit && !s.sources.evict(c) {
+		s.held.Add(-1)
+		return false
+	}
 	return true
 }
 

@@ -98,8 +98,8 @@ func (s *sources) join(c *conn) bool {
 }
 
 // evict ends the connection that has waited longest without proving
-// anything, first of all among those over their source's limit, unless that is c,
-// and reports whether there was one. When a flood from many sources has taken
+// anything, first of all among those over their source's limit, but not c, and reports
+// whether there was one. When a flood from many sources has taken
 // every place, this is what lets others in: whoever means it is through the
 // opening in a few round trips, long before a place that is not used comes to the
 // front of the queue.
@@ -107,7 +107,11 @@ func (s *sources) evict(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range []*list.List{&s.surplus, &s.waiting} {
-		if e := l.Front(); e != nil && e.Value != any(c) {
+		e := l.Front()
+		if e != nil && e.Value == any(c) {
+			e = e.Next()
+		}
+		if e != nil {
 			s.end(e.Value.(*conn))
 			return true
 		}

@@ -142,6 +142,8 @@ type nobody struct{}
 
 func (nobody) Claimed(auth.User) {}
 func (nobody) Answered()         {}
+func (nobody) Borrow() bool      { return true }
+func (nobody) Return()           {}
 func (nobody) Closed(_, _ int64) {}
 
 // close ends the site. Connections have the time that is left.

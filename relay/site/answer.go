@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"relay/auth"
 )
@@ -92,6 +93,12 @@ func (s *Site) route(w http.ResponseWriter, r *http.Request) (status int) {
 		// A request for a host that no site is for reaches the end of Caddy's
 		// routes, where nothing is written: 200 and no body.
 		return 0
+	}
+	if t, ok := r.Context().Value(takenKey{}).(*taken); ok {
+		if !t.begin() {
+			return openStatus(w.Header(), syscall.EMFILE)
+		}
+		defer t.finish()
 	}
 	return s.content.answer(w, r)
 }

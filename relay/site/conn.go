@@ -23,6 +23,7 @@ type taken struct {
 	unreadLeft atomic.Bool
 	mu         sync.Mutex
 	told       bool   // guest does not want to know of claims any more
+	answers    int    // going on
 	unread     []byte // peeked at, and not read
 	pieces     []int  // in which it came; see Read
 
@@ -197,6 +198,28 @@ func (t *taken) claim(user auth.User) {
 	if !t.told {
 		t.told = true
 		t.guest.Claimed(user)
+	}
+}
+
+// begin says that an answer begins, which may hold a file or a connection to the
+// upstream for as long as the visitor reads nothing; false: there is no descriptor for
+// it. The first one at a time is counted with the connection.
+func (t *taken) begin() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.answers > 0 && !t.guest.Borrow() {
+		return false
+	}
+	t.answers++
+	return true
+}
+
+// finish is the end of what begin began.
+func (t *taken) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.answers--; t.answers > 0 {
+		t.guest.Return()
 	}
 }
 

@@ -74,4 +74,6 @@ type counting chan [2]int64
 
 func (counting) Claimed(auth.User)       {}
 func (counting) Answered()               {}
+func (counting) Borrow() bool            { return true }
+func (counting) Return()                 {}
 func (c counting) Closed(up, down int64) { c <- [2]int64{up, down} }

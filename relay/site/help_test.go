@@ -137,4 +137,6 @@ type closing func()
 
 func (closing) Claimed(auth.User)   {}
 func (closing) Answered()           {}
+func (closing) Borrow() bool        { return true }
+func (closing) Return()             {}
 func (f closing) Closed(_, _ int64) { f() }

@@ -331,6 +331,8 @@ type guest struct{}
 
 func (guest) Claimed(auth.User) {}
 func (guest) Answered()         {}
+func (guest) Borrow() bool      { return true }
+func (guest) Return()           {}
 func (guest) Closed(_, _ int64) {}
 
 func accept(l *net.TCPListener, n int, serve server) {
