@@ -58,6 +58,7 @@ func TestDescriptorsBorrowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		many, silent := r.dial(), r.dial()
+		synctest.Wait()
 		if _, err := io.WriteString(many, "junk"); err != nil {
 			t.Fatal(err)
 		}
@@ -87,5 +88,71 @@ func TestDescriptorsBorrowed(t *testing.T) {
 		_ = server.Close()
 		synctest.Wait()
 		r.wantEnds(map[transport.Status]int64{transport.NotOurs: 1, transport.OverLimit: 1, transport.OK: 1})
+	})
+}
+
+// Who has borrowed makes room first, and nobody else has to while what he had is on its
+// way back.
+func TestDescriptorsOfBorrowers(t *testing.T) {
+	guests := make(chan transport.Guest, 2)
+	coverRig(t, func(r *rig, c *relay.Cover) {
+		r.set.Limits.Descriptors = 7
+		c.Site = func(c transport.Conn, _ time.Time, g transport.Guest) {
+			guests <- g
+			go func() {
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+				g.Closed(0, 0)
+			}()
+		}
+	}, func(r *rig, _ net.Listener) {
+		come := func() (transport.Conn, transport.Guest) {
+			c := r.dial()
+			if _, err := io.WriteString(c, "junk"); err != nil {
+				t.Fatal(err)
+			}
+			return c, <-guests
+		}
+		borrow := func(g transport.Guest, n int, want bool) {
+			t.Helper()
+			for range n {
+				if got := g.Borrow(); got != want {
+					t.Errorf("borrow: got %v, want %v", got, want)
+				}
+			}
+		}
+		silent := r.dial()
+		synctest.Wait()
+		first, one := come()
+		borrow(one, 2, true)
+		second, two := come()
+		borrow(two, 2, true)
+		r.wantEnd(first, syscall.ECONNRESET)
+		synctest.Wait()
+		borrow(one, 1, false)
+		one.Return()
+		one.Return()
+		borrow(two, 2, true)
+		synctest.Wait()
+		if got := r.srv.Snapshot(); got.Live != 2 {
+			t.Errorf("snapshot: got %d live, want 2: who has said nothing is not in the way", got.Live)
+		}
+		borrow(two, 1, true)
+		r.wantEnd(silent, syscall.ECONNRESET)
+		synctest.Wait()
+		borrow(two, 1, false)
+		_ = second.Close()
+		for range 5 {
+			two.Return()
+		}
+		synctest.Wait()
+		// Whatever was counted is not any more.
+		for range 7 {
+			defer r.dial().Close()
+		}
+		synctest.Wait()
+		if got := r.srv.Snapshot(); got.Live != 7 {
+			t.Errorf("snapshot: got %d live, want 7", got.Live)
+		}
 	})
 }

@@ -28,24 +28,27 @@ type conn struct {
 	source  netip.Addr
 	client  net.Addr // if a PROXY protocol header told it
 	began   time.Time
-	place   *list.Element  // in srv.sources; under its lock
-	over    *list.Element  // the same, if its source has too many
-	counted bool           // in srv.sources
-	holds   int            // descriptors
-	reached bool           // the one of a target is among them
-	joined  bool           // with the core, for a cut; in srv.sources, under its lock
-	served  bool           // a user's session has begun, or an anonymous one
-	untold  bool           // denied in a protocol that has no reply
-	evicted atomic.Bool    // reset to make room
-	visit   *visit         // when it is parked
-	raw     transport.Conn // as accepted
-	near    transport.Conn // raw, or a layer around it
-	cut     cutter
-	sess    *auth.Session // once it is joined
-	stream  *multiplexed  // brought it; nil: it was accepted
-	unsaid  uint64        // the user in whose count of unsaid it is; 0: none
-	carrier uint64        // the same of carriers
-	turn    *turn         // at a handshake with the site; under the lock of srv.shaking
+	place   *list.Element // in srv.sources; under its lock
+	over    *list.Element // the same, if its source has too many
+	counted bool          // in srv.sources
+	// In srv.sources as well: what it has borrowed beside holds.
+	borrower *list.Element
+	borrowed int
+	holds    int            // descriptors
+	reached  bool           // the one of a target is among them
+	joined   bool           // with the core, for a cut; in srv.sources, under its lock
+	served   bool           // a user's session has begun, or an anonymous one
+	untold   bool           // denied in a protocol that has no reply
+	evicted  atomic.Bool    // reset to make room
+	visit    *visit         // when it is parked
+	raw      transport.Conn // as accepted
+	near     transport.Conn // raw, or a layer around it
+	cut      cutter
+	sess     *auth.Session // once it is joined
+	stream   *multiplexed  // brought it; nil: it was accepted
+	unsaid   uint64        // the user in whose count of unsaid it is; 0: none
+	carrier  uint64        // the same of carriers
+	turn     *turn         // at a handshake with the site; under the lock of srv.shaking
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which

@@ -88,10 +88,22 @@ func (c *conn) Answered() { c.srv.shaking.leave(c) }
 
 // Borrow implements transport.Guest. The streams of a visitor who reads none of them
 // would keep as many files open.
-func (c *conn) Borrow() bool { return c.srv.room(c) }
+func (c *conn) Borrow() bool {
+	if !c.srv.room(c) {
+		return false
+	}
+	if !c.srv.sources.borrow(c) {
+		c.srv.held.Add(-1)
+		return false
+	}
+	return true
+}
 
 // Return implements transport.Guest.
-func (c *conn) Return() { c.srv.held.Add(-1) }
+func (c *conn) Return() {
+	c.srv.held.Add(-1)
+	c.srv.sources.giveBack(c)
+}
 
 // Closed implements transport.Guest.
 func (c *conn) Closed(up, down int64) {

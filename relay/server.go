@@ -317,7 +317,7 @@ func (s *Server) hold(c *conn, n int) bool {
 // room counts a descriptor, for c, and nobody's.
 func (s *Server) room(c *conn) bool {
 	limit := int64(c.set.limits.Descriptors)
-	if held := s.held.Add(1); limit > 0 && held > limit && !s.sources.evict(c) {
+	if held := s.held.Add(1); limit > 0 && held > limit && !s.sources.spare(c, held-limit) {
 		s.held.Add(-1)
 		return false
 	}

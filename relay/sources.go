@@ -14,12 +14,14 @@ import (
 // their number. Carrier NAT puts thousands of users behind one address: that is
 // why a connection leaves the count as soon as it is authenticated.
 type sources struct {
-	mu      sync.Mutex
-	count   map[netip.Prefix]int
-	waiting list.List // of *conn, in the order they came
-	surplus list.List // those of them that were over the limit and may see the cover
-	limit   int       // per source; 0: none
-	trusted func(netip.Addr) bool
+	mu        sync.Mutex
+	count     map[netip.Prefix]int
+	waiting   list.List // of *conn, in the order they came
+	surplus   list.List // those of them that were over the limit and may see the cover
+	borrowers list.List // those of them that have borrowed descriptors, in the order they began to
+	leaving   int       // descriptors borrowed by those who have made room, and not returned yet
+	limit     int       // per source; 0: none
+	trusted   func(netip.Addr) bool
 }
 
 func newSources() *sources { return &sources{count: make(map[netip.Prefix]int)} }
@@ -79,6 +81,36 @@ func (s *sources) forget(c *conn) {
 		s.surplus.Remove(c.over)
 		c.over = nil
 	}
+	if c.borrower != nil {
+		s.borrowers.Remove(c.borrower)
+		c.borrower = nil
+	}
+}
+
+// borrow notes a descriptor that c has borrowed; false: c has made room.
+func (s *sources) borrow(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.evicted.Load() {
+		return false
+	}
+	if c.borrowed++; c.borrower == nil && c.place != nil {
+		c.borrower = s.borrowers.PushBack(c)
+	}
+	return true
+}
+
+// giveBack is the end of what borrow has noted.
+func (s *sources) giveBack(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.borrowed--; c.borrowed == 0 && c.borrower != nil {
+		s.borrowers.Remove(c.borrower)
+		c.borrower = nil
+	}
+	if c.evicted.Load() {
+		s.leaving--
+	}
 }
 
 // trim gives up what the count does not need any more.
@@ -98,15 +130,27 @@ func (s *sources) join(c *conn) bool {
 }
 
 // evict ends the connection that has waited longest without proving
-// anything, first of all among those over their source's limit, but not c, and reports
-// whether there was one. When a flood from many sources has taken
+// anything, first of all among those over their source's limit and those with many
+// descriptors, but not c, and reports whether there was one. When a flood from many sources has taken
 // every place, this is what lets others in: whoever means it is through the
 // opening in a few round trips, long before a place that is not used comes to the
 // front of the queue.
 func (s *sources) evict(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range []*list.List{&s.surplus, &s.waiting} {
+	return s.evictLocked(c)
+}
+
+// spare is evict where n descriptors are missing: nobody has to make room for those
+// that are being returned.
+func (s *sources) spare(c *conn, n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n <= int64(s.leaving) || s.evictLocked(c)
+}
+
+func (s *sources) evictLocked(c *conn) bool {
+	for _, l := range [...]*list.List{&s.surplus, &s.borrowers, &s.waiting} {
 		e := l.Front()
 		if e != nil && e.Value == any(c) {
 			e = e.Next()
@@ -145,6 +189,7 @@ func (s *sources) cut(c *conn) {
 func (s *sources) end(c *conn) {
 	s.forget(c)
 	c.evicted.Store(true)
+	s.leaving += c.borrowed
 	if c.joined {
 		c.cut.cut(errEvicted)
 		return
