@@ -167,3 +167,32 @@ func TestHandshakesNear(t *testing.T) {
 	}
 	until(t, "all to be forgotten", func() bool { return s.srv.Snapshot().Strangers == 0 && s.srv.Snapshot().Live == 0 })
 }
+
+// TestHandshakesLate: a stranger may wait for his turn until the time of his opening is
+// over, and have said more by then.
+func TestHandshakesLate(t *testing.T) {
+	const handshake = 200 * time.Millisecond
+	for _, more := range []string{"", "early data"} {
+		site := make(chan visited, 2)
+		s := newLimitedStreet(t, func(l *relay.Listener, limits *relay.Limits) {
+			limits.Handshake = handshake
+			l.Cover.Handshakes = 1
+			l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
+		})
+		s.says(record("nobody"))
+		first := <-site
+		second := s.says(record("nobody"))
+		until(t, "two strangers", func() bool { return s.srv.Snapshot().Strangers == 2 })
+		_, _ = io.WriteString(second, more)
+		time.Sleep(2 * handshake)
+		first.leave()
+		select {
+		case v := <-site:
+			v.leave()
+		case <-time.After(5 * time.Second):
+			_ = second.SetReadDeadline(time.Now().Add(time.Second))
+			b, err := io.ReadAll(second)
+			t.Errorf("with %q: he did not come to the site, and got %q, %v", more, b, err)
+		}
+	}
+}
