@@ -16,7 +16,7 @@ func TestParseFloodFlags(t *testing.T) {
 	if err != nil || len(s.targets) != 1 || len(s.kinds) != 2 || s.connections != 10 || s.hold != 200*time.Millisecond {
 		t.Errorf("got %+v and %v, want what the flags say", s, err)
 	}
-	if s, err := parseFloodFlags(nil, io.Discard); err != nil || len(s.targets) != 4 || len(s.kinds) != 4 {
+	if s, err := parseFloodFlags(nil, io.Discard); err != nil || len(s.targets) != len(floodTargets) || len(s.kinds) != 4 {
 		t.Errorf("no flags: got %+v and %v, want every target and kind", s, err)
 	}
 	for arguments, want := range map[string]string{

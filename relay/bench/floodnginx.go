@@ -15,18 +15,28 @@ import (
 	"time"
 )
 
-// startNginx starts nginx as a web server with TLS, or to pass on what is inside of
-// TLS, and returns its port.
-func (f *flooding) startNginx(ctx context.Context, pass bool) (*child, int, error) {
-	program, err := peer{program: "nginx", packages: "nginx libnginx-mod-stream"}.find("")
+// startNginx starts nginx as a web server with TLS, and one behind it that it gets its
+// page from, if asked for.
+func (f *flooding) startNginx(ctx context.Context, proxy bool) (front, behind *child, port int, err error) {
+	what := ""
+	if proxy {
+		var to int
+		if behind, to, err = f.startWebServer(ctx, false, ""); err != nil {
+			return nil, nil, 0, err
+		}
+		what = fmt.Sprintf("location / { proxy_pass http://127.0.0.1:%d; }", to)
+	}
+	if front, port, err = f.startWebServer(ctx, true, what); err != nil && behind != nil {
+		behind.stop()
+	}
+	return front, behind, port, err
+}
+
+// startWebServer starts an nginx with one page, or with what else is said of it.
+func (f *flooding) startWebServer(ctx context.Context, secure bool, what string) (*child, int, error) {
+	program, err := peer{program: "nginx", packages: "nginx"}.find("")
 	if err != nil {
 		return nil, 0, err
-	}
-	module := ""
-	if pass {
-		if module, err = loadStream(program); err != nil {
-			return nil, 0, err
-		}
 	}
 	folder, err := f.folder()
 	if err != nil {
@@ -43,26 +53,27 @@ func (f *flooding) startNginx(ctx context.Context, pass bool) (*child, int, erro
 		return nil, 0, err
 	}
 	p := place{folder: folder}
-	kind, http2, what := "http", " http2", "server_name "+siteName+"; root "+folder+"; access_log off;"
-	if pass {
-		kind, http2, what = "stream", "", fmt.Sprintf("proxy_pass %s:%d;", sinkIP(0), f.at.sink)
+	kind := ""
+	if secure {
+		kind = fmt.Sprintf(" ssl http2 backlog=4096; ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem", folder)
 	}
-	path, err := p.write("nginx.conf", fmt.Sprintf(`%[1]sdaemon off;
+	path, err := p.write("nginx.conf", fmt.Sprintf(`daemon off;
 worker_processes 1;
-worker_rlimit_nofile %[2]d;
+worker_rlimit_nofile %[1]d;
 user root;
-pid %[3]s/nginx.pid;
+pid %[2]s/nginx.pid;
 error_log stderr crit;
-events { worker_connections %[4]d; }
-%[5]s {
+events { worker_connections %[3]d; }
+http {
+    access_log off;
     server {
-        listen 127.0.0.1:%[6]d ssl%[7]s backlog=4096;
-        ssl_certificate %[3]s/cert.pem;
-        ssl_certificate_key %[3]s/key.pem;
-        %[8]s
+        listen 127.0.0.1:%[4]d%[5]s;
+        server_name %[6]s;
+        root %[2]s;
+        %[7]s
     }
 }
-`, module, f.limit, folder, f.limit*9/10, kind, port, http2, what))
+`, f.limit, folder, f.limit*9/10, port, kind, siteName, what))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -73,23 +84,16 @@ events { worker_connections %[4]d; }
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := c.waitAnswer(ctx, warmed(f.nginxRequest(pass, port))); err != nil {
+	if err := c.waitAnswer(ctx, warmed(pageRequest(port, secure))); err != nil {
 		c.stop()
 		return nil, 0, err
 	}
 	return c, port, nil
 }
 
-// nginxRequest gets the site's page, or sends a message to the sink and back.
-func (f *flooding) nginxRequest(pass bool, port int) floodRequest {
+// pageRequest gets the page of a web site.
+func pageRequest(port int, secure bool) floodRequest {
 	l := &load{protocol: protocolForward, proxy: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, sinks: make([]*net.TCPAddr, 1)}
-	what := page
-	if pass {
-		what = func(c net.Conn) error {
-			_, err := begin(c, wantExchange, shortMessage)
-			return err
-		}
-	}
 	return func(ctx context.Context) (time.Duration, error) {
 		start := time.Now()
 		c, err := l.dial(ctx)
@@ -97,11 +101,14 @@ func (f *flooding) nginxRequest(pass bool, port int) floodRequest {
 			return 0, err
 		}
 		defer c.Close()
+		if !secure {
+			return time.Since(start), page(c)
+		}
 		t := tls.Client(c, &tls.Config{ServerName: siteName, InsecureSkipVerify: true}) // it is its own
 		if err := t.HandshakeContext(ctx); err != nil {
 			return 0, err
 		}
-		return time.Since(start), what(t)
+		return time.Since(start), page(t)
 	}
 }
 

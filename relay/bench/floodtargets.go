@@ -13,10 +13,14 @@ import (
 type floodTarget struct {
 	name  string
 	cover string // of a relay: "site" or "forward"; empty: nginx alone
-	pass  bool   // nginx takes users to the sink, as a relay does, and has no page
+	proxy bool   // nginx has its page from another process
+	page  bool   // of a relay: who comes beside the flood is a stranger himself, and gets the site's page
 }
 
-var floodTargets = []floodTarget{{name: "site", cover: "site"}, {name: "forward", cover: "forward"}, {name: "nginx"}, {name: "nginx-pass", pass: true}}
+var floodTargets = []floodTarget{
+	{name: "site", cover: "site"}, {name: "forward", cover: "forward"}, {name: "nginx-proxy", proxy: true},
+	{name: "site-page", cover: "site", page: true}, {name: "nginx"},
+}
 
 func floodTargetNames() []string {
 	var names []string
@@ -58,11 +62,13 @@ func (f *flooding) start(ctx context.Context, t floodTarget) (*flooded, floodReq
 
 func (f *flooding) startServers(ctx context.Context, t floodTarget, s *flooded) error {
 	if t.cover != "site" {
-		c, port, err := f.startNginx(ctx, t.pass)
+		front, behind, port, err := f.startNginx(ctx, t.proxy)
 		if err != nil {
 			return err
 		}
-		s.main, s.port = c, port
+		if s.main, s.port = front, port; behind != nil {
+			s.more = append(s.more, behind)
+		}
 	}
 	if t.cover == "" {
 		return nil
@@ -121,11 +127,11 @@ drain_timeout = "1s"
 	return startChild([]string{p.program, "serve", "--config", config}, filepath.Join(folder, "output"), nil)
 }
 
-// request returns what a user does: a handshake, and through a relay or past nginx a
-// message to the data centre and back, at nginx a page.
+// request returns what a user does: a handshake, and through a relay a message to the
+// data centre and back; or the site's page.
 func (f *flooding) request(ctx context.Context, t floodTarget, s *flooded) (floodRequest, error) {
-	if t.cover == "" {
-		request := f.nginxRequest(t.pass, s.port)
+	if t.cover == "" || t.page {
+		request := pageRequest(s.port, true)
 		return request, s.main.waitAnswer(ctx, warmed(request))
 	}
 	l := &load{protocol: protocolMTProto, proxy: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.port}}
