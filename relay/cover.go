@@ -303,7 +303,8 @@ func (v *visit) enter() bool {
 	if v.taken {
 		return true
 	}
-	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) && !c.srv.sources.displace(c) {
+	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) &&
+		!c.srv.sources.displace(c) && !c.srv.shaking.displace(c) {
 		c.srv.strangers.Add(-1)
 		return false
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"container/list"
+	"math/bits"
 	"net/netip"
 	"sync"
 	"time"
@@ -17,6 +18,10 @@ const slowHandshake = 3 * time.Second
 // nobody is in a handshake, and his own has the most.
 const slowNeighbour = 500 * time.Millisecond
 
+// crowded is how many wait of a neighbourhood, as bits, before somebody of another one
+// takes the place of one of them: 4.
+const crowded = 3
+
 // handshakes bounds how many strangers are in the middle of one with the site.
 // Each of them has a goroutine, tens of kilobytes, and a turn at the processor that
 // users want. The others wait for their turn and have no stack. Whoever says nothing
@@ -29,8 +34,9 @@ type handshakes struct {
 	near    map[netip.Prefix]int // of under, by neighbourhood
 	waiting list.List            // of *turn, in the order they came
 	queues  map[netip.Prefix]*queue
-	alone   list.List   // of *queue: those of whose neighbourhood nobody is in under
-	timer   *time.Timer // for the first of under, while somebody waits; nil: not set
+	alone   list.List     // of *queue: those of whose neighbourhood nobody is in under
+	sizes   [32]list.List // of *queue, by the bits of their length
+	timer   *time.Timer   // for the first of under, while somebody waits; nil: not set
 }
 
 // turn is a stranger's place in one of the lists.
@@ -47,6 +53,8 @@ type turn struct {
 type queue struct {
 	turns list.List     // of *turn, in the order they came
 	alone *list.Element // nil: not in there
+	sized *list.Element // in sizes
+	size  int           // the bits of its length
 }
 
 // enter lets c begin its handshake, or has it wait for its turn: then it is resumed,
@@ -114,8 +122,8 @@ func (h *handshakes) unwait(t *turn) {
 	h.place(t.from)
 }
 
-// place sees to it that a queue is in alone, if it belongs there, or nowhere, if
-// nobody waits; under mu.
+// place sees to it that a queue is where it belongs, and nowhere, if nobody waits;
+// under mu.
 func (h *handshakes) place(from netip.Prefix) {
 	q := h.queues[from]
 	if q == nil {
@@ -128,9 +136,54 @@ func (h *handshakes) place(from netip.Prefix) {
 		h.alone.Remove(q.alone)
 		q.alone = nil
 	}
+	if size := bits.Len(uint(q.turns.Len())); size != q.size {
+		if q.sized != nil {
+			h.sizes[q.size].Remove(q.sized)
+			q.sized = nil
+		}
+		if q.size = size; size > 0 {
+			q.sized = h.sizes[size].PushBack(q)
+		}
+	}
 	if q.turns.Len() == 0 {
 		delete(h.queues, from)
 	}
+}
+
+// displace ends the last one who waits of a neighbourhood with many, for c, of whose own
+// fewer do by a quarter, and reports whether there was one. A flood fills the queue, and
+// users who are not known yet come behind it.
+func (h *handshakes) displace(c *conn) bool {
+	last := h.crowder(neighbourhood(c.source))
+	if last == nil {
+		return false
+	}
+	c.srv.sources.cut(last)
+	return true
+}
+
+// crowder takes the one whom displace ends out of the queue; nil: there is none.
+func (h *handshakes) crowder(from netip.Prefix) *conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	own := 0
+	if q := h.queues[from]; q != nil {
+		own = q.turns.Len()
+	}
+	for size := len(h.sizes) - 1; size >= crowded; size-- {
+		e := h.sizes[size].Front()
+		if e == nil {
+			continue
+		}
+		many := &e.Value.(*queue).turns
+		if 4*own > 3*many.Len() {
+			return nil
+		}
+		t := many.Back().Value.(*turn)
+		h.end(t)
+		return t.conn
+	}
+	return nil
 }
 
 // begin is under mu.
