@@ -18,22 +18,27 @@ const (
 	// rushCalm is how many looks in a row must find less than a quarter of the
 	// most. What ends a flood should not be followed by the next one's work.
 	rushCalm = 2
+	// rushLast is how many looks after that the last of it has gone as well.
+	rushLast = 4
 )
 
 // rush notices when many connections have come and gone.
-type rush struct{ most, calm int }
+type rush struct{ most, calm, last int }
 
-// over looks at how many there are, and says whether a rush has just ended.
+// over looks at how many there are, and says whether a rush has just ended, or the
+// last of one.
 func (r *rush) over(live int) bool {
 	r.most = max(r.most, live)
+	last := r.last == 1
+	r.last = max(0, r.last-1)
 	if r.most < rushLeast || live > r.most/4 {
 		r.calm = 0
-		return false
+		return last
 	}
 	if r.calm++; r.calm < rushCalm {
-		return false
+		return last
 	}
-	*r = rush{most: live}
+	*r = rush{most: live, last: rushLast}
 	return true
 }
 
