@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"relay/auth"
 	"relay/relay/relaytest"
 )
@@ -24,7 +22,9 @@ func TestAnswersBorrow(t *testing.T) {
 	g := &poor{most: most, closed: make(chan struct{})}
 	near, far := relaytest.Pipe()
 	s.Serve(far, time.Now(), g)
-	tr := &http2.Transport{DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	tr := &http.Transport{Protocols: protocols, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c := tls.Client(near, clientTLS(s, "h2"))
 		return c, c.HandshakeContext(ctx)
 	}}
