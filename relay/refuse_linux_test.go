@@ -20,19 +20,22 @@ func gated(t *testing.T, change func(*relay.Limits)) (s *street, tokens chan str
 	tokens = make(chan struct{})
 	s = newLimitedStreet(t, func(l *relay.Listener, limits *relay.Limits) {
 		change(limits)
+		answer := func(c transport.Conn, g transport.Guest) {
+			_, _ = c.Read(make([]byte, 100)) // with something unread it would be a reset
+			_, _ = io.WriteString(c, refusal)
+			_ = c.Close()
+			g.Closed(0, 0)
+		}
 		l.Cover = &relay.Cover{
-			Site: func(c transport.Conn, _ time.Time, g transport.Guest) {
-				_ = c.Close()
-				g.Closed(0, 0)
-			},
+			Site: func(c transport.Conn, _ time.Time, g transport.Guest) { go answer(c, g) },
 			Refuse: func(c *transport.Peeked, _ bool, _ time.Time, g transport.Guest) bool {
+				if len(c.Unread()) == 0 {
+					return false
+				}
 				if string(c.Unread()) == "wait" {
 					<-tokens
 				}
-				c.Discard(len(c.Unread()))
-				_, _ = io.WriteString(c, refusal)
-				_ = c.Close()
-				g.Closed(0, 0)
+				answer(c, g)
 				return true
 			},
 		}
