@@ -20,7 +20,7 @@ func (v *visit) toSite() error {
 		return err
 	}
 	// With more to read, what is left unread would depend on who reads it.
-	if v.cover.Refuse != nil && (v.ended || !splice.HasInput(v.p)) && v.cover.Refuse(v.p, v.ended, c.began, c) {
+	if v.cover.Refuse != nil && (v.ended || splice.Drained(v.p)) && v.cover.Refuse(v.p, v.ended, c.began, c) {
 		c.visit, c.near = nil, nil
 		return errTaken
 	}

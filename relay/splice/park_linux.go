@@ -28,6 +28,13 @@ func HasInput(c transport.Conn) bool {
 	return s != nil && pending(s.side().fd)
 }
 
+// Drained reports whether all that has come on a connection of a task has been read.
+// It asks the system; false where there is no reactor.
+func Drained(c transport.Conn) bool {
+	s := onReactor(c)
+	return s != nil && !pending(s.side().fd)
+}
+
 // Yield lets a task give way to everybody who is not behind others himself: if it
 // returns true, the task returns at once and begins anew when there is time. What
 // happens meanwhile on its connections waits. False: near is not on a reactor.

@@ -53,6 +53,9 @@ func Leave(transport.Conn) bool { return false }
 // HasInput knows no tasks.
 func HasInput(transport.Conn) bool { return false }
 
+// Drained knows no tasks.
+func Drained(transport.Conn) bool { return false }
+
 // Yield has nobody to give way to.
 func Yield(transport.Conn) bool { return false }
 
