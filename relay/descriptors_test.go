@@ -36,20 +36,25 @@ func TestDescriptorsOfTheSite(t *testing.T) {
 	})
 }
 
+// silentSite tells of its visitors, and says nothing to them.
+func silentSite(guests chan<- transport.Guest) func(transport.Conn, time.Time, transport.Guest) {
+	return func(c transport.Conn, _ time.Time, g transport.Guest) {
+		guests <- g
+		go func() {
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+			g.Closed(0, 0)
+		}()
+	}
+}
+
 // A visitor of the site who has many answers at once takes the room of other
 // strangers, and not of those who are served.
 func TestDescriptorsBorrowed(t *testing.T) {
 	guests := make(chan transport.Guest, 1)
 	coverRig(t, func(r *rig, c *relay.Cover) {
 		r.set.Limits.Descriptors = 6
-		c.Site = func(c transport.Conn, _ time.Time, g transport.Guest) {
-			guests <- g
-			go func() {
-				_, _ = io.Copy(io.Discard, c)
-				_ = c.Close()
-				g.Closed(0, 0)
-			}()
-		}
+		c.Site = silentSite(guests)
 	}, func(r *rig, _ net.Listener) {
 		client := r.dial()
 		r.say(client, record(helloSecret)+"go - "+targetAddr+"\n", "ok\n")
@@ -97,14 +102,7 @@ func TestDescriptorsOfBorrowers(t *testing.T) {
 	guests := make(chan transport.Guest, 2)
 	coverRig(t, func(r *rig, c *relay.Cover) {
 		r.set.Limits.Descriptors = 7
-		c.Site = func(c transport.Conn, _ time.Time, g transport.Guest) {
-			guests <- g
-			go func() {
-				_, _ = io.Copy(io.Discard, c)
-				_ = c.Close()
-				g.Closed(0, 0)
-			}()
-		}
+		c.Site = silentSite(guests)
 	}, func(r *rig, _ net.Listener) {
 		come := func() (transport.Conn, transport.Guest) {
 			c := r.dial()

@@ -129,12 +129,11 @@ func (s *sources) join(c *conn) bool {
 	return c.joined
 }
 
-// evict ends the connection that has waited longest without proving
-// anything, first of all among those over their source's limit and those with many
-// descriptors, but not c, and reports whether there was one. When a flood from many sources has taken
-// every place, this is what lets others in: whoever means it is through the
-// opening in a few round trips, long before a place that is not used comes to the
-// front of the queue.
+// evict ends the connection that has waited longest without proving anything, first
+// of all among those over their source's limit and those that have borrowed, but not
+// c, and reports whether there was one. When a flood from many sources has taken every
+// place, this is what lets others in: whoever means it is through the opening in a few
+// round trips, long before a place that is not used comes to the front of the queue.
 func (s *sources) evict(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
