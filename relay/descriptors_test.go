@@ -96,61 +96,126 @@ func TestDescriptorsBorrowed(t *testing.T) {
 	})
 }
 
-// Who has borrowed makes room first, and nobody else has to while what he had is on its
-// way back.
-func TestDescriptorsOfBorrowers(t *testing.T) {
-	guests := make(chan transport.Guest, 2)
+// visitors come to a site that says nothing.
+type visitors struct {
+	*rig
+	guests chan transport.Guest
+}
+
+func (v *visitors) come() (transport.Conn, transport.Guest) {
+	c := v.dial()
+	if _, err := io.WriteString(c, "junk"); err != nil {
+		v.t.Fatal(err)
+	}
+	return c, <-v.guests
+}
+
+// borrow wants so many for g, or that there is none.
+func (v *visitors) borrow(g transport.Guest, n int, want bool) {
+	v.t.Helper()
+	for i := range n {
+		if got := g.Borrow(); got != want {
+			v.t.Errorf("borrow, the %d. time: got %v, want %v", i+1, got, want)
+		}
+	}
+}
+
+func (v *visitors) giveBack(g transport.Guest, n int) {
+	for range n {
+		g.Return()
+	}
+}
+
+// wantAlive wants connections that have not ended.
+func (v *visitors) wantAlive(conns ...transport.Conn) {
+	v.t.Helper()
+	for i, c := range conns {
+		_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := c.Read(make([]byte, 1)); !isTimeoutError(err) {
+			v.t.Errorf("connection %d: got %v, want that it goes on", i, err)
+		}
+	}
+}
+
+func isTimeoutError(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+func visitorsRig(t *testing.T, change func(*relay.Limits), test func(*visitors)) {
+	guests := make(chan transport.Guest, 1)
 	coverRig(t, func(r *rig, c *relay.Cover) {
-		r.set.Limits.Descriptors = 7
+		change(&r.set.Limits)
 		c.Site = silentSite(guests)
-	}, func(r *rig, _ net.Listener) {
-		come := func() (transport.Conn, transport.Guest) {
-			c := r.dial()
-			if _, err := io.WriteString(c, "junk"); err != nil {
-				t.Fatal(err)
-			}
-			return c, <-guests
-		}
-		borrow := func(g transport.Guest, n int, want bool) {
-			t.Helper()
-			for range n {
-				if got := g.Borrow(); got != want {
-					t.Errorf("borrow: got %v, want %v", got, want)
-				}
-			}
-		}
-		silent := r.dial()
+	}, func(r *rig, _ net.Listener) { test(&visitors{r, guests}) })
+}
+
+// Who has borrowed much makes room first, and nobody else has to while that is on its
+// way back. Of others he takes nothing.
+func TestDescriptorsOfBorrowers(t *testing.T) {
+	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 24 }, func(v *visitors) {
+		silent := v.dial()
 		synctest.Wait()
-		first, one := come()
-		borrow(one, 2, true)
-		second, two := come()
-		borrow(two, 2, true)
-		r.wantEnd(first, syscall.ECONNRESET)
+		first, one := v.come()
+		v.borrow(one, 10, true)
+		second, two := v.come()
+		v.borrow(two, 9, true)
+		v.borrow(two, 1, false) // the other one has no more than he
+		third, three := v.come()
+		v.wantEnd(first, syscall.ECONNRESET)
+		v.borrow(three, 3, true) // of what is on its way back
+		v.giveBack(one, 10)
+		v.borrow(three, 7, true)
+		v.borrow(three, 1, false)
+		v.wantAlive(silent, second, third)
 		synctest.Wait()
-		borrow(one, 1, false)
-		one.Return()
-		one.Return()
-		borrow(two, 2, true)
-		synctest.Wait()
-		if got := r.srv.Snapshot(); got.Live != 2 {
-			t.Errorf("snapshot: got %d live, want 2: who has said nothing is not in the way", got.Live)
-		}
-		borrow(two, 1, true)
-		r.wantEnd(silent, syscall.ECONNRESET)
-		synctest.Wait()
-		borrow(two, 1, false)
-		_ = second.Close()
-		for range 5 {
-			two.Return()
-		}
+		v.giveBack(two, 9)
+		v.giveBack(three, 10)
+		_, _ = second.Close(), third.Close()
 		synctest.Wait()
 		// Whatever was counted is not any more.
-		for range 7 {
-			defer r.dial().Close()
+		for range 23 {
+			defer v.dial().Close()
 		}
 		synctest.Wait()
-		if got := r.srv.Snapshot(); got.Live != 7 {
-			t.Errorf("snapshot: got %d live, want 7", got.Live)
+		if got := v.srv.Snapshot(); got.Live != 24 {
+			t.Errorf("snapshot: got %d live, want 24", got.Live)
 		}
+	})
+}
+
+// A visitor whom the site answers twice at once does not go before those who say nothing.
+func TestDescriptorsOfFew(t *testing.T) {
+	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 8 }, func(v *visitors) {
+		silent := v.dial()
+		synctest.Wait()
+		few, g := v.come()
+		v.borrow(g, 2, true)
+		for range 4 {
+			defer v.dial().Close()
+			synctest.Wait()
+		}
+		v.wantEnd(silent, syscall.ECONNRESET)
+		v.wantAlive(few)
+		v.giveBack(g, 2)
+	})
+}
+
+// Strangers have a bound for what they borrow together, below that of descriptors: the one
+// with most makes room for others, and for nobody with as much.
+func TestBorrowedTogether(t *testing.T) {
+	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 1 << 20 }, func(v *visitors) {
+		many, most := v.come()
+		v.borrow(most, 1500, true)
+		second, more := v.come()
+		v.borrow(more, 2048-1500, true)
+		v.borrow(most, 1, false)
+		third, few := v.come()
+		v.borrow(few, 1, true)
+		v.wantEnd(many, syscall.ECONNRESET)
+		v.wantAlive(second, third)
+		v.giveBack(most, 1500)
+		v.giveBack(more, 2048-1500)
+		v.giveBack(few, 1)
 	})
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"container/list"
 	"maps"
+	"math/bits"
 	"net/netip"
 	"sync"
 
@@ -16,11 +17,12 @@ import (
 type sources struct {
 	mu        sync.Mutex
 	count     map[netip.Prefix]int
-	waiting   list.List // of *conn, in the order they came
-	surplus   list.List // those of them that were over the limit and may see the cover
-	borrowers list.List // those of them that have borrowed descriptors, in the order they began to
-	leaving   int       // descriptors borrowed by those who have made room, and not returned yet
-	limit     int       // per source; 0: none
+	waiting   list.List                    // of *conn, in the order they came
+	surplus   list.List                    // those of them that were over the limit and may see the cover
+	leaving   int                          // borrowed by those who have made room, and not returned yet
+	borrowed  int                          // by those of waiting
+	borrowers [bits.UintSize + 1]list.List // those of waiting that have borrowed, by the bits of how much
+	limit     int                          // per source; 0: none
 	trusted   func(netip.Addr) bool
 }
 
@@ -82,21 +84,37 @@ func (s *sources) forget(c *conn) {
 		c.over = nil
 	}
 	if c.borrower != nil {
-		s.borrowers.Remove(c.borrower)
+		s.borrowers[bits.Len(uint(c.borrowed))].Remove(c.borrower)
 		c.borrower = nil
+		s.borrowed -= c.borrowed
 	}
 }
 
-// borrow notes a descriptor that c has borrowed; false: c has made room.
+const (
+	// mostBorrowed is what strangers may have borrowed together: a stream that is not
+	// read takes some 50 kB, of buffers and stacks, or 64 KiB of what was asked.
+	mostBorrowed = 2048
+	// manyBorrowed is what makes room before others do, as bits: 8 and more. A page is
+	// loaded with a few.
+	manyBorrowed = 4
+)
+
+// borrow notes what c has borrowed; false: c has made room, or strangers have borrowed
+// too much, and nobody more than c.
 func (s *sources) borrow(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.evicted.Load() {
 		return false
 	}
-	if c.borrowed++; c.borrower == nil && c.place != nil {
-		c.borrower = s.borrowers.PushBack(c)
+	if c.place != nil && s.borrowed >= mostBorrowed {
+		most := s.borrower(bits.Len(uint(c.borrowed)))
+		if most == nil || s.leaving >= mostBorrowed {
+			return false
+		}
+		s.end(most)
 	}
+	s.note(c, 1)
 	return true
 }
 
@@ -104,13 +122,49 @@ func (s *sources) borrow(c *conn) bool {
 func (s *sources) giveBack(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.borrowed--; c.borrowed == 0 && c.borrower != nil {
-		s.borrowers.Remove(c.borrower)
-		c.borrower = nil
-	}
+	s.note(c, -1)
 	if c.evicted.Load() {
 		s.leaving--
 	}
+}
+
+// lent is what strangers have borrowed, and not returned yet.
+func (s *sources) lent() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.borrowed + s.leaving
+}
+
+// note changes what c has borrowed; under mu.
+func (s *sources) note(c *conn, by int) {
+	before := bits.Len(uint(c.borrowed))
+	c.borrowed += by
+	if c.place == nil {
+		return
+	}
+	s.borrowed += by
+	now := bits.Len(uint(c.borrowed))
+	if now == before {
+		return
+	}
+	if c.borrower != nil {
+		s.borrowers[before].Remove(c.borrower)
+		c.borrower = nil
+	}
+	if now > 0 {
+		c.borrower = s.borrowers[now].PushBack(c)
+	}
+}
+
+// borrower is one of those who have borrowed most, and more than so many bits; nil:
+// nobody has. Under mu.
+func (s *sources) borrower(more int) *conn {
+	for size := len(s.borrowers) - 1; size > more; size-- {
+		if e := s.borrowers[size].Front(); e != nil {
+			return e.Value.(*conn)
+		}
+	}
+	return nil
 }
 
 // trim gives up what the count does not need any more.
@@ -129,11 +183,12 @@ func (s *sources) join(c *conn) bool {
 	return c.joined
 }
 
-// evict ends the connection that has waited longest without proving anything, first
-// of all among those over their source's limit and those that have borrowed, but not
-// c, and reports whether there was one. When a flood from many sources has taken every
-// place, this is what lets others in: whoever means it is through the opening in a few
-// round trips, long before a place that is not used comes to the front of the queue.
+// evict ends a connection that has proved nothing, and not c, and reports whether there
+// was one: of those over their source's limit, of those that have borrowed much, or else
+// the one that has waited longest. When a flood from many sources has taken every place,
+// this is what lets others in: whoever means it is through the opening in a few round
+// trips, long before a place that is not used comes to the front of the queue. Who has
+// borrowed much himself only takes the room of those who have more.
 func (s *sources) evict(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,17 +204,33 @@ func (s *sources) spare(c *conn, n int64) bool {
 }
 
 func (s *sources) evictLocked(c *conn) bool {
-	for _, l := range [...]*list.List{&s.surplus, &s.borrowers, &s.waiting} {
-		e := l.Front()
-		if e != nil && e.Value == any(c) {
-			e = e.Next()
-		}
-		if e != nil {
-			s.end(e.Value.(*conn))
-			return true
+	own := bits.Len(uint(c.borrowed))
+	few := own < manyBorrowed
+	last := s.borrower(max(own, manyBorrowed-1))
+	if few {
+		if over := first(&s.surplus, c); over != nil {
+			last = over
+		} else if last == nil {
+			last = first(&s.waiting, c)
 		}
 	}
-	return false
+	if last == nil {
+		return false
+	}
+	s.end(last)
+	return true
+}
+
+// first is the first of a list, but for c; nil: there is none.
+func first(l *list.List, c *conn) *conn {
+	e := l.Front()
+	if e != nil && e.Value == any(c) {
+		e = e.Next()
+	}
+	if e == nil {
+		return nil
+	}
+	return e.Value.(*conn)
 }
 
 // displace ends one that is over its source's limit, for a stranger who is not.

@@ -35,6 +35,8 @@ type Snapshot struct {
 	// as each is counted when it ends.
 	Strangers                  int
 	StrangersUp, StrangersDown int64
+	// Borrowed is what they hold beside their connections; see [transport.Guest].
+	Borrowed int
 }
 
 // Snapshot returns the state of the server.
@@ -50,6 +52,7 @@ func (s *Server) Snapshot() Snapshot {
 		Strangers:     int(s.strangers.Load()),
 		StrangersUp:   s.stats.strangersUp.Load(),
 		StrangersDown: s.stats.strangersDown.Load(),
+		Borrowed:      s.sources.lent(),
 	}
 	for i, w := range transport.Statuses {
 		out.Ends[w] = s.stats.ends[i].Load()

@@ -86,7 +86,7 @@ func start(cfg *config.Config, tabs []config.Table, log *slog.Logger, listen lis
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.endRush = cancel
-	in.parts.Go(func() { giveBack(ctx, func() int { return in.server.Snapshot().Live }, in.server.Trim) })
+	in.parts.Go(func() { giveBack(ctx, in.work, in.server.Trim) })
 	in.admin, err = admin.Serve(cfg.State, admin.Handler(admin.Backend{
 		Users: in.users, Labels: labels(), Links: in.links,
 		Status: in.status, Reload: in.reload, Metric: in.writeMetrics,

@@ -57,6 +57,13 @@ func (g *growth) settled(live int) bool {
 	return true
 }
 
+// work is how many connections there are, and what the site's visitors keep it busy with
+// beside: some of the latter can be as much as many of the former.
+func (in *instance) work() int {
+	s := in.server.Snapshot()
+	return s.Live + s.Borrowed
+}
+
 // giveBack returns memory to the system when a rush has ended, and what openings
 // have left when many connections have come, until ctx ends. The runtime collects
 // when new garbage has come, and without that after two minutes: a relay that nobody

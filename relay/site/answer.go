@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 
 	"relay/auth"
 )
@@ -94,13 +93,36 @@ func (s *Site) route(w http.ResponseWriter, r *http.Request) (status int) {
 		// routes, where nothing is written: 200 and no body.
 		return 0
 	}
-	if t, ok := r.Context().Value(takenKey{}).(*taken); ok {
-		if !t.begin() {
-			return openStatus(w.Header(), syscall.EMFILE)
-		}
-		defer t.finish()
+	t, ok := r.Context().Value(takenKey{}).(*taken)
+	if !ok {
+		return s.content.answer(w, r, func() bool { return true })
 	}
-	return s.content.answer(w, r)
+	begun, n := false, weight(r)
+	defer func() {
+		if begun {
+			t.finish(n)
+		}
+	}()
+	return s.content.answer(w, r, func() bool {
+		begun = t.begin(n)
+		return begun
+	})
+}
+
+// heavy is how many bytes of a request weigh as much as an answer.
+const heavy = 64 << 10
+
+// weight is what an answer to r holds as long as the visitor does not read it: buffers
+// and a descriptor, which is 1, and the request. HTTP/2 lets a visitor say the same 4 kB
+// 250 times over in as many bytes, in each of 250 requests.
+func weight(r *http.Request) int {
+	size := len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	return 1 + size/heavy
 }
 
 // redirect is the handler of the plain side: Caddy's redirect from port 80,

@@ -12,34 +12,51 @@ import (
 
 	"relay/auth"
 	"relay/relay/relaytest"
+	"relay/transport"
 )
 
-// TestAnswersBorrow: each answer beyond the first on a connection at the same time needs
-// a descriptor, is refused as Caddy refuses without one, and gives it back.
-func TestAnswersBorrow(t *testing.T) {
+// borrowing is a visitor over HTTP/2 of a site with a large file.
+type borrowing struct {
+	*testing.T
+	near net.Conn
+	tr   *http.Transport
+}
+
+func newBorrowing(t *testing.T, g transport.Guest) *borrowing {
 	s := newSite(t, Options{Folder: writeFolder(t, map[string]string{"large": strings.Repeat("x", 16<<20)})})
-	const most = 3
-	g := &poor{most: most, closed: make(chan struct{})}
 	near, far := relaytest.Pipe()
 	s.Serve(far, time.Now(), g)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
-	tr := &http.Transport{Protocols: protocols, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return &borrowing{t, near, &http.Transport{Protocols: protocols, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c := tls.Client(near, clientTLS(s, "h2"))
 		return c, c.HandshakeContext(ctx)
-	}}
-	get := func() *http.Response {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+siteName+"/large", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := tr.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res
+	}}}
+}
+
+func (b *borrowing) get(path, cookie string) *http.Response {
+	b.Helper()
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://"+siteName+path, http.NoBody)
+	if err != nil {
+		b.Fatal(err)
 	}
+	if cookie != "" {
+		r.Header.Set("Cookie", cookie)
+	}
+	res, err := b.tr.RoundTrip(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return res
+}
+
+// TestAnswersBorrow: each answer beyond the first on a connection at the same time needs
+// a descriptor, is refused as Caddy refuses without one, and gives it back.
+func TestAnswersBorrow(t *testing.T) {
+	const most = 3
+	g := &poor{most: most, closed: make(chan struct{})}
+	b := newBorrowing(t, g)
+	get := func() *http.Response { return b.get("/large", "") }
 	var going []*http.Response
 	for i := range most + 1 {
 		going = append(going, get())
@@ -50,9 +67,13 @@ func TestAnswersBorrow(t *testing.T) {
 	for range 2 {
 		res := get()
 		_ = res.Body.Close()
-		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
-			t.Errorf("without a descriptor: got %d with %v, want 503 and when to try again", res.StatusCode, res.Header)
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || res.Header.Get("Vary") == "" {
+			t.Errorf("without a descriptor: got %d with %v, want 503, Vary and when to try again", res.StatusCode, res.Header)
 		}
+	}
+	// What needs none is as ever.
+	if res := b.get("/missing", ""); res.StatusCode != http.StatusNotFound {
+		t.Errorf("a missing file: got %d, want 404", res.StatusCode)
 	}
 	for _, res := range going[1:] {
 		_ = res.Body.Close()
@@ -62,7 +83,29 @@ func TestAnswersBorrow(t *testing.T) {
 	if again.StatusCode != http.StatusOK || g.held.Load() != 1 {
 		t.Errorf("afterwards: got %d with %d descriptors, want 200 with one", again.StatusCode, g.held.Load())
 	}
-	_ = near.Close()
+	_ = b.near.Close()
+	<-g.closed
+	g.wait(t)
+}
+
+// TestHeavyRequests: a request whose header is kept for as long as nobody reads the answer
+// weighs as much as several, and all of that is given back.
+func TestHeavyRequests(t *testing.T) {
+	g := &poor{most: 5, closed: make(chan struct{})}
+	b := newBorrowing(t, g)
+	cookie := strings.Repeat("c", 200<<10)
+	for i, want := range []struct {
+		status int
+		held   int64
+	}{{http.StatusOK, 3}, {http.StatusServiceUnavailable, 3}} {
+		if res := b.get("/large", cookie); res.StatusCode != want.status || g.held.Load() != want.held {
+			t.Errorf("request %d: got %d with %d held, want %d with %d", i, res.StatusCode, g.held.Load(), want.status, want.held)
+		}
+	}
+	if res := b.get("/large", ""); res.StatusCode != http.StatusOK || g.held.Load() != 4 {
+		t.Errorf("a light request: got %d with %d held, want 200 with 4", res.StatusCode, g.held.Load())
+	}
+	_ = b.near.Close()
 	<-g.closed
 	g.wait(t)
 }

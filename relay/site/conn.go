@@ -23,7 +23,7 @@ type taken struct {
 	unreadLeft atomic.Bool
 	mu         sync.Mutex
 	told       bool   // guest does not want to know of claims any more
-	answers    int    // going on
+	answers    int    // going on, by weight
 	unread     []byte // peeked at, and not read
 	pieces     []int  // in which it came; see Read
 
@@ -202,23 +202,33 @@ func (t *taken) claim(user auth.User) {
 }
 
 // begin says that an answer begins, which may hold a file or a connection to the
-// upstream for as long as the visitor reads nothing; false: there is no descriptor for
-// it. The first one at a time is counted with the connection.
-func (t *taken) begin() bool {
+// upstream for as long as the visitor reads nothing, and weighs n; false: there is no room
+// for it. A weight of 1 at a time is counted with the connection.
+func (t *taken) begin(n int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.answers > 0 && !t.guest.Borrow() {
-		return false
+	want := max(0, t.answers+n-1) - max(0, t.answers-1)
+	for i := range want {
+		if !t.guest.Borrow() {
+			t.giveBack(i)
+			return false
+		}
 	}
-	t.answers++
+	t.answers += n
 	return true
 }
 
 // finish is the end of what begin began.
-func (t *taken) finish() {
+func (t *taken) finish(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.answers--; t.answers > 0 {
+	t.giveBack(max(0, t.answers-1) - max(0, t.answers-n-1))
+	t.answers -= n
+}
+
+// giveBack is under mu.
+func (t *taken) giveBack(n int) {
+	for range n {
 		t.guest.Return()
 	}
 }

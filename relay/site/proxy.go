@@ -41,7 +41,10 @@ func newProxy(address string) *proxy {
 
 func (p *proxy) close() { p.transport.CloseIdleConnections() }
 
-func (p *proxy) answer(w http.ResponseWriter, r *http.Request) (status int) {
+func (p *proxy) answer(w http.ResponseWriter, r *http.Request, room func() bool) (status int) {
+	if !room() {
+		return http.StatusBadGateway // as for a dialling without descriptors
+	}
 	out := p.outgoing(r)
 	res, err := p.roundTrip(w, out)
 	if err != nil {

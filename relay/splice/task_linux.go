@@ -206,7 +206,9 @@ func (s *Socket) Interrupt() {
 	}
 	t.interrupted = true
 	if t.off {
-		reset(t.near.off)
+		// Closing waits for whoever reads; the caller may be a reactor, or hold a lock
+		// that accepting needs.
+		go reset(t.near.off)
 		return
 	}
 	t.nudge()
