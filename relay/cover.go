@@ -303,8 +303,7 @@ func (v *visit) enter() bool {
 	if v.taken {
 		return true
 	}
-	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) &&
-		!c.srv.sources.displace(c) && !c.srv.shaking.displace(c) {
+	if n := c.srv.strangers.Add(1); v.cover.Connections > 0 && n > int64(v.cover.Connections) && !c.srv.displace(c) {
 		c.srv.strangers.Add(-1)
 		return false
 	}
@@ -345,6 +344,7 @@ func (v *visit) toCover() error {
 		_ = transport.Abort(far)
 		return errEvicted
 	}
+	c.srv.settled.enter(c)
 	c.srv.stats.strangersUp.Add(int64(v.fed)) // the core knows the rest
 	near := c.near
 	c.srv.handOver(c)
@@ -369,6 +369,7 @@ func (v *visit) gather() error {
 
 // strangerEnded is the end of a connection that the cover had.
 func (c *conn) strangerEnded(e splice.End) {
+	c.srv.settled.leave(c)
 	c.srv.strangers.Add(-1)
 	c.srv.stats.strangersUp.Add(e.Up)
 	c.srv.stats.strangersDown.Add(e.Down)

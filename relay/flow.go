@@ -49,6 +49,7 @@ type conn struct {
 	unsaid   uint64        // the user in whose count of unsaid it is; 0: none
 	carrier  uint64        // the same of carriers
 	turn     *turn         // at a handshake with the site; under the lock of srv.shaking
+	settled  place         // in srv.settled; under its lock
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which

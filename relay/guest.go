@@ -55,6 +55,9 @@ func (v *visit) toSite() error {
 		return err
 	}
 	c.visit, c.near = nil, nil // not to be kept as long
+	if v.cover.Handshakes == 0 {
+		c.srv.settled.enter(c)
+	}
 	v.cover.Site(v.p, c.began, c)
 	return errTaken
 }
@@ -78,13 +81,17 @@ func (c *conn) Claimed(user auth.User) {
 		return // his streams are served all the same
 	}
 	c.carrier = user.ID
+	c.srv.settled.leave(c)
 	c.authenticated()
 	c.srv.strangers.Add(-1)
 	c.served, c.inbound = true, carrierName
 }
 
 // Answered implements transport.Guest.
-func (c *conn) Answered() { c.srv.shaking.leave(c) }
+func (c *conn) Answered() {
+	c.srv.shaking.leave(c)
+	c.srv.settled.enter(c)
+}
 
 // Borrow implements transport.Guest. The streams of a visitor who reads none of them
 // would keep as many files open.

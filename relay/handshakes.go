@@ -2,7 +2,6 @@ package relay
 
 import (
 	"container/list"
-	"math/bits"
 	"net/netip"
 	"sync"
 	"time"
@@ -18,10 +17,6 @@ const slowHandshake = 3 * time.Second
 // nobody is in a handshake, and his own has the most.
 const slowNeighbour = 500 * time.Millisecond
 
-// crowded is how many wait of a neighbourhood, as bits, before somebody of another one
-// takes the place of one of them: 4.
-const crowded = 3
-
 // handshakes bounds how many strangers are in the middle of one with the site.
 // Each of them has a goroutine, tens of kilobytes, and a turn at the processor that
 // users want. The others wait for their turn and have no stack. Whoever says nothing
@@ -33,10 +28,9 @@ type handshakes struct {
 	under   list.List            // of *turn, in the order they began
 	near    map[netip.Prefix]int // of under, by neighbourhood
 	waiting list.List            // of *turn, in the order they came
-	queues  map[netip.Prefix]*queue
-	alone   list.List     // of *queue: those of whose neighbourhood nobody is in under
-	sizes   [32]list.List // of *queue, by the bits of their length
-	timer   *time.Timer   // for the first of under, while somebody waits; nil: not set
+	queues  crowds                // of *turn, of waiting
+	alone   list.List             // of *crowd: those of whose neighbourhood nobody is in under
+	timer   *time.Timer           // for the first of under, while somebody waits; nil: not set
 }
 
 // turn is a stranger's place in one of the lists.
@@ -46,15 +40,6 @@ type turn struct {
 	place   *list.Element
 	inQueue *list.Element // of the neighbourhood, while he waits
 	began   time.Time     // zero: he waits
-}
-
-// queue is who waits of a neighbourhood. There are thousands in a flood, and nobody
-// is to be looked for among all who wait.
-type queue struct {
-	turns list.List     // of *turn, in the order they came
-	alone *list.Element // nil: not in there
-	sized *list.Element // in sizes
-	size  int           // the bits of its length
 }
 
 // enter lets c begin its handshake, or has it wait for its turn: then it is resumed,
@@ -102,51 +87,33 @@ func (h *handshakes) force(c *conn) {
 // wait is under mu.
 func (h *handshakes) wait(t *turn) {
 	t.place = h.waiting.PushBack(t)
-	q := h.queues[t.from]
-	if q == nil {
-		q = new(queue)
-		if h.queues == nil {
-			h.queues = make(map[netip.Prefix]*queue)
-		}
-		h.queues[t.from] = q
-	}
-	t.inQueue = q.turns.PushBack(t)
+	t.inQueue = h.queues.add(t.from, t)
 	h.place(t.from)
 }
 
 // unwait ends wait; under mu.
 func (h *handshakes) unwait(t *turn) {
 	h.waiting.Remove(t.place)
-	h.queues[t.from].turns.Remove(t.inQueue)
+	if q := h.queues.by[t.from]; q.Len() == 1 && q.alone != nil {
+		h.alone.Remove(q.alone)
+		q.alone = nil
+	}
+	h.queues.remove(t.from, t.inQueue)
 	t.inQueue = nil
-	h.place(t.from)
 }
 
-// place sees to it that a queue is where it belongs, and nowhere, if nobody waits;
-// under mu.
+// place sees to it that a queue is in alone if it belongs there; under mu.
 func (h *handshakes) place(from netip.Prefix) {
-	q := h.queues[from]
+	q := h.queues.by[from]
 	if q == nil {
 		return
 	}
-	switch belongs := q.turns.Len() > 0 && h.near[from] == 0; {
+	switch belongs := h.near[from] == 0; {
 	case belongs && q.alone == nil:
 		q.alone = h.alone.PushBack(q)
 	case !belongs && q.alone != nil:
 		h.alone.Remove(q.alone)
 		q.alone = nil
-	}
-	if size := bits.Len(uint(q.turns.Len())); size != q.size {
-		if q.sized != nil {
-			h.sizes[q.size].Remove(q.sized)
-			q.sized = nil
-		}
-		if q.size = size; size > 0 {
-			q.sized = h.sizes[size].PushBack(q)
-		}
-	}
-	if q.turns.Len() == 0 {
-		delete(h.queues, from)
 	}
 }
 
@@ -166,24 +133,13 @@ func (h *handshakes) displace(c *conn) bool {
 func (h *handshakes) crowder(from netip.Prefix) *conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	own := 0
-	if q := h.queues[from]; q != nil {
-		own = q.turns.Len()
+	q := h.queues.largest(from)
+	if q == nil {
+		return nil
 	}
-	for size := len(h.sizes) - 1; size >= crowded; size-- {
-		e := h.sizes[size].Front()
-		if e == nil {
-			continue
-		}
-		many := &e.Value.(*queue).turns
-		if 4*own > 3*many.Len() {
-			return nil
-		}
-		t := many.Back().Value.(*turn)
-		h.end(t)
-		return t.conn
-	}
-	return nil
+	t := q.Back().Value.(*turn)
+	h.end(t)
+	return t.conn
 }
 
 // begin is under mu.
@@ -205,16 +161,6 @@ func (h *handshakes) remove(t *turn) {
 		delete(h.near, t.from)
 		h.place(t.from)
 	}
-}
-
-// neighbourhood is the network that an address is in, as far as that can be told.
-func neighbourhood(a netip.Addr) netip.Prefix {
-	bits := 24
-	if a.Is6() {
-		bits = 48
-	}
-	p, _ := a.Prefix(bits)
-	return p
 }
 
 // crowd returns who makes room for t at once: the slowest of the largest
@@ -247,7 +193,7 @@ func (h *handshakes) crowd(t *turn) *turn {
 // handshake, and else the first; nil: nobody waits. Under mu.
 func (h *handshakes) next() *turn {
 	if e := h.alone.Front(); e != nil {
-		return e.Value.(*queue).turns.Front().Value.(*turn)
+		return e.Value.(*crowd).Front().Value.(*turn)
 	}
 	if e := h.waiting.Front(); e != nil {
 		return e.Value.(*turn)

@@ -104,6 +104,7 @@ type Server struct {
 	unsaid    perUser      // streams without a session
 	carriers  perUser      // connections that are not strangers any more
 	shaking   handshakes   // of strangers with the site
+	settled   settled      // strangers behind that
 	own       atomic.Pointer[[]netip.AddrPort]
 	current   atomic.Pointer[settings] // for what no listener has accepted
 	began     time.Time

@@ -233,16 +233,20 @@ func first(l *list.List, c *conn) *conn {
 	return e.Value.(*conn)
 }
 
-// displace ends one that is over its source's limit, for a stranger who is not.
-func (s *sources) displace(c *conn) bool {
+// displace ends one that is over its source's limit, for a stranger who is not. over
+// says that c is, who takes nobody's place.
+func (s *sources) displace(c *conn) (done, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.over != nil {
+		return false, true
+	}
 	e := s.surplus.Front()
-	if c.over != nil || e == nil {
-		return false
+	if e == nil {
+		return false, false
 	}
 	s.end(e.Value.(*conn))
-	return true
+	return true, false
 }
 
 // cut ends c, unless it has proved something by now.
