@@ -163,6 +163,7 @@ func TestDescriptorsOfBorrowers(t *testing.T) {
 		v.borrow(two, 1, false) // the other one has no more than he
 		third, three := v.come()
 		v.wantEnd(first, syscall.ECONNRESET)
+		synctest.Wait()
 		v.borrow(three, 3, true) // of what is on its way back
 		v.giveBack(one, 10)
 		v.borrow(three, 7, true)

@@ -25,6 +25,9 @@ func (v *visit) toSite() error {
 		return errTaken
 	}
 	if !c.srv.shaking.enter(c, v.cover.Handshakes) {
+		if splice.Gone(v.p) {
+			return io.EOF // or his place would cost him nothing
+		}
 		if splice.Hold(v.p) {
 			v.held = true
 			v.p.Shrink()

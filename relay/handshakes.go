@@ -28,9 +28,10 @@ type handshakes struct {
 	under   list.List            // of *turn, in the order they began
 	near    map[netip.Prefix]int // of under, by neighbourhood
 	waiting list.List            // of *turn, in the order they came
-	queues  crowds                // of *turn, of waiting
-	alone   list.List             // of *crowd: those of whose neighbourhood nobody is in under
-	timer   *time.Timer           // for the first of under, while somebody waits; nil: not set
+	queues  crowds               // of *turn, of waiting
+	alone   list.List            // of *crowd: those of whose neighbourhood nobody is in under
+	timer   *time.Timer          // for the first of under, while somebody waits; nil: not set
+	due     time.Time            // when it fires
 }
 
 // turn is a stranger's place in one of the lists.
@@ -229,13 +230,27 @@ func (h *handshakes) end(t *turn) {
 // watch sets the timer; under mu.
 func (h *handshakes) watch() {
 	first := h.under.Front()
-	if h.timer != nil || h.waiting.Len() == 0 || first == nil {
+	if h.waiting.Len() == 0 || first == nil {
 		return
 	}
-	h.timer = time.AfterFunc(time.Until(first.Value.(*turn).began.Add(slowHandshake)), h.makeRoom)
+	began := first.Value.(*turn).began
+	wait := time.Until(began.Add(slowHandshake))
+	if h.alone.Len() > 0 {
+		// Not at once again, if that was in vain.
+		wait = min(wait, max(time.Until(began.Add(slowNeighbour)), slowNeighbour/4))
+	}
+	due := time.Now().Add(wait)
+	if h.timer != nil {
+		if !due.Before(h.due) {
+			return
+		}
+		h.timer.Stop()
+	}
+	h.due, h.timer = due, time.AfterFunc(wait, h.makeRoom)
 }
 
-// makeRoom ends those who are slow, as many as wait.
+// makeRoom ends those who are slow, as many as wait, and of crowds those who are not quite
+// as slow, for who waits alone.
 func (h *handshakes) makeRoom() {
 	var slow []*conn
 	h.mu.Lock()
@@ -245,8 +260,16 @@ func (h *handshakes) makeRoom() {
 		if time.Since(t.began) < slowHandshake {
 			break
 		}
-		h.end(t)
 		slow = append(slow, t.conn)
+		h.end(t)
+	}
+	for e := h.alone.Front(); e != nil; e = h.alone.Front() {
+		t := h.crowd(e.Value.(*crowd).Front().Value.(*turn))
+		if t == nil {
+			break
+		}
+		slow = append(slow, t.conn)
+		h.end(t) // which lets the other one begin
 	}
 	h.watch()
 	h.mu.Unlock()

@@ -75,8 +75,8 @@ func TestHandshakes(t *testing.T) {
 	until(t, "all to be forgotten", func() bool { return s.srv.Snapshot().Strangers == 0 && s.srv.Snapshot().Live == 0 })
 }
 
-// TestHandshakesWait: a stranger who ends while he waits for his turn does not get
-// it, and whoever waits behind him does.
+// TestHandshakesWait: a stranger who ends while he waits for his turn leaves his place at
+// once, and whoever waits behind him gets the turn.
 func TestHandshakesWait(t *testing.T) {
 	site := make(chan visited, 4)
 	s := newStreet(t, func(l *relay.Listener) {
@@ -91,8 +91,10 @@ func TestHandshakesWait(t *testing.T) {
 		until(t, "one more stranger", func() bool { return s.srv.Snapshot().Strangers == i+1 })
 		waiting = append(waiting, c)
 	}
+	_ = waiting[1].SetLinger(0)
 	_ = waiting[1].Close()
 	_ = waiting[2].CloseWrite()
+	until(t, "those who have ended to be forgotten", func() bool { return s.srv.Snapshot().Strangers == 2 })
 	first := <-site
 	first.leave()
 	last := <-site
@@ -158,6 +160,45 @@ func TestHandshakesNear(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("of the flood: got %d resets, want that of the slowest", n)
+	}
+	for _, v := range append(flood, user) {
+		v.leave()
+	}
+	for range most {
+		(<-site).leave()
+	}
+	until(t, "all to be forgotten", func() bool { return s.srv.Snapshot().Strangers == 0 && s.srv.Snapshot().Live == 0 })
+}
+
+// TestHandshakesSoon: who comes from elsewhere when a flood has just begun waits as long
+// as nobody may take for a word then, and not until the flood is too slow for itself.
+func TestHandshakesSoon(t *testing.T) {
+	const most = 4
+	site := make(chan visited, 4*most)
+	s := newStreet(t, func(l *relay.Listener) {
+		l.Cover.Handshakes = most
+		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
+	})
+	for i := range 2*most + 1 {
+		from := "127.0.1.7"
+		if i == 2*most {
+			from = "127.0.2.7"
+		}
+		c := mustDial(t, from, s.addr)
+		defer c.Close()
+		_, _ = io.WriteString(c, record("nobody"))
+		until(t, "one more stranger", func() bool { return s.srv.Snapshot().Strangers == i+1 })
+	}
+	var flood []visited
+	for range most {
+		flood = append(flood, <-site)
+	}
+	user := <-site
+	if from := transport.Source(user).String(); from != "127.0.2.7" {
+		t.Errorf("next at the site: got %s, want who comes from elsewhere", from)
+	}
+	if waited := user.came.Sub(flood[0].came); waited > 2500*time.Millisecond {
+		t.Errorf("he waited for %v, want 500 ms", waited)
 	}
 	for _, v := range append(flood, user) {
 		v.leave()

@@ -69,6 +69,7 @@ type side struct {
 	armed    bool  // epoll tells when there is room
 	refused  bool  // a write met a reset, of which reads are not told again
 	noSplice bool  // this socket cannot be spliced
+	gone     bool  // its peer has ended it, or broken it off
 }
 
 // way is one direction of a pair.
@@ -291,6 +292,7 @@ func (s *side) hear(events uint32) {
 	if events&(unix.EPOLLPRI|unix.EPOLLRDHUP|gone) != 0 {
 		s.closing = true
 	}
+	s.gone = s.gone || events&(unix.EPOLLRDHUP|gone) != 0
 }
 
 // ready handles what epoll says of a side, then moves bytes both ways: room on

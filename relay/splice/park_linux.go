@@ -35,6 +35,13 @@ func Drained(c transport.Conn) bool {
 	return s != nil && !pending(s.side().fd)
 }
 
+// Gone reports whether a connection of a task is known to have been ended by its peer, or
+// broken off; false where there is no reactor.
+func Gone(c transport.Conn) bool {
+	s := onReactor(c)
+	return s != nil && s.side().gone
+}
+
 // Yield lets a task give way to everybody who is not behind others himself: if it
 // returns true, the task returns at once and begins anew when there is time. What
 // happens meanwhile on its connections waits. False: near is not on a reactor.

@@ -56,6 +56,9 @@ func HasInput(transport.Conn) bool { return false }
 // Drained knows no tasks.
 func Drained(transport.Conn) bool { return false }
 
+// Gone knows no tasks.
+func Gone(transport.Conn) bool { return false }
+
 // Yield has nobody to give way to.
 func Yield(transport.Conn) bool { return false }
 
