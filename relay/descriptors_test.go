@@ -143,7 +143,7 @@ func isTimeoutError(err error) bool {
 }
 
 func visitorsRig(t *testing.T, change func(*relay.Limits), test func(*visitors)) {
-	guests := make(chan transport.Guest, 1)
+	guests := make(chan transport.Guest, 100) // those who have said nothing come in the end
 	coverRig(t, func(r *rig, c *relay.Cover) {
 		change(&r.set.Limits)
 		c.Site = silentSite(guests)
