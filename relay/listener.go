@@ -38,6 +38,43 @@ func (l *listener) start() {
 	l.srv.serving.Go(l.accept)
 }
 
+// Keep-alives find clients that vanish without a word.
+var (
+	// usersKeepAlive notice a phone that left the network after about five minutes, and
+	// wake a sleeping one rarely.
+	usersKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 4 * time.Minute, Interval: 20 * time.Second, Count: 4}
+	// siteKeepAlive are package net's, which a site in this process has as well: who
+	// connects and waits sees them.
+	siteKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}
+)
+
+// inherit has connections begin with the keep-alives of a listener's cover.
+func (l *listener) inherit(cover *Cover) {
+	c := usersKeepAlive
+	if cover != nil && cover.Site != nil {
+		c = siteKeepAlive
+	}
+	if sc, ok := l.ln.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { inheritKeepAlive(fd, c) })
+		}
+	}
+}
+
+// proved ends what is done for a connection that may be a stranger's.
+func (v *visit) proved() {
+	v.drop()
+	v.conn.authenticated()
+	if v.cover == nil || v.cover.Site == nil {
+		return
+	}
+	if c, ok := v.conn.raw.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
+		_ = c.SetKeepAliveConfig(usersKeepAlive)
+	}
+}
+
 // close ends accepting, even in a loop that waits out an error.
 func (l *listener) close() {
 	l.once.Do(func() {
@@ -213,13 +250,12 @@ func network(address string) string {
 	return "tcp"
 }
 
-// Listen opens a TCP listener. A client that vanishes without a word is found
-// by keep-alive probes, whose settings accepted sockets inherit on Linux.
+// Listen opens a TCP listener. Accepted sockets inherit its keep-alives on Linux.
 func Listen(ctx context.Context, address string, backlog int) (net.Listener, error) {
 	lc := net.ListenConfig{
 		KeepAlive: -1,
 		Control: func(_, _ string, raw syscall.RawConn) error {
-			return raw.Control(inheritKeepAlive)
+			return raw.Control(func(fd uintptr) { inheritKeepAlive(fd, usersKeepAlive) })
 		},
 	}
 	// Go offers Multipath TCP by default. A relay has no use for it, and the

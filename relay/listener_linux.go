@@ -8,21 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Keep-alive of client connections: a phone that left the network is noticed
-// after about five minutes, and a sleeping one is woken rarely.
-const (
-	keepAliveIdle     = 4 * time.Minute
-	keepAliveInterval = 20 * time.Second
-	keepAliveCount    = 4
-)
-
 // inheritKeepAlive prepares a listening socket, so that no accepted connection
 // costs these four system calls.
-func inheritKeepAlive(fd uintptr) {
+func inheritKeepAlive(fd uintptr, c net.KeepAliveConfig) {
 	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAliveIdle/time.Second))
-	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAliveInterval/time.Second))
-	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount)
+	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(c.Idle/time.Second))
+	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(c.Interval/time.Second))
+	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPCNT, c.Count)
 }
 
 // setBacklog changes the accept queue of a socket that listens already, which

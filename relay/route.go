@@ -175,8 +175,9 @@ func (v *visit) open(in Inbound, user auth.User, p *transport.Peeked) error {
 		return err
 	}
 	v.conn.inbound = in.Name()
-	v.drop()
-	v.conn.authenticated()
+	if v.conn.counted {
+		v.proved()
+	}
 	if user.ID != 0 && req.User().ID != user.ID {
 		return v.conn.deny(req, errOtherUser)
 	}
@@ -191,8 +192,7 @@ type inside struct {
 
 // Stream implements transport.Sink.
 func (s *inside) Stream(_ context.Context, user auth.User, c transport.Conn) error {
-	s.drop()
-	s.conn.authenticated()
+	s.proved()
 	p := transport.NewPeeked(c)
 	s.conn.near = p
 	in, err := detect(p, s.inbounds)

@@ -161,6 +161,7 @@ func (s *Server) Apply(set Settings) error {
 		if l == nil {
 			l = fresh[want.Address]
 		}
+		l.inherit(want.Cover)
 		l.route.Store(&route{set: shared, candidates: want.Route, cover: want.Cover, proxied: want.Proxied})
 		s.listeners[want.Address] = l
 		s.order = append(s.order, want.Address)

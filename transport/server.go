@@ -56,8 +56,9 @@ type Guest interface {
 	// is no half handshake any more. It is called once at most.
 	Answered()
 	// Borrow asks for another descriptor, beside the connection's own and that of one
-	// answer: for what a second answer at the same time comes from. False: there is none
-	// to be had. Whoever was given one gives it back with Return.
+	// answer: for what a second answer at the same time comes from, or for as much memory
+	// as an answer takes. False: there is none to be had. Whoever was given one gives it
+	// back with Return.
 	Borrow() bool
 	Return()
 	// Closed says that it is closed, after so many bytes. It is called once.

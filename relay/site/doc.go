@@ -107,8 +107,8 @@
 //   - The same machine answers sooner: by 0.2 ms for a handshake, by 0.15 ms for a
 //     small file (medians, on a machine where those take 2.0 and 0.35 ms).
 //   - TCP options are the listener's. Keep-alives are Caddy's, those of package net,
-//     once the site has a connection, a user's of transport/web too. What the route
-//     claims before has the listener's: such probes would wake a sleeping phone.
+//     a user's of transport/web too. What the route claims before has others from
+//     then on: such probes would wake a sleeping phone.
 //   - Caddy hides its Caddyfile if that lies in the folder. There is none here.
 //   - Windows: Caddy refuses paths with colons and short names; os.Root has
 //     rules of its own.

@@ -149,12 +149,15 @@ func (s *Socket) SetLinger(sec int) error {
 	return setLinger(s.side().fd, &l)
 }
 
-// SetKeepAliveConfig is that of net.TCPConn, for a socket that has left.
+// SetKeepAliveConfig is that of net.TCPConn.
 func (s *Socket) SetKeepAliveConfig(c net.KeepAliveConfig) error {
 	if s.off != nil {
 		return s.off.SetKeepAliveConfig(c)
 	}
-	return errors.ErrUnsupported
+	if s.t.over || s.side().fd < 0 {
+		return net.ErrClosed
+	}
+	return setKeepAlive(s.side().fd, c)
 }
 
 // SetDeadline implements net.Conn. On a reactor reads and writes have the same
