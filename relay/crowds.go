@@ -122,17 +122,20 @@ type settled struct {
 }
 
 // place is where a conn is in settled.
-type place struct{ near, all *list.Element }
+type place struct {
+	near, all *list.Element
+	left      bool // it was there, or has ended before it came
+}
 
 func (s *settled) enter(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.settled.all == nil {
-		c.settled = place{s.crowds.add(neighbourhood(c.source), c), s.all.PushBack(c)}
+	if c.settled.all == nil && !c.settled.left {
+		c.settled = place{near: s.crowds.add(neighbourhood(c.source), c), all: s.all.PushBack(c)}
 	}
 }
 
-// leave may be called more than once.
+// leave is for good. It may be called more than once, and before enter.
 func (s *settled) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,12 +143,11 @@ func (s *settled) leave(c *conn) {
 }
 
 func (s *settled) remove(c *conn) {
-	if c.settled.all == nil {
-		return
+	if c.settled.all != nil {
+		s.crowds.remove(neighbourhood(c.source), c.settled.near)
+		s.all.Remove(c.settled.all)
 	}
-	s.crowds.remove(neighbourhood(c.source), c.settled.near)
-	s.all.Remove(c.settled.all)
-	c.settled = place{}
+	c.settled = place{left: true}
 }
 
 // displace ends the first one of a neighbourhood with many, for c, of whose own fewer are

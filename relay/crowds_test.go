@@ -58,3 +58,19 @@ func TestCrowdsForget(t *testing.T) {
 		t.Errorf("got %d neighbourhoods and %d in sizes, want none", len(c.by), left)
 	}
 }
+
+// TestSettledLate: who has ended does not come back, though a word of his may be told of
+// later than his end.
+func TestSettledLate(t *testing.T) {
+	var s settled
+	late, early := new(conn), new(conn)
+	s.leave(late)
+	s.enter(late)
+	s.enter(early)
+	s.enter(early)
+	s.leave(early)
+	s.enter(early)
+	if n := s.all.Len() + len(s.crowds.by); n != 0 {
+		t.Errorf("settled: got %d, want none", n)
+	}
+}
