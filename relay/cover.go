@@ -112,6 +112,7 @@ func (v *visit) more(n int) error {
 		}
 		v.late = true
 		if splice.Yield(v.p) {
+			v.p.Shrink() // in a flood it is long until his turn
 			return errParked
 		}
 	}

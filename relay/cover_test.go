@@ -278,6 +278,7 @@ func TestTooManyStrangers(t *testing.T) {
 			c := r.dial()
 			_, _ = io.WriteString(c, "junk")
 			held = append(held, c, r.accept(cover))
+			synctest.Wait()
 		}
 		c := r.dial()
 		_, _ = io.WriteString(c, "junk")

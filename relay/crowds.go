@@ -103,6 +103,19 @@ func (c *crowds) largest(from netip.Prefix) *crowd {
 	return nil
 }
 
+// other is one of the largest crowds of other neighbourhoods; nil: there is none.
+func (c *crowds) other(from netip.Prefix) *crowd {
+	own := c.by[from]
+	for size := len(c.sizes) - 1; size > 0; size-- {
+		for e := c.sizes[size].Front(); e != nil; e = e.Next() {
+			if in := e.Value.(*crowd); in != own {
+				return in
+			}
+		}
+	}
+	return nil
+}
+
 // neighbourhood is the network that an address is in, as far as that can be told.
 func neighbourhood(a netip.Addr) netip.Prefix {
 	bits := 24
@@ -155,12 +168,12 @@ func (s *settled) remove(c *conn) {
 // servers without room end who has nothing to say, but only for c of whose own there are
 // few. It reports whether there was one.
 func (s *settled) displace(c *conn) bool {
-	first := s.first(neighbourhood(c.source))
-	if first == nil {
-		return false
+	for first := s.first(neighbourhood(c.source)); first != nil; first = s.first(neighbourhood(c.source)) {
+		if c.srv.sources.cut(first) {
+			return true
+		}
 	}
-	c.srv.sources.cut(first)
-	return true
+	return false
 }
 
 // first takes the one whom displace ends.

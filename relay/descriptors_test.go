@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -102,8 +103,8 @@ type visitors struct {
 	guests chan transport.Guest
 }
 
-func (v *visitors) come() (transport.Conn, transport.Guest) {
-	c := v.dial()
+func (v *visitors) come(from string) (transport.Conn, transport.Guest) {
+	c := v.dialFrom(from)
 	if _, err := io.WriteString(c, "junk"); err != nil {
 		v.t.Fatal(err)
 	}
@@ -143,80 +144,111 @@ func isTimeoutError(err error) bool {
 }
 
 func visitorsRig(t *testing.T, change func(*relay.Limits), test func(*visitors)) {
-	guests := make(chan transport.Guest, 100) // those who have said nothing come in the end
+	guests := make(chan transport.Guest, 1000) // those who have said nothing come in the end
 	coverRig(t, func(r *rig, c *relay.Cover) {
 		change(&r.set.Limits)
 		c.Site = silentSite(guests)
 	}, func(r *rig, _ net.Listener) { test(&visitors{r, guests}) })
 }
 
-// Who has borrowed much makes room first, and nobody else has to while that is on its
-// way back. Of others he takes nothing.
+const (
+	here  = "192.0.2.7"
+	there = "198.51.100.7"
+	other = "203.0.113.7"
+)
+
+// Those who have borrowed much make room first, and nobody else has to while that is on
+// its way back. Who has borrowed much himself takes nothing of others.
 func TestDescriptorsOfBorrowers(t *testing.T) {
-	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 24 }, func(v *visitors) {
-		silent := v.dial()
+	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 84 }, func(v *visitors) {
+		silent := v.dialFrom(there)
 		synctest.Wait()
-		first, one := v.come()
-		v.borrow(one, 10, true)
-		second, two := v.come()
-		v.borrow(two, 9, true)
-		v.borrow(two, 1, false) // the other one has no more than he
-		third, three := v.come()
-		v.wantEnd(first, syscall.ECONNRESET)
+		many, one := v.come(here)
+		v.borrow(one, 81, true)
+		v.borrow(one, 1, false)
+		few, two := v.come(there)
+		v.wantEnd(many, syscall.ECONNRESET)
 		synctest.Wait()
-		v.borrow(three, 3, true) // of what is on its way back
-		v.giveBack(one, 10)
-		v.borrow(three, 7, true)
-		v.borrow(three, 1, false)
-		v.wantAlive(silent, second, third)
+		v.borrow(two, 5, true) // of what is on its way back
+		v.giveBack(one, 81)
+		v.wantAlive(silent, few)
 		synctest.Wait()
-		v.giveBack(two, 9)
-		v.giveBack(three, 10)
-		_, _ = second.Close(), third.Close()
+		v.giveBack(two, 5)
+		_ = few.Close()
 		synctest.Wait()
 		// Whatever was counted is not any more.
-		for range 23 {
+		for range 83 {
 			defer v.dial().Close()
 		}
 		synctest.Wait()
-		if got := v.srv.Snapshot(); got.Live != 24 {
-			t.Errorf("snapshot: got %d live, want 24", got.Live)
+		if got := v.srv.Snapshot(); got.Live != 84 {
+			t.Errorf("snapshot: got %d live, want 84", got.Live)
 		}
 	})
 }
 
-// A visitor whom the site answers twice at once does not go before those who say nothing.
+// A visitor whom the site answers some things at once does not go before those who say
+// nothing.
 func TestDescriptorsOfFew(t *testing.T) {
-	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 8 }, func(v *visitors) {
-		silent := v.dial()
+	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 80 }, func(v *visitors) {
+		silent := v.dialFrom(there)
 		synctest.Wait()
-		few, g := v.come()
-		v.borrow(g, 2, true)
-		for range 4 {
-			defer v.dial().Close()
+		few, g := v.come(here)
+		v.borrow(g, 15, true)
+		for range 63 {
+			defer v.dialFrom(other).Close()
 			synctest.Wait()
 		}
 		v.wantEnd(silent, syscall.ECONNRESET)
 		v.wantAlive(few)
-		v.giveBack(g, 2)
+		v.giveBack(g, 15)
 	})
 }
 
-// Strangers have a bound for what they borrow together, below that of descriptors: the one
-// with most makes room for others, and for nobody with as much.
+// Strangers have a bound for what they borrow together, below that of descriptors. Those
+// of a neighbourhood that has borrowed most make room for others, however many they are
+// and however little each of them has.
 func TestBorrowedTogether(t *testing.T) {
 	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 1 << 20 }, func(v *visitors) {
-		many, most := v.come()
-		v.borrow(most, 1500, true)
-		second, more := v.come()
-		v.borrow(more, 2048-1500, true)
-		v.borrow(most, 1, false)
-		third, few := v.come()
-		v.borrow(few, 1, true)
-		v.wantEnd(many, syscall.ECONNRESET)
-		v.wantAlive(second, third)
-		v.giveBack(most, 1500)
-		v.giveBack(more, 2048-1500)
-		v.giveBack(few, 1)
+		const each = 4
+		var flood []transport.Conn
+		var guests []transport.Guest
+		for range 2048 / each {
+			c, g := v.come(here)
+			v.borrow(g, each, true)
+			flood, guests = append(flood, c), append(guests, g)
+		}
+		more, g := v.come(here)
+		v.borrow(g, 1, false)
+		page, resources := v.come(there)
+		v.borrow(resources, 100, true)
+		for _, c := range flood[:100/each] {
+			v.wantEnd(c, syscall.ECONNRESET)
+		}
+		v.wantAlive(more, page, flood[100/each])
+		v.giveBack(resources, 100)
+		for _, g := range guests {
+			v.giveBack(g, each)
+		}
+	})
+}
+
+// Where no neighbourhood stands out who has borrowed little gets something all the same.
+func TestBorrowedEverywhere(t *testing.T) {
+	visitorsRig(t, func(l *relay.Limits) { l.Descriptors = 1 << 20 }, func(v *visitors) {
+		const each = 16
+		var guests []transport.Guest
+		for i := range 2048 / each {
+			_, g := v.come(fmt.Sprintf("10.0.%d.7", i))
+			v.borrow(g, each, true)
+			guests = append(guests, g)
+		}
+		page, resources := v.come(there)
+		v.borrow(resources, 31, true)
+		v.wantAlive(page)
+		v.giveBack(resources, 31)
+		for _, g := range guests {
+			v.giveBack(g, each)
+		}
 	})
 }

@@ -32,7 +32,7 @@ type conn struct {
 	over    *list.Element // the same, if its source has too many
 	counted bool          // in srv.sources
 	// In srv.sources as well: what it has borrowed beside holds.
-	borrower *list.Element
+	units    []*list.Element
 	borrowed int
 	holds    int            // descriptors
 	reached  bool           // the one of a target is among them

@@ -32,6 +32,7 @@ type handshakes struct {
 	alone   list.List            // of *crowd: those of whose neighbourhood nobody is in under
 	timer   *time.Timer          // for the first of under, while somebody waits; nil: not set
 	due     time.Time            // when it fires
+	set     int                  // how often it has been set
 }
 
 // turn is a stranger's place in one of the lists.
@@ -234,26 +235,36 @@ func (h *handshakes) watch() {
 		return
 	}
 	began := first.Value.(*turn).began
-	wait := time.Until(began.Add(slowHandshake))
+	due := began.Add(slowHandshake)
 	if h.alone.Len() > 0 {
-		// Not at once again, if that was in vain.
-		wait = min(wait, max(time.Until(began.Add(slowNeighbour)), slowNeighbour/4))
+		soon := began.Add(slowNeighbour)
+		if again := time.Now().Add(slowNeighbour / 4); again.After(soon) {
+			soon = again // not at once, if it was in vain
+		}
+		if soon.Before(due) {
+			due = soon
+		}
 	}
-	due := time.Now().Add(wait)
 	if h.timer != nil {
 		if !due.Before(h.due) {
 			return
 		}
 		h.timer.Stop()
 	}
-	h.due, h.timer = due, time.AfterFunc(wait, h.makeRoom)
+	h.set++
+	set := h.set
+	h.due, h.timer = due, time.AfterFunc(time.Until(due), func() { h.makeRoom(set) })
 }
 
 // makeRoom ends those who are slow, as many as wait, and of crowds those who are not quite
-// as slow, for who waits alone.
-func (h *handshakes) makeRoom() {
+// as slow, for who waits alone. set is which timer has fired.
+func (h *handshakes) makeRoom(set int) {
 	var slow []*conn
 	h.mu.Lock()
+	if set != h.set { // another one has taken its place
+		h.mu.Unlock()
+		return
+	}
 	h.timer = nil
 	for n := h.waiting.Len(); n > 0 && h.under.Len() > 0; n-- {
 		t := h.under.Front().Value.(*turn)

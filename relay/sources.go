@@ -3,7 +3,6 @@ package relay
 import (
 	"container/list"
 	"maps"
-	"math/bits"
 	"net/netip"
 	"sync"
 
@@ -15,15 +14,15 @@ import (
 // their number. Carrier NAT puts thousands of users behind one address: that is
 // why a connection leaves the count as soon as it is authenticated.
 type sources struct {
-	mu        sync.Mutex
-	count     map[netip.Prefix]int
-	waiting   list.List                    // of *conn, in the order they came
-	surplus   list.List                    // those of them that were over the limit and may see the cover
-	leaving   int                          // borrowed by those who have made room, and not returned yet
-	borrowed  int                          // by those of waiting
-	borrowers [bits.UintSize + 1]list.List // those of waiting that have borrowed, by the bits of how much
-	limit     int                          // per source; 0: none
-	trusted   func(netip.Addr) bool
+	mu       sync.Mutex
+	count    map[netip.Prefix]int
+	waiting  list.List // of *conn, in the order they came
+	surplus  list.List // those of them that were over the limit and may see the cover
+	leaving  int       // borrowed by those who have made room, and not returned yet
+	borrowed int       // by those of waiting
+	units    crowds    // of *conn, once for each that is borrowed, by those of waiting
+	limit    int       // per source; 0: none
+	trusted  func(netip.Addr) bool
 }
 
 func newSources() *sources { return &sources{count: make(map[netip.Prefix]int)} }
@@ -83,38 +82,41 @@ func (s *sources) forget(c *conn) {
 		s.surplus.Remove(c.over)
 		c.over = nil
 	}
-	if c.borrower != nil {
-		s.borrowers[bits.Len(uint(c.borrowed))].Remove(c.borrower)
-		c.borrower = nil
-		s.borrowed -= c.borrowed
+	for len(c.units) > 0 {
+		s.returned(c)
 	}
+	c.units = nil
 }
 
 const (
 	// mostBorrowed is what strangers may have borrowed together: a stream that is not
-	// read takes some 50 kB, of buffers and stacks, or 64 KiB of what was asked.
+	// read takes some 50 kB, of buffers and stacks.
 	mostBorrowed = 2048
-	// manyBorrowed is what makes room before others do, as bits: 8 and more. A page is
-	// loaded with a few.
-	manyBorrowed = 4
+	// fewBorrowed is what those of a neighbourhood may have borrowed and still take the
+	// place of others, however little those have: what a browser loads a page with.
+	fewBorrowed = 32
 )
 
 // borrow notes what c has borrowed; false: c has made room, or strangers have borrowed
-// too much, and nobody more than c.
+// too much, and those of other neighbourhoods no more than of its own.
 func (s *sources) borrow(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.evicted.Load() {
 		return false
 	}
-	if c.place != nil && s.borrowed >= mostBorrowed {
-		most := s.borrower(bits.Len(uint(c.borrowed)))
-		if most == nil || s.leaving >= mostBorrowed {
-			return false
+	if c.place != nil {
+		if s.borrowed >= mostBorrowed {
+			last := s.borrower(c)
+			if last == nil || s.leaving >= mostBorrowed {
+				return false
+			}
+			s.end(last)
 		}
-		s.end(most)
+		c.units = append(c.units, s.units.add(neighbourhood(c.source), c))
+		s.borrowed++
 	}
-	s.note(c, 1)
+	c.borrowed++
 	return true
 }
 
@@ -122,10 +124,21 @@ func (s *sources) borrow(c *conn) bool {
 func (s *sources) giveBack(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.note(c, -1)
+	c.borrowed--
+	if len(c.units) > 0 {
+		s.returned(c)
+	}
 	if c.evicted.Load() {
 		s.leaving--
 	}
+}
+
+// returned is under mu.
+func (s *sources) returned(c *conn) {
+	last := len(c.units) - 1
+	s.units.remove(neighbourhood(c.source), c.units[last])
+	c.units = c.units[:last]
+	s.borrowed--
 }
 
 // lent is what strangers have borrowed, and not returned yet.
@@ -135,36 +148,18 @@ func (s *sources) lent() int {
 	return s.borrowed + s.leaving
 }
 
-// note changes what c has borrowed; under mu.
-func (s *sources) note(c *conn, by int) {
-	before := bits.Len(uint(c.borrowed))
-	c.borrowed += by
-	if c.place == nil {
-		return
+// borrower is one of those who have borrowed, of another neighbourhood than c, who makes
+// room for it; nil: there is none. Under mu.
+func (s *sources) borrower(c *conn) *conn {
+	from := neighbourhood(c.source)
+	in := s.units.largest(from)
+	if in == nil && s.units.count(from) < fewBorrowed {
+		in = s.units.other(from)
 	}
-	s.borrowed += by
-	now := bits.Len(uint(c.borrowed))
-	if now == before {
-		return
+	if in == nil {
+		return nil
 	}
-	if c.borrower != nil {
-		s.borrowers[before].Remove(c.borrower)
-		c.borrower = nil
-	}
-	if now > 0 {
-		c.borrower = s.borrowers[now].PushBack(c)
-	}
-}
-
-// borrower is one of those who have borrowed most, and more than so many bits; nil:
-// nobody has. Under mu.
-func (s *sources) borrower(more int) *conn {
-	for size := len(s.borrowers) - 1; size > more; size-- {
-		if e := s.borrowers[size].Front(); e != nil {
-			return e.Value.(*conn)
-		}
-	}
-	return nil
+	return in.Front().Value.(*conn)
 }
 
 // trim gives up what the count does not need any more.
@@ -184,11 +179,12 @@ func (s *sources) join(c *conn) bool {
 }
 
 // evict ends a connection that has proved nothing, and not c, and reports whether there
-// was one: of those over their source's limit, of those that have borrowed much, or else
-// the one that has waited longest. When a flood from many sources has taken every place,
-// this is what lets others in: whoever means it is through the opening in a few round
-// trips, long before a place that is not used comes to the front of the queue. Who has
-// borrowed much himself only takes the room of those who have more.
+// was one: of those over their source's limit, of those that have borrowed, if that is a
+// good part of all, or else the one that has waited longest. When a flood from many
+// sources has taken every place, this is what lets others in: whoever means it is through
+// the opening in a few round trips, long before a place that is not used comes to the
+// front of the queue. Who borrows, where his neighbourhood has much already, only takes
+// the room of those with more.
 func (s *sources) evict(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,15 +200,20 @@ func (s *sources) spare(c *conn, n int64) bool {
 }
 
 func (s *sources) evictLocked(c *conn) bool {
-	own := bits.Len(uint(c.borrowed))
-	few := own < manyBorrowed
-	last := s.borrower(max(own, manyBorrowed-1))
-	if few {
-		if over := first(&s.surplus, c); over != nil {
-			last = over
-		} else if last == nil {
-			last = first(&s.waiting, c)
-		}
+	much := mostBorrowed
+	if most := c.set.limits.Descriptors; most > 0 {
+		much = min(much, most)
+	}
+	may := c.borrowed == 0 || s.units.count(neighbourhood(c.source)) < fewBorrowed
+	var last *conn
+	if may {
+		last = first(&s.surplus, c)
+	}
+	if last == nil && s.borrowed >= much/4 {
+		last = s.borrower(c)
+	}
+	if last == nil && may {
+		last = first(&s.waiting, c)
 	}
 	if last == nil {
 		return false
@@ -249,13 +250,15 @@ func (s *sources) displace(c *conn) (done, over bool) {
 	return true, false
 }
 
-// cut ends c, unless it has proved something by now.
-func (s *sources) cut(c *conn) {
+// cut ends c, unless it has proved something by now or has ended, and reports which.
+func (s *sources) cut(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.place != nil {
-		s.end(c)
+	if c.place == nil {
+		return false
 	}
+	s.end(c)
+	return true
 }
 
 // end resets a connection that has proved nothing; under mu, as raw is not ours

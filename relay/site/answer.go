@@ -1,6 +1,7 @@
 package site
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -34,11 +35,13 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request) {
 
 // answerAlone answers a request that nobody claims.
 func (s *Site) answerAlone(w http.ResponseWriter, r *http.Request) {
+	room, end := hold(r)
+	defer end()
 	if r.Method == http.MethodOptions && r.RequestURI == "*" {
 		options(w, r)
 		return
 	}
-	if status := s.route(w, r); status != 0 {
+	if status := s.route(w, r, room); status != 0 {
 		w.WriteHeader(status)
 	}
 }
@@ -83,7 +86,7 @@ func options(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Site) route(w http.ResponseWriter, r *http.Request) (status int) {
+func (s *Site) route(w http.ResponseWriter, r *http.Request, room bool) (status int) {
 	status, done := s.before(w, r)
 	if done || status != 0 {
 		return status
@@ -93,28 +96,15 @@ func (s *Site) route(w http.ResponseWriter, r *http.Request) (status int) {
 		// routes, where nothing is written: 200 and no body.
 		return 0
 	}
-	t, ok := r.Context().Value(takenKey{}).(*taken)
-	if !ok {
-		return s.content.answer(w, r, func() bool { return true })
-	}
-	begun, n := false, weight(r)
-	defer func() {
-		if begun {
-			t.finish(n)
-		}
-	}()
-	return s.content.answer(w, r, func() bool {
-		begun = t.begin(n)
-		return begun
-	})
+	return s.content.answer(w, r, room)
 }
 
 // heavy is how many bytes of a request weigh as much as an answer.
-const heavy = 64 << 10
+const heavy = 16 << 10
 
-// weight is what an answer to r holds as long as the visitor does not read it: buffers
-// and a descriptor, which is 1, and the request. HTTP/2 lets a visitor say the same 4 kB
-// 250 times over in as many bytes, in each of 250 requests.
+// weight is what an answer to r holds as long as the visitor does not read it: buffers,
+// stacks and a descriptor, which is 1, and the request. HTTP/2 lets a visitor say the same
+// 4 kB 250 times over in as many bytes, in each of 250 requests.
 func weight(r *http.Request) int {
 	size := len(r.RequestURI)
 	for name, values := range r.Header {
@@ -123,6 +113,29 @@ func weight(r *http.Request) int {
 		}
 	}
 	return 1 + size/heavy
+}
+
+// hold weighs a request until its answer has been sent, and reports whether there is
+// room; end is called when the handler returns. A heavy request without room is reset.
+func hold(r *http.Request) (room bool, end func()) {
+	end = func() {}
+	t, ok := r.Context().Value(takenKey{}).(*taken)
+	if !ok {
+		return true, end
+	}
+	n := weight(r)
+	switch room = t.begin(n); {
+	case !room && n > 1:
+		panic(http.ErrAbortHandler)
+	case !room:
+	case r.ProtoMajor == 1:
+		end = func() { t.finish(n) } // there is one at a time
+	default:
+		// What is left of the answer is sent behind the handler, and waits for room on
+		// the connection.
+		context.AfterFunc(r.Context(), func() { t.finish(n) })
+	}
+	return room, end
 }
 
 // redirect is the handler of the plain side: Caddy's redirect from port 80,

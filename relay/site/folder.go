@@ -38,7 +38,7 @@ func (f *folder) close() { _ = f.root.Close() }
 // indexes are the files that stand for the folder that they are in.
 var indexes = []string{"index.html", "index.txt"}
 
-func (f *folder) answer(w http.ResponseWriter, r *http.Request, room func() bool) (status int) {
+func (f *folder) answer(w http.ResponseWriter, r *http.Request, room bool) (status int) {
 	name := fileName(r.URL.Path)
 	info, err := f.stat(name)
 	if err != nil {
@@ -71,10 +71,10 @@ func (f *folder) answer(w http.ResponseWriter, r *http.Request, room func() bool
 
 // serve answers with a file. The order in which headers are set and errors are
 // found shows in the answers, and is Caddy's.
-func (f *folder) serve(w http.ResponseWriter, r *http.Request, name string, info fs.FileInfo, room func() bool) (status int) {
+func (f *folder) serve(w http.ResponseWriter, r *http.Request, name string, info fs.FileInfo, room bool) (status int) {
 	h := w.Header()
 	h["Vary"] = []string{"Accept-Encoding"}
-	if !room() {
+	if !room {
 		return openStatus(h, syscall.EMFILE)
 	}
 	file, err := f.root.Open(filepath.FromSlash(name))

@@ -41,8 +41,8 @@ func newProxy(address string) *proxy {
 
 func (p *proxy) close() { p.transport.CloseIdleConnections() }
 
-func (p *proxy) answer(w http.ResponseWriter, r *http.Request, room func() bool) (status int) {
-	if !room() {
+func (p *proxy) answer(w http.ResponseWriter, r *http.Request, room bool) (status int) {
+	if !room {
 		return http.StatusBadGateway // as for a dialling without descriptors
 	}
 	out := p.outgoing(r)

@@ -49,9 +49,9 @@ type Site struct {
 // content is what a site consists of.
 type content interface {
 	// answer answers the request, or returns the status of an answer without a
-	// body, which is then sent with the headers set so far. It calls room, once at
-	// most, before it opens something; false: nothing is to be opened.
-	answer(w http.ResponseWriter, r *http.Request, room func() bool) (status int)
+	// body, which is then sent with the headers set so far. Without room
+	// nothing is to be opened.
+	answer(w http.ResponseWriter, r *http.Request, room bool) (status int)
 	close()
 }
 
