@@ -183,8 +183,8 @@ func (s *sources) join(c *conn) bool {
 // good part of all, or else the one that has waited longest. When a flood from many
 // sources has taken every place, this is what lets others in: whoever means it is through
 // the opening in a few round trips, long before a place that is not used comes to the
-// front of the queue. Who borrows, where his neighbourhood has much already, only takes
-// the room of those with more.
+// front of the queue. Who borrows, where much is lent already, and to his neighbourhood,
+// only takes the room of those with more.
 func (s *sources) evict(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,16 +200,17 @@ func (s *sources) spare(c *conn, n int64) bool {
 }
 
 func (s *sources) evictLocked(c *conn) bool {
-	much := mostBorrowed
-	if most := c.set.limits.Descriptors; most > 0 {
-		much = min(much, most)
+	most := mostBorrowed
+	if limit := c.set.limits.Descriptors; limit > 0 {
+		most = min(most, limit)
 	}
-	may := c.borrowed == 0 || s.units.count(neighbourhood(c.source)) < fewBorrowed
+	much := s.borrowed >= most/4
+	may := !much || c.borrowed == 0 || s.units.count(neighbourhood(c.source)) < fewBorrowed
 	var last *conn
 	if may {
 		last = first(&s.surplus, c)
 	}
-	if last == nil && s.borrowed >= much/4 {
+	if last == nil && much {
 		last = s.borrower(c)
 	}
 	if last == nil && may {

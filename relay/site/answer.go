@@ -1,10 +1,10 @@
 package site
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"relay/auth"
@@ -115,27 +115,36 @@ func weight(r *http.Request) int {
 	return 1 + size/heavy
 }
 
-// hold weighs a request until its answer has been sent, and reports whether there is
-// room; end is called when the handler returns. A heavy request without room is reset.
+// hold weighs a request until its handler returns, and reports whether there is room for
+// it. end is called then. A heavy request without room is reset.
 func hold(r *http.Request) (room bool, end func()) {
-	end = func() {}
 	t, ok := r.Context().Value(takenKey{}).(*taken)
 	if !ok {
-		return true, end
+		return true, func() {}
 	}
 	n := weight(r)
-	switch room = t.begin(n); {
-	case !room && n > 1:
+	room = t.begin(n)
+	if !room && n > 1 {
+		forget(r)
 		panic(http.ErrAbortHandler)
-	case !room:
-	case r.ProtoMajor == 1:
-		end = func() { t.finish(n) } // there is one at a time
-	default:
-		// What is left of the answer is sent behind the handler, and waits for room on
-		// the connection.
-		context.AfterFunc(r.Context(), func() { t.finish(n) })
 	}
-	return room, end
+	return room, func() {
+		if n > 1 {
+			forget(r)
+		}
+		if room {
+			t.finish(n)
+		}
+	}
+}
+
+// forget lets go of what a request has said. What its handler has left is sent behind the
+// handler, when there is room on the connection, and HTTP/2 keeps the request until then.
+func forget(r *http.Request) {
+	if r.ProtoMajor == 2 {
+		clear(r.Header)
+		*r.URL, r.RequestURI, r.Host = url.URL{}, "", ""
+	}
 }
 
 // redirect is the handler of the plain side: Caddy's redirect from port 80,

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -140,6 +141,29 @@ func (h *poor) wait(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); h.held.Load() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("descriptors: got %d that are held, want none", h.held.Load())
+		}
+	}
+}
+
+// TestHeavyForgotten: what is left of a small answer is sent behind the handler, and
+// nothing that was said is kept until then; a light request is left as it is.
+func TestHeavyForgotten(t *testing.T) {
+	s := newSite(t, Options{Folder: writeFolder(t, map[string]string{"index.html": "hi"})})
+	for _, tt := range []struct {
+		size, left int
+		most       int64
+	}{{200 << 10, 0, 20}, {200 << 10, 0, 0}, {1 << 10, 1, 20}} {
+		g := &poor{most: tt.most}
+		r := httptest.NewRequest(http.MethodGet, "https://"+siteName+"/missing", http.NoBody)
+		r.ProtoMajor = 2
+		r.Header.Set("Cookie", strings.Repeat("c", tt.size))
+		r = r.WithContext(context.WithValue(r.Context(), takenKey{}, &taken{guest: g}))
+		func() {
+			defer func() { _ = recover() }() // without room
+			s.answerAlone(httptest.NewRecorder(), r)
+		}()
+		if len(r.Header) != tt.left || g.held.Load() != 0 {
+			t.Errorf("%d bytes with room for %d: got %d fields and %d held, want %d and none", tt.size, tt.most, len(r.Header), g.held.Load(), tt.left)
 		}
 	}
 }
