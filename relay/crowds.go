@@ -166,9 +166,11 @@ func (s *settled) remove(c *conn) {
 // displace ends the first one of a neighbourhood with many, for c, of whose own fewer are
 // there by a quarter. Where no neighbourhood stands out it is the first of all, as web
 // servers without room end who has nothing to say, but only for c of whose own there are
-// few. It reports whether there was one.
+// few, with others who shake hands still. It reports whether there was one.
 func (s *settled) displace(c *conn) bool {
-	for first := s.first(neighbourhood(c.source)); first != nil; first = s.first(neighbourhood(c.source)) {
+	from := neighbourhood(c.source)
+	others := c.srv.shaking.count(from)
+	for first := s.first(from, others); first != nil; first = s.first(from, others) {
 		if c.srv.sources.cut(first) {
 			return true
 		}
@@ -177,13 +179,13 @@ func (s *settled) displace(c *conn) bool {
 }
 
 // first takes the one whom displace ends.
-func (s *settled) first(from netip.Prefix) *conn {
+func (s *settled) first(from netip.Prefix, others int) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var e *list.Element
 	if in := s.crowds.largest(from); in != nil {
 		e = in.Front()
-	} else if s.crowds.count(from) < 1<<(crowded-1) {
+	} else if others+s.crowds.count(from) < 1<<(crowded-1) {
 		e = s.all.Front()
 	}
 	if e == nil {

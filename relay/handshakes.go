@@ -144,6 +144,13 @@ func (h *handshakes) crowder(from netip.Prefix) *conn {
 	return t.conn
 }
 
+// count is how many of a neighbourhood are in a handshake, or wait for their turn.
+func (h *handshakes) count(from netip.Prefix) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.near[from] + h.queues.count(from)
+}
+
 // begin is under mu.
 func (h *handshakes) begin(t *turn) {
 	t.began = time.Now()

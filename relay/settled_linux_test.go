@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -22,18 +23,24 @@ type settling struct {
 	site chan visited
 }
 
-func newSettling(t *testing.T, most int) *settling {
+// Those of mute say nothing more, and do not settle.
+func newSettling(t *testing.T, most int, mute netip.Prefix) *settling {
 	s := &settling{t: t, site: make(chan visited, 1)}
 	s.street = newStreet(t, func(l *relay.Listener) {
 		l.Cover.Connections, l.Cover.Handshakes = most, 4
 		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) {
-			g.Answered()
 			v := visited{c, g, time.Now()}
+			still := mute.Contains(transport.Source(c))
+			if !still {
+				g.Answered()
+			}
 			go func() {
 				_, _ = io.Copy(io.Discard, c)
 				v.leave()
 			}()
-			s.site <- v
+			if !still {
+				s.site <- v
+			}
 		}
 	})
 	return s
@@ -72,7 +79,7 @@ func (s *settling) want(c net.Conn, what string, reset bool) {
 // say nothing, make room for who comes from elsewhere, and not for more of themselves.
 func TestSettledDisplace(t *testing.T) {
 	const most = 12
-	s := newSettling(t, most)
+	s := newSettling(t, most, netip.Prefix{})
 	var flood []net.Conn
 	for i := range most {
 		c, _ := s.come(fmt.Sprintf("127.0.1.%d", 1+i%4))
@@ -93,7 +100,7 @@ func TestSettledDisplace(t *testing.T) {
 // not one who has turned out to be a user.
 func TestSettledFirst(t *testing.T) {
 	const most = 8
-	s := newSettling(t, most)
+	s := newSettling(t, most, netip.Prefix{})
 	user, v := s.come("127.0.1.1")
 	v.guest.Claimed(auth.User{})
 	var visitors []net.Conn
@@ -106,4 +113,23 @@ func TestSettledFirst(t *testing.T) {
 	for _, c := range append(visitors[1:], user, last) {
 		s.want(c, c.LocalAddr().String(), false)
 	}
+}
+
+// TestSettledFlood: more of those who fill the queue take nobody's place who is served,
+// though none of them is.
+func TestSettledFlood(t *testing.T) {
+	const most = 8
+	s := newSettling(t, most, netip.MustParsePrefix("127.0.1.0/24"))
+	visitor, _ := s.come("127.0.2.7")
+	for i := range most - 1 {
+		c := mustDial(t, "127.0.1.7", s.addr)
+		defer c.Close()
+		_, _ = io.WriteString(c, record("nobody"))
+		until(t, "one more stranger", func() bool { return s.srv.Snapshot().Strangers == 2+i })
+	}
+	more := mustDial(t, "127.0.1.8", s.addr)
+	defer more.Close()
+	_, _ = io.WriteString(more, record("nobody"))
+	s.want(more, "one more of the flood", true)
+	s.want(visitor, "the visitor", false)
 }
