@@ -15,26 +15,62 @@ import (
 	"time"
 )
 
-// startNginx starts nginx as a web server with TLS, and one behind it that it gets its
-// page from, if asked for.
-func (f *flooding) startNginx(ctx context.Context, proxy bool) (front, behind *child, port int, err error) {
-	what := ""
-	if proxy {
+// How nginx gets the page that it is asked for.
+type pageFrom int
+
+const (
+	pageOwn    pageFrom = iota // it is its own
+	pageProxy                  // from another process, which it asks
+	pageStream                 // from another process, to which it passes on what comes, as a relay does for a cover
+)
+
+// startNginx starts nginx as a web server with TLS, and one behind it, if that has the page.
+func (f *flooding) startNginx(ctx context.Context, from pageFrom) (front, behind *child, port int, err error) {
+	what := webServer(true, "")
+	if from != pageOwn {
 		var to int
-		if behind, to, err = f.startWebServer(ctx, false, ""); err != nil {
+		if behind, to, err = f.startServer(ctx, from == pageStream, webServer(from == pageStream, "")); err != nil {
 			return nil, nil, 0, err
 		}
-		what = fmt.Sprintf("location / { proxy_pass http://127.0.0.1:%d; }", to)
+		if what = webServer(true, fmt.Sprintf("location / { proxy_pass http://127.0.0.1:%d; }", to)); from == pageStream {
+			what = func(_ string, port int) string {
+				return fmt.Sprintf("stream { server { listen 127.0.0.1:%d backlog=4096; proxy_pass 127.0.0.1:%d; } }", port, to)
+			}
+		}
 	}
-	if front, port, err = f.startWebServer(ctx, true, what); err != nil && behind != nil {
+	if front, port, err = f.startServer(ctx, true, what); err != nil && behind != nil {
 		behind.stop()
 	}
 	return front, behind, port, err
 }
 
-// startWebServer starts an nginx with one page, or with what else is said of it.
-func (f *flooding) startWebServer(ctx context.Context, secure bool, what string) (*child, int, error) {
+// webServer is the part of a configuration with one page, or with what else is said of it.
+func webServer(secure bool, what string) func(folder string, port int) string {
+	return func(folder string, port int) string {
+		kind := ""
+		if secure {
+			kind = fmt.Sprintf(" ssl http2 backlog=4096; ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem", folder)
+		}
+		return fmt.Sprintf(`http {
+    access_log off;
+    server {
+        listen 127.0.0.1:%d%s;
+        server_name %s;
+        root %s;
+        %s
+    }
+}`, port, kind, siteName, folder, what)
+	}
+}
+
+// startServer starts an nginx that does what is said, and waits until it has a page,
+// over TLS or not.
+func (f *flooding) startServer(ctx context.Context, secure bool, what func(folder string, port int) string) (*child, int, error) {
 	program, err := peer{program: "nginx", packages: "nginx"}.find("")
+	if err != nil {
+		return nil, 0, err
+	}
+	load, err := loadStream(program)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -52,28 +88,16 @@ func (f *flooding) startWebServer(ctx context.Context, secure bool, what string)
 	if err != nil {
 		return nil, 0, err
 	}
-	p := place{folder: folder}
-	kind := ""
-	if secure {
-		kind = fmt.Sprintf(" ssl http2 backlog=4096; ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem", folder)
-	}
-	path, err := p.write("nginx.conf", fmt.Sprintf(`daemon off;
+	path, err := place{folder: folder}.write("nginx.conf", fmt.Sprintf(`%[1]s
+daemon off;
 worker_processes 1;
-worker_rlimit_nofile %[1]d;
+worker_rlimit_nofile %[2]d;
 user root;
-pid %[2]s/nginx.pid;
+pid %[3]s/nginx.pid;
 error_log stderr crit;
-events { worker_connections %[3]d; }
-http {
-    access_log off;
-    server {
-        listen 127.0.0.1:%[4]d%[5]s;
-        server_name %[6]s;
-        root %[2]s;
-        %[7]s
-    }
-}
-`, f.limit, folder, f.limit*9/10, port, kind, siteName, what))
+events { worker_connections %[4]d; }
+%[5]s
+`, load, f.limit, folder, f.limit*9/10, what(folder, port)))
 	if err != nil {
 		return nil, 0, err
 	}

@@ -12,13 +12,14 @@ import (
 // floodTarget is a server to flood.
 type floodTarget struct {
 	name  string
-	cover string // of a relay: "site" or "forward"; empty: nginx alone
-	proxy bool   // nginx has its page from another process
-	page  bool   // of a relay: who comes beside the flood is a stranger himself, and gets the site's page
+	cover string   // of a relay: "site" or "forward"; empty: nginx alone
+	from  pageFrom // of nginx
+	page  bool     // of a relay: who comes beside the flood is a stranger himself, and gets the site's page
 }
 
 var floodTargets = []floodTarget{
-	{name: "site", cover: "site"}, {name: "forward", cover: "forward"}, {name: "nginx-proxy", proxy: true},
+	{name: "site", cover: "site"}, {name: "forward", cover: "forward"}, {name: "nginx-proxy", from: pageProxy},
+	{name: "nginx-stream", from: pageStream},
 	{name: "site-page", cover: "site", page: true}, {name: "nginx"},
 }
 
@@ -62,7 +63,7 @@ func (f *flooding) start(ctx context.Context, t floodTarget) (*flooded, floodReq
 
 func (f *flooding) startServers(ctx context.Context, t floodTarget, s *flooded) error {
 	if t.cover != "site" {
-		front, behind, port, err := f.startNginx(ctx, t.proxy)
+		front, behind, port, err := f.startNginx(ctx, t.from)
 		if err != nil {
 			return err
 		}
