@@ -123,6 +123,10 @@ func (c *Conn) Open(ctx context.Context, head Head, body []byte, end bool) (*Str
 		})
 	}
 	_, err := s.send(body, noPadding, end)
+	// Somebody else's write may have taken the head along, and the answer be there.
+	if reset, ok := errors.AsType[*ResetError](err); ok && reset.Code == NoError {
+		err = nil
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
