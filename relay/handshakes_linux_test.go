@@ -109,15 +109,21 @@ func TestHandshakesWait(t *testing.T) {
 	}
 }
 
+// newFew is a street where so many strangers are in a handshake at once, with a site that
+// says nothing.
+func newFew(t *testing.T, most int) (*street, <-chan visited) {
+	site := make(chan visited, 4*most)
+	return newStreet(t, func(l *relay.Listener) {
+		l.Cover.Handshakes = most
+		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
+	}), site
+}
+
 // TestHandshakesNear: a flood from one neighbourhood waits for itself; who comes from
 // another one has his turn at once, at the price of the slowest of the flood.
 func TestHandshakesNear(t *testing.T) {
 	const most = 4
-	site := make(chan visited, 4*most)
-	s := newStreet(t, func(l *relay.Listener) {
-		l.Cover.Handshakes = most
-		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
-	})
+	s, site := newFew(t, most)
 	come := func(from string) {
 		t.Helper()
 		c := mustDial(t, from, s.addr)
@@ -174,11 +180,7 @@ func TestHandshakesNear(t *testing.T) {
 // as nobody may take for a word then, and not until the flood is too slow for itself.
 func TestHandshakesSoon(t *testing.T) {
 	const most = 4
-	site := make(chan visited, 4*most)
-	s := newStreet(t, func(l *relay.Listener) {
-		l.Cover.Handshakes = most
-		l.Cover.Site = func(c transport.Conn, _ time.Time, g transport.Guest) { site <- visited{c, g, time.Now()} }
-	})
+	s, site := newFew(t, most)
 	for i := range 2*most + 1 {
 		from := "127.0.1.7"
 		if i == 2*most {

@@ -20,7 +20,7 @@ func keepAliveOf(t *testing.T, local, remote int) time.Duration {
 	t.Helper()
 	b, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
-		t.Skipf("no table of sockets: %v", err)
+		t.Fatal(err)
 	}
 	ends := func(field string, port int) bool { return strings.HasSuffix(field, fmt.Sprintf(":%04X", port)) }
 	for line := range strings.Lines(string(b)) {
