@@ -200,37 +200,6 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-// TestEarliestAnswer: an answer may be there, and its reset, before the caller knows that
-// the head of his request has gone, which another one's write may have taken along.
-func TestEarliestAnswer(t *testing.T) {
-	relaytest.LeakCheck(t)
-	c := h2.NewConn(dialTLS(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusForbidden)
-	})), chrome())
-	defer c.Close()
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for range 200 {
-				s, err := c.Open(t.Context(), request("POST", "/"), nil, false)
-				if errors.Is(err, h2.ErrBusy) {
-					time.Sleep(time.Millisecond)
-					continue
-				}
-				if err != nil {
-					t.Errorf("Open: got %v, want a stream", err)
-					return
-				}
-				if status, body := answer(t, s); status != 403 || body != "" {
-					t.Errorf("got %d %q, want 403", status, body)
-				}
-				_ = s.Close()
-			}
-		})
-	}
-	all.Wait()
-}
-
 // TestDisorder: streams that end in all ways at all times leave nothing behind, and
 // harm no other.
 func TestDisorder(t *testing.T) {
