@@ -191,7 +191,7 @@ func startNumberedDC(t *testing.T, number int, above func(net.Listener) transpor
 	server := tgtest.NewServer(private, tgtest.UnpackInvoke(d), tgtest.ServerOptions{DC: number, ReadTimeout: 2 * time.Minute})
 	dc.key = server.Key()
 
-	counted := above(&countingListener{Listener: l, n: &dc.accepted})
+	counted := above(&oneAtATime{Listener: &countingListener{Listener: l, n: &dc.accepted}})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, counted) }()
