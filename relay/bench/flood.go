@@ -24,6 +24,7 @@ type floodSettings struct {
 	wait        time.Duration // afterwards, until memory is looked at again
 	loads       int           // processes
 	good        int           // requests beside the flood
+	rounds      int
 	targets     []string
 	kinds       []string
 }
@@ -52,6 +53,7 @@ func parseFloodFlags(arguments []string, help io.Writer) (floodSettings, error) 
 	f.DurationVar(&s.wait, "wait", time.Minute, "how long after that memory is looked at again")
 	f.IntVar(&s.loads, "loads", 3, "processes of the load; none opens more files than its limit allows")
 	f.IntVar(&s.good, "good", 400, "requests of a user while the flood comes, and as many before it")
+	f.IntVar(&s.rounds, "rounds", 1, "how often; the table has the medians of all, and from the least to the most p95")
 	targets := f.String("targets", "", "servers to flood, with commas; empty: all")
 	kinds := f.String("kinds", "", "kinds of flood, with commas; empty: all")
 	err := f.Parse(arguments)
@@ -78,6 +80,7 @@ func parseFloodFlags(arguments []string, help io.Writer) (floodSettings, error) 
 		value, least, top int64
 	}{
 		{"-connections", int64(s.connections), 1, 200000}, {"-loads", int64(s.loads), 1, 32}, {"-good", int64(s.good), 1, 10000},
+		{"-rounds", int64(s.rounds), 1, 50},
 		{"-within", s.within.Milliseconds(), 10, 60000}, {"-hold", s.hold.Milliseconds(), s.within.Milliseconds(), 120000},
 		{"-wait", s.wait.Milliseconds(), 0, 600000},
 	} {
@@ -172,17 +175,20 @@ func floodAll(s floodSettings, work string) error {
 	var results []*floodResult
 	var settling []<-chan struct{}
 	for _, kind := range s.kinds {
-		for _, t := range floodTargets {
-			if !slices.Contains(s.targets, t.name) || ctx.Err() != nil {
-				continue
+		for range s.rounds {
+			for _, t := range floodTargets {
+				if !slices.Contains(s.targets, t.name) || ctx.Err() != nil {
+					continue
+				}
+				r := &floodResult{target: t.name, kind: kind}
+				settled, err := all.flood(ctx, t, r)
+				if err != nil {
+					r.failed = err.Error()
+				}
+				fmt.Fprintf(os.Stderr, "%s, %s: %d of %d requests served beside %d connections, 95%% of them in %.1f ms; %s\n",
+					t.name, kind, r.served, r.good, r.opened, r.busy[1].Seconds()*1000, r.failed)
+				results, settling = append(results, r), append(settling, settled)
 			}
-			r := &floodResult{target: t.name, kind: kind}
-			settled, err := all.flood(ctx, t, r)
-			if err != nil {
-				r.failed = err.Error()
-			}
-			fmt.Fprintf(os.Stderr, "%s, %s: %d of %d requests served beside %d connections; %s\n", t.name, kind, r.served, r.good, r.opened, r.failed)
-			results, settling = append(results, r), append(settling, settled)
 		}
 	}
 	for _, settled := range settling {
@@ -190,7 +196,7 @@ func floodAll(s floodSettings, work string) error {
 			<-settled
 		}
 	}
-	writeFlood(os.Stdout, results)
+	writeFlood(os.Stdout, middles(results))
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}

@@ -21,7 +21,7 @@ func TestParseFloodFlags(t *testing.T) {
 	}
 	for arguments, want := range map[string]string{
 		"-targets caddy": "known: site", "-kinds slow": "known: silence", "-connections 0": "-connections", "now": "only flags",
-		"-within 5s -hold 4s": "-hold", "-good many": "good",
+		"-within 5s -hold 4s": "-hold", "-good many": "good", "-rounds 0": "-rounds",
 	} {
 		if _, err := parseFloodFlags(strings.Fields(arguments), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want an error with %q", arguments, err, want)
@@ -129,5 +129,29 @@ func TestWriteFlood(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("got\n%s\nwant %q in it", b.String(), want)
 		}
+	}
+}
+
+func TestMiddles(t *testing.T) {
+	round := func(target string, served, ms int) *floodResult {
+		d := time.Duration(ms) * time.Millisecond
+		return &floodResult{target: target, kind: "part", good: 9, served: served, before: int64(ms), busy: [2]time.Duration{d / 2, d}, cpu: 4 * d}
+	}
+	got := middles([]*floodResult{round("site", 9, 8), round("nginx", 9, 6), round("site", 5, 40), {target: "nginx", kind: "part", failed: "gone"}, round("site", 9, 6)})
+	if len(got) != 2 || got[0].target != "site" || got[1].failed != "gone" {
+		t.Fatalf("got %+v, want the site's, and nginx's failure", got)
+	}
+	want := *round("site", 5, 8)
+	want.span = [2]time.Duration{6 * time.Millisecond, 40 * time.Millisecond}
+	if *got[0] != want {
+		t.Errorf("got %+v, want %+v", *got[0], want)
+	}
+	if one := middles([]*floodResult{round("site", 5, 8)}); len(one) != 1 || *one[0] != *round("site", 5, 8) {
+		t.Errorf("one round: got %+v, want it as it was", one[0])
+	}
+	var b strings.Builder
+	writeFlood(&b, got[:1])
+	if want := "| 4.00 | 8.00 (6.0-40.0) |"; !strings.Contains(b.String(), want) {
+		t.Errorf("got\n%s\nwant %q in it", b.String(), want)
 	}
 }

@@ -28,6 +28,7 @@ type floodResult struct {
 	after        int64         // when all has settled
 	cpu          time.Duration // of the server, for flood and requests
 	failed       string
+	span         [2]time.Duration // least and most of busy[1] in the rounds; zeros: there was one
 }
 
 // floodRequest is a user's request; shaken is how long its handshake took.
@@ -174,8 +175,12 @@ func writeFlood(w io.Writer, results []*floodResult) {
 		if r.after > 0 {
 			after = fmt.Sprintf("%.2f", float64(r.after)/float64(r.before))
 		}
-		fmt.Fprintf(w, "| %s | %s | %d | %d | %d | %d of %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.1f | %.1f | %s | %s | %.2f |\n",
-			r.target, r.kind, r.opened, r.held, r.ended, r.served, r.good, ms(r.quiet[0]), ms(r.quiet[1]), ms(r.shaken[0]), ms(r.shaken[1]), ms(r.busy[0]), ms(r.busy[1]),
+		span := ""
+		if r.span[1] > 0 {
+			span = fmt.Sprintf(" (%.1f-%.1f)", ms(r.span[0]), ms(r.span[1]))
+		}
+		fmt.Fprintf(w, "| %s | %s | %d | %d | %d | %d of %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f%s | %.1f | %.1f | %s | %s | %.2f |\n",
+			r.target, r.kind, r.opened, r.held, r.ended, r.served, r.good, ms(r.quiet[0]), ms(r.quiet[1]), ms(r.shaken[0]), ms(r.shaken[1]), ms(r.busy[0]), ms(r.busy[1]), span,
 			mb(r.before), mb(r.peak), perHeld, after, r.cpu.Seconds())
 	}
 }
