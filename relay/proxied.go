@@ -88,9 +88,14 @@ func prefixOf(b, sig []byte) bool {
 }
 
 // ProxyHeader is the version 2 header that tells a [Cover] of a client, and of
-// the address that it has connected to.
+// the address that it has connected to. Who has none comes from this machine and
+// is nobody's client: the address of a unix socket has 216 bytes, more than nginx 1.22
+// takes.
 func ProxyHeader(client, local net.Addr) []byte {
 	h := proxyproto.HeaderProxyFromAddrs(2, client, local)
+	if _, ok := client.(*net.TCPAddr); !ok {
+		h = &proxyproto.Header{Version: 2, Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}
+	}
 	b, err := h.Format()
 	if err != nil {
 		return nil
