@@ -70,7 +70,7 @@ func mtprotoCandidates(e env, options any) ([]relay.Candidate, error) {
 	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
 		s, err := faketls.NewServer(faketls.Options{
 			Names: mtprotoNames(e.cfg, options), Keys: proofs{keys}, Replays: k.hellos, Skew: o.MaxSkew(),
-			Cover: k.covers.of, Observe: k.observer(e.log),
+			Cover: k.covers.of, Observe: k.observer(e.log), Records: recordsOf(o),
 		})
 		if err != nil {
 			return nil, err
@@ -82,6 +82,13 @@ func mtprotoCandidates(e env, options any) ([]relay.Candidate, error) {
 		out = append(out, &mtproto.Inbound{Keys: keys, DCs: table, Plain: plain, Replays: k.frames, Reencrypt: o.Reencrypt})
 	}
 	return out, nil
+}
+
+func recordsOf(o *mtproto.Options) faketls.Records {
+	if o.FullRecords() {
+		return faketls.FullRecords()
+	}
+	return faketls.DefaultRecords()
 }
 
 // secrets are the users of one label, for protocols without user names.

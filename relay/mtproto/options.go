@@ -39,6 +39,10 @@ type Options struct {
 	// Prefer is the family of addresses that is tried first: "ipv4", "ipv6".
 	// Empty means ipv4.
 	Prefer string `toml:"prefer"`
+	// Records says how large the records of FakeTLS are that clients get:
+	// "growing" begins each burst with small ones, as servers do for slow lines,
+	// "full" has none but the largest. Empty means growing.
+	Records string `toml:"records"`
 	// Reencrypt gives the links to the client and to the data centre
 	// independent keys, at the cost of two passes of AES.
 	Reencrypt bool `toml:"reencrypt"`
@@ -71,13 +75,15 @@ const (
 	refuse   = "refuse"
 	always   = "always"
 	never    = "never"
+	growing  = "growing"
+	full     = "full"
 )
 
 // NewOptions returns the defaults.
 func NewOptions() *Options {
 	return &Options{
 		Secrets: []string{string(KindFakeTLS)}, Skew: defaultSkew, Prefer: ipv4, UnknownDC: fallback,
-		WebSocket: fallback, Probe: defaultProbe,
+		WebSocket: fallback, Probe: defaultProbe, Records: growing,
 	}
 }
 
@@ -105,6 +111,9 @@ func (o *Options) MaxSkew() time.Duration {
 	}
 	return o.Skew
 }
+
+// FullRecords reports whether Records is "full".
+func (o *Options) FullRecords() bool { return o.Records == full }
 
 // Table returns the table of data centres, which shares what it learns with all
 // that have the same h; nil is one of its own. What Check finds fault with is not
@@ -153,6 +162,7 @@ func (o *Options) Check(fault func(key, problem, hint string)) {
 	}
 	oneOf("websocket", o.WebSocket, []string{fallback, always, never}, fault)
 	oneOf("prefer", o.Prefer, []string{ipv4, ipv6}, fault)
+	oneOf("records", o.Records, []string{growing, full}, fault)
 	oneOf("unknown_dc", o.UnknownDC, []string{fallback, refuse}, fault)
 }
 

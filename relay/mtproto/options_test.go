@@ -46,7 +46,8 @@ func TestOptionsCheck(t *testing.T) {
 		o    Options
 		want []string
 	}{
-		{Options{Secrets: []string{"ee", "dd", "simple"}, Names: []string{"cdn.example.net"}, Skew: time.Second, Prefer: "ipv6", UnknownDC: "refuse"}, nil},
+		{Options{Secrets: []string{"ee", "dd", "simple"}, Names: []string{"cdn.example.net"}, Skew: time.Second, Prefer: "ipv6", UnknownDC: "refuse", Records: "full"}, nil},
+		{Options{Records: "large"}, []string{`records: "large" is not one of its words`}},
 		{Options{Secrets: []string{}}, []string{"secrets: empty"}},
 		{Options{Secrets: []string{"EE", "dd", "dd"}}, []string{"secrets[0]: not a kind of secret", `secrets[2]: "dd" is there twice`}},
 		{Options{Secrets: []string{"dd000102030405060708090a0b0c0d0e0f"}}, []string{"secrets[0]: not a kind of secret"}},

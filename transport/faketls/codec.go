@@ -28,6 +28,9 @@ func DefaultRecords() Records {
 	return Records{Small: 1420, Smalls: 40, Medium: 4096, Mediums: 20, Large: maxRecord, Idle: time.Second}
 }
 
+// FullRecords are as large as they can be from the first on.
+func FullRecords() Records { return Records{Small: maxRecord, Medium: maxRecord, Large: maxRecord} }
+
 func (r *Records) check() error {
 	for _, size := range []int{r.Small, r.Medium, r.Large} {
 		if size < 1 || size > maxRecord {

@@ -131,6 +131,17 @@ func TestDefaultRecords(t *testing.T) {
 	}
 }
 
+func TestFullRecords(t *testing.T) {
+	r := FullRecords()
+	if err := r.check(); err != nil {
+		t.Fatalf("check: got %v, want nil", err)
+	}
+	wire, _ := (&codec{records: &r, now: time.Now}).Encode(nil, make([]byte, 5*maxRecord+1))
+	if got, want := sizesOf(t, wire), []int{maxRecord, maxRecord, maxRecord, maxRecord, maxRecord, 1}; !slices.Equal(got, want) {
+		t.Errorf("got records of %d bytes, want %d", got, want)
+	}
+}
+
 // Both directions over a connection, with one half closed first, and bytes that
 // arrive one at a time.
 func TestCoded(t *testing.T) {
