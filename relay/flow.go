@@ -94,7 +94,7 @@ func (c *conn) connect(req transport.Request) error {
 	if err != nil {
 		return err
 	}
-	far, err := c.dial(c.set.dialer, req.Target())
+	far, err := c.reach(req)
 	if err != nil {
 		sess.End()
 		return c.deny(req, dialError{c.cut.or(err)})
@@ -149,9 +149,27 @@ func (c *conn) finished(e splice.End) {
 	c.ended(e)
 }
 
+// reach dials the target of a request, and where it knows others those as well.
+func (c *conn) reach(req transport.Request) (transport.Conn, error) {
+	other, ok := req.(transport.Rerouted)
+	if !ok {
+		return c.dial(c.set.dialer, req.Target(), 0)
+	}
+	for {
+		far, err := c.dial(c.set.dialer, req.Target(), other.Patience())
+		if err == nil {
+			return far, nil
+		}
+		if err = c.cut.or(err); !other.Reroute(err) {
+			return nil, err
+		}
+	}
+}
+
 // dial connects to a target: from where the client is, if that is known
-// without waiting for anything but the target itself.
-func (c *conn) dial(by transport.Dialer, to transport.Target) (transport.Conn, error) {
+// without waiting for anything but the target itself. It takes no longer than
+// patience, unless that is 0.
+func (c *conn) dial(by transport.Dialer, to transport.Target, patience time.Duration) (transport.Conn, error) {
 	if !c.reached {
 		if !c.srv.hold(c, 1) {
 			return nil, ErrFull
@@ -166,6 +184,9 @@ func (c *conn) dial(by transport.Dialer, to transport.Target) (transport.Conn, e
 		if known {
 			raw := c.raw
 			c.cut.arm(func(error) { splice.CancelDial(raw) })
+			if patience > 0 && (hop.Timeout == 0 || patience < hop.Timeout) {
+				hop.Timeout = patience
+			}
 			far, ok, err := splice.Dial(raw, hop.Addr, hop.Timeout)
 			if err != nil && !errors.Is(err, net.ErrClosed) {
 				err = d.Failed(err)
@@ -181,7 +202,13 @@ func (c *conn) dial(by transport.Dialer, to transport.Target) (transport.Conn, e
 	ctx, cancel := context.WithCancelCause(c.srv.ctx)
 	defer cancel(nil)
 	c.cut.arm(func(why error) { cancel(why) })
-	far, err := by.DialStream(ctx, to, nil)
+	limited := ctx
+	if patience > 0 {
+		var stop context.CancelFunc
+		limited, stop = context.WithTimeout(ctx, patience)
+		defer stop()
+	}
+	far, err := by.DialStream(limited, to, nil)
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Cause(ctx)
 	}

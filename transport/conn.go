@@ -69,6 +69,25 @@ type Request interface {
 	Deny(reason error) error
 }
 
+// Rerouted is a Request that may know other ways to where it leads.
+type Rerouted interface {
+	Request
+	// Reroute is told why Target could not be reached, and reports whether it is
+	// another one now, to be dialled in its place.
+	Reroute(reason error) bool
+	// Patience is how long dialling Target may take; 0: as long as the dialer lets it.
+	Patience() time.Duration
+}
+
+// Unproven is a Conn that is there before its target has been reached, as a stream
+// through another relay is: what comes shows whether it can be.
+type Unproven interface {
+	// Prove has f called once: with nil when the first bytes come, or with the error of
+	// the read that has found an end in their place. Neither comes where the connection
+	// is lost on its way or was ended from here. f must not block.
+	Prove(f func(error))
+}
+
 // Detachable is a layered Conn that can let go of the connection below: Detach
 // hands it over, with what the layer still does to its bytes (nil: nothing any
 // more) and the payload already decoded and not yet read. The layer must not be

@@ -3,12 +3,10 @@ package mtproto
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
-	"syscall"
 	"testing"
 	"time"
 
@@ -212,23 +210,4 @@ func TestStrangersSeeTheCover(t *testing.T) {
 		_ = c.Close()
 		t.Error("data centre: got a stranger's connection, want none")
 	}
-}
-
-// A data centre whose address does not answer is a reset for that client, and
-// another address for the next one.
-func TestFlowFailover(t *testing.T) {
-	closed, ln := listen(t), listen(t)
-	_ = closed.Close()
-	r := startRelay(t, closed.Addr().String(), ln.Addr().String())
-	opening, _ := dials(16, r.keys.key("alice"), tagIntermediate, 2)
-	if n, err := r.dial(opening).Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("at the first client: got %d bytes, %v, want ECONNRESET", n, err)
-	}
-	opening, o := dials(17, r.keys.key("alice"), tagIntermediate, 2)
-	second := r.dial(append(opening, xored(o.forth, "hello")...))
-	target := r.accept(ln)
-	dc := exchange{t: t, tag: tagIntermediate, as: 2}.dc(target)
-	reads(t, dc, "hello", "at the data centre")
-	_, _ = second.Close(), target.Close()
-	r.ended(map[transport.Status]int64{transport.DialFailed: 1, transport.OK: 1})
 }

@@ -168,7 +168,7 @@ func (h *Health) watching(n int) {
 // target. What policy or the user's account refuse does not, unless it is what a
 // name leads to: where names are blocked they lead to nowhere or to this network.
 func unusable(w Way, reason error) bool {
-	for _, is := range []error{policy.ErrRefused, policy.ErrTimeout, policy.ErrNetUnreachable, policy.ErrHostUnreachable} {
+	for _, is := range []error{policy.ErrRefused, policy.ErrTimeout, context.DeadlineExceeded, policy.ErrNetUnreachable, policy.ErrHostUnreachable} {
 		if errors.Is(reason, is) {
 			return true
 		}
@@ -255,16 +255,20 @@ func (t *Table) due(next map[Way]time.Time, every time.Duration) (list []due, wa
 	return list, wait
 }
 
-// probe connects, says nothing but what belongs to WebSocket, closes again, and
-// notes what it finds.
+// probe connects, says nothing but what belongs to WebSocket, or what it takes to get
+// an answer through another relay, closes again, and notes what it finds.
 func (t *Table) probe(ctx context.Context, dialer transport.Dialer, d due) error {
 	limited, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	c, err := dialer.DialStream(limited, d.way.Target, nil)
 	if err == nil {
-		_, err = d.way.open(limited, c, t.roots)
-		_ = transport.Abort(c) // nothing was said: no reason to keep the port busy
-	} else if !unusable(d.way, err) && !errors.Is(err, context.DeadlineExceeded) {
+		if _, ok := c.(transport.Unproven); ok && !d.way.Web() {
+			err = ask(limited, c, d.id)
+		} else {
+			_, err = d.way.open(limited, c, t.roots)
+		}
+		_ = transport.Abort(c) // no reason to keep the port busy
+	} else if !unusable(d.way, err) {
 		return err
 	}
 	switch {

@@ -3,6 +3,8 @@ package mtproto
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"relay/auth"
 	"relay/relay"
@@ -21,7 +23,10 @@ type request struct {
 	tag   uint32
 	id    int16
 	way   Way
+	tried []Way // that could not be reached
 }
+
+var _ transport.Rerouted = (*request)(nil)
 
 // User implements transport.Request.
 func (r *request) User() auth.User { return r.user }
@@ -44,8 +49,43 @@ func (r *request) Accept(ctx context.Context, far transport.Conn) (near, newFar 
 			return nil, nil, fmt.Errorf("%w: mtproto: %w", relay.ErrTarget, err)
 		}
 	}
-	r.table.health.reached(r.id, r.way)
+	if u, ok := far.(transport.Unproven); ok && !r.way.Web() {
+		table, id, way := r.table, r.id, r.way
+		u.Prove(func(err error) { table.proved(id, way, err) })
+	} else {
+		r.table.health.reached(r.id, r.way)
+	}
 	return transport.NewCoded(r.c, newCodec(&r.frame, &r.key, r.tag, r.id, r.reencrypt)), far, nil
+}
+
+// patience is how long an address has while there are others: two SYNs, and what
+// comes back of the second from far away. Clients give up within some ten seconds.
+const patience = 3 * time.Second
+
+// Patience implements transport.Rerouted.
+func (r *request) Patience() time.Duration {
+	if len(r.tried) < min(mostTried, len(r.table.ways(r.id))-1) {
+		return patience
+	}
+	return 0
+}
+
+// mostTried is how many addresses a client's connection tries beside the first.
+const mostTried = 2
+
+// Reroute implements transport.Rerouted.
+func (r *request) Reroute(reason error) bool {
+	if len(r.tried) >= mostTried || !unusable(r.way, reason) {
+		return false
+	}
+	r.failed(reason)
+	ways := r.table.ways(r.id)
+	next := r.table.health.choose(r.id, ways)
+	if next == r.way || slices.Contains(r.tried, next) {
+		return false // all are down
+	}
+	r.tried, r.way = append(r.tried, r.way), next
+	return true
 }
 
 // Deny implements transport.Request.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"syscall"
@@ -58,7 +59,7 @@ func why(err error) string {
 		{errors.Is(err, policy.ErrTimeout) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded), WhyTimeout},
 		{errors.Is(err, policy.ErrNetUnreachable) || errors.Is(err, policy.ErrHostUnreachable), WhyUnreachable},
 		{errors.Is(err, policy.ErrNotFound) || errors.Is(err, policy.ErrResolve) || errors.Is(err, policy.ErrDenied), WhyName},
-		{errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE), WhyReset},
+		{errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF), WhyReset},
 		{errors.As(err, &cert), WhyCertificate},
 		{errors.Is(err, errTLS), WhyTLS},
 		{errors.Is(err, errWebSocket), WhyWebSocket},

@@ -105,6 +105,9 @@ func (t *stream) move(c transport.Conn, why error) bool {
 		// An end, or an answer of the exit.
 		t.begin()
 		t.set.unanswered(t.way)
+		if !t.ended {
+			t.prove(why)
+		}
 		return false
 	case t.passes.Load() || Begun(c) || t.moves >= mostMoves:
 		if !t.passes.Load() {

@@ -37,15 +37,19 @@ type stream struct {
 	kept   []byte    // written so far; nil once it has begun
 	ended  bool      // CloseWrite
 	moving context.CancelFunc
-	moves  int   // whoever moves it counts them
-	err    error // nobody could be found to move it to
+	moves  int         // whoever moves it counts them
+	err    error       // nobody could be found to move it to
+	proof  func(error) // is told of the first answer, or of none; nil: nobody, or he was
 	closed bool
 	abrupt bool // closing is a reset
 	reads  time.Time
 	writes time.Time
 }
 
-var _ transport.ReadWaiter = (*stream)(nil)
+var (
+	_ transport.ReadWaiter = (*stream)(nil)
+	_ transport.Unproven   = (*stream)(nil)
+)
 
 // open begins a stream on a way, and on another if that one fails at once.
 func (s *Set) open(ctx context.Context, to transport.Target, early []byte) (transport.Conn, error) {
@@ -163,7 +167,23 @@ func (t *stream) answered(c transport.Conn) bool {
 	}
 	t.begin()
 	t.set.worked(t.way)
+	t.prove(nil)
 	return true
+}
+
+// Prove implements transport.Unproven.
+func (t *stream) Prove(f func(error)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.proof = f
+}
+
+// prove tells what Prove was called for; under mu.
+func (t *stream) prove(err error) {
+	if f := t.proof; f != nil {
+		t.proof = nil
+		f(err)
+	}
 }
 
 // begin says that the stream moves no more; under mu, while nobody moves it.

@@ -1,0 +1,155 @@
+package mtproto
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"relay/relay/policy"
+	"relay/relay/relaytest"
+	"relay/transport"
+)
+
+// TestFlowReroute is that a client whose data centre has an address that refuses him
+// gets another one with the same connection, and that he is told when there is none.
+func TestFlowReroute(t *testing.T) {
+	ln := listen(t)
+	r := startRelay(t, closedAddr(t), closedAddr(t), ln.Addr().String())
+	for seed := range byte(2) {
+		opening, o := dials(31+seed, r.keys.key("alice"), tagPadded, 2)
+		client := r.dial(append(opening, xored(o.forth, "hello")...))
+		dc := exchange{t: t, tag: tagPadded, as: 2}.dc(r.accept(ln))
+		reads(t, dc, "hello", "at the data centre")
+		_ = client.CloseWrite()
+		_ = dc.Conn.Close()
+	}
+	r.ended(map[transport.Status]int64{transport.OK: 2})
+
+	r = startRelay(t, closedAddr(t), closedAddr(t))
+	opening, _ := dials(33, r.keys.key("alice"), tagPadded, 2)
+	if n, err := r.dial(opening).Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("no address works: got %d bytes, %v, want ECONNRESET", n, err)
+	}
+	r.ended(map[transport.Status]int64{transport.DialFailed: 1})
+}
+
+// TestReroute is how many addresses a connection tries, and how long.
+func TestReroute(t *testing.T) {
+	table := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1"), WebSocket: NeverWeb})
+	id, first, _ := table.find(4)
+	r := &request{table: table, id: id, way: first}
+	for i, want := range []struct {
+		limit time.Duration
+		again bool
+	}{{patience, true}, {patience, true}, {0, false}} {
+		if got := r.Patience(); got != want.limit {
+			t.Errorf("address %d: got %v to reach it, want %v", i, got, want.limit)
+		}
+		if got := r.Reroute(policy.ErrTimeout); got != want.again {
+			t.Errorf("address %d: got another %t, want %t", i, got, want.again)
+		}
+	}
+	r = &request{table: table, id: id, way: first}
+	if r.Reroute(policy.ErrDenied) || r.Reroute(context.Canceled) {
+		t.Error("not the address's fault: got another, want none")
+	}
+	two := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1"), WebSocket: NeverWeb})
+	id, first, _ = two.find(4)
+	r = &request{table: two, id: id, way: first}
+	if got := []bool{r.Patience() > 0, r.Reroute(policy.ErrRefused), r.Patience() > 0, r.Reroute(policy.ErrRefused)}; !got[0] || !got[1] || got[2] || got[3] {
+		t.Errorf("two addresses: got %t, want a limit and another one, once", got)
+	}
+}
+
+// unproven is a connection of a dialer that has not reached anything yet.
+type unproven struct {
+	*relaytest.Conn
+	f func(error)
+}
+
+func (u *unproven) Prove(f func(error)) { u.f = f }
+
+// TestProve is that a stream through another relay says nothing of an address before an
+// answer, or an end in its place.
+func TestProve(t *testing.T) {
+	table := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1"), WebSocket: NeverWeb})
+	id, first, _ := table.find(4)
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{{nil, "192.0.2.1:1"}, {io.EOF, "192.0.2.2:1"}, {nil, "192.0.2.1:1"}} {
+		p, _, _ := said(t, nil)
+		far := new(unproven)
+		r := &request{c: p, table: table, id: id, way: first}
+		if _, _, err := r.Accept(t.Context(), far); err != nil {
+			t.Fatal(err)
+		}
+		before := table.health.choose(id, table.ways(id))
+		far.f(tt.err)
+		if got := table.health.choose(id, table.ways(id)); got.String() != tt.want {
+			t.Errorf("an answer of %v: got %v, and before it %v, want %s", tt.err, got, before, tt.want)
+		}
+	}
+}
+
+// TestProbeUnproven is that a probe through another relay wants an answer.
+func TestProbeUnproven(t *testing.T) {
+	for what, want := range map[string]error{"answer": nil, "end": io.EOF, "silence": context.DeadlineExceeded} {
+		synctest.Test(t, func(t *testing.T) {
+			table := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1"), WebSocket: NeverWeb})
+			var asked []byte
+			dialer := dialing(func() transport.Conn {
+				c, peer := relaytest.Pipe()
+				go func() {
+					asked = make([]byte, frameSize+4+plainLength)
+					if _, err := io.ReadFull(peer, asked); err != nil {
+						t.Errorf("at the data centre: got %v, want a question", err)
+					}
+					switch what {
+					case "answer":
+						_, _ = peer.Write([]byte{1})
+					case "end":
+						_ = peer.CloseWrite()
+					}
+					_, _ = io.Copy(io.Discard, peer)
+					_ = peer.Close()
+				}()
+				return &unproven{Conn: c}
+			})
+			id, way, _ := table.find(4)
+			if got := table.probe(t.Context(), dialer, due{id, way}); !errors.Is(got, want) {
+				t.Errorf("%s: got %v, want %v", what, got, want)
+			}
+			synctest.Wait()
+			if down := len(table.health.down) > 0; down != (want != nil) {
+				t.Errorf("%s: down %t, want %t", what, down, want != nil)
+			}
+			// What it asks is what a client would: no key, and req_pq_multi.
+			f := frame(asked)
+			plain := make([]byte, 4+plainLength)
+			f.seed().stream(frameSize).XORKeyStream(plain, asked[frameSize:])
+			if plain[0] != plainLength || string(plain[4:12]) != "\x00\x00\x00\x00\x00\x00\x00\x00" || string(plain[24:28]) != "\xf1\x8e\x7e\xbe" {
+				t.Errorf("%s: got % x asked, want req_pq_multi", what, plain)
+			}
+		})
+	}
+}
+
+func addrsOf(dc int, list ...string) map[int][]netip.AddrPort {
+	all := make(map[int][]netip.AddrPort)
+	for _, a := range list {
+		all[dc] = append(all[dc], ap(a))
+	}
+	return all
+}
+
+type dialing func() transport.Conn
+
+func (d dialing) DialStream(context.Context, transport.Target, []byte) (transport.Conn, error) {
+	return d(), nil
+}
