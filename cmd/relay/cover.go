@@ -106,6 +106,14 @@ func certificateFiles(c config.Cover) []site.CertificateFiles {
 	return out
 }
 
+// look finds the certificates of a site in this process; nil: the cover is none.
+func (o *coverOf) look() func(name string) []byte {
+	if o.site == nil {
+		return nil
+	}
+	return o.site.LeafOf
+}
+
 // dial connects to the cover, as a stranger's connection would.
 func (o *coverOf) dial(ctx context.Context) (net.Conn, error) {
 	if o.site == nil {

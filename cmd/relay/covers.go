@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -88,17 +89,20 @@ const (
 	coverProbeTime  = 20 * time.Second
 	coverProbeAgain = time.Hour
 	coverProbeSoon  = 30 * time.Second // after one that failed
+	coverLook       = 10 * time.Second // for another certificate
 	// coverProbes is how many names are measured at once: each takes seconds, as a
 	// server's silence is waited for, and its users are answered with a size of
 	// our own until then.
 	coverProbes = 8
 )
 
-// measure learns how the cover answers for each name, now and from time to time.
-// It goes on with what it knew when the cover is down, and asks again soon.
-func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, log *slog.Logger) {
+// measure learns how the cover answers for each name, now and from time to time, and
+// when look finds another certificate for one; nil: nobody knows them. It goes on with
+// what it knew when the cover is down, and asks again soon.
+func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Conn, error), names []string, look func(name string) []byte, log *slog.Logger) {
 	told := make([]bool, len(names))
 	for {
+		before := certificatesOf(names, look)
 		var all sync.WaitGroup
 		failed, slots := make([]bool, len(names)), make(chan struct{}, coverProbes)
 		for i, name := range names {
@@ -113,12 +117,32 @@ func (c *covers) measure(ctx context.Context, dial func(context.Context) (net.Co
 		if slices.Contains(failed, true) {
 			wait = coverProbeSoon
 		}
-		select {
-		case <-ctx.Done():
+		for until := time.Now().Add(wait); time.Now().Before(until) && slices.EqualFunc(before, certificatesOf(names, look), bytes.Equal); {
+			pause := time.Until(until)
+			if look != nil {
+				pause = min(pause, coverLook)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+		}
+		if ctx.Err() != nil {
 			return
-		case <-time.After(wait):
 		}
 	}
+}
+
+// certificatesOf are what look finds.
+func certificatesOf(names []string, look func(name string) []byte) [][]byte {
+	var all [][]byte
+	for _, name := range names {
+		if look != nil {
+			all = append(all, look(name))
+		}
+	}
+	return all
 }
 
 // measureOne measures one name, and says what is wrong unless that has been told.

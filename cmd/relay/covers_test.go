@@ -1,10 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"relay/transport/faketls"
 )
@@ -65,4 +72,32 @@ func TestCoversOutliveAReload(t *testing.T) {
 	if got := c.of("www.example.org"); len(got.Sizes) != 0 {
 		t.Errorf("after a reload with another cover: got %+v, want nothing", got)
 	}
+}
+
+// TestCoversLook measures anew when a site has another certificate, and not before.
+func TestCoversLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		leaf := func(string) []byte {
+			if time.Since(began) > 65*time.Second {
+				return []byte("new")
+			}
+			return []byte("old")
+		}
+		var at []time.Duration
+		dial := func(context.Context) (net.Conn, error) {
+			if now := time.Since(began); len(at) == 0 || at[len(at)-1] != now {
+				at = append(at, now)
+			}
+			return nil, errors.New("down")
+		}
+		go new(covers).measure(ctx, dial, []string{"www.example.org"}, leaf, slog.New(slog.DiscardHandler))
+		time.Sleep(95 * time.Second)
+		cancel()
+		synctest.Wait()
+		if want := []time.Duration{0, coverProbeSoon, 2 * coverProbeSoon, 2*coverProbeSoon + coverLook}; !slices.Equal(at, want) {
+			t.Errorf("measured at %v, want %v", at, want)
+		}
+	})
 }

@@ -168,7 +168,7 @@ func mtprotoRun(ctx context.Context, e env, options any, cover *coverOf) {
 		all.Go(func() { o.Table(k.health).Watch(ctx, e.dialer, o.Probe) })
 	}
 	if cover != nil && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
-		all.Go(func() { k.covers.measure(ctx, cover.dial, mtprotoNames(e.cfg, options), e.log) })
+		all.Go(func() { k.covers.measure(ctx, cover.dial, mtprotoNames(e.cfg, options), cover.look(), e.log) })
 	}
 }
 

@@ -222,3 +222,17 @@ func (s *Site) Shutdown(ctx context.Context) error {
 // Certificate returns the certificate in use for the first name, for links that
 // carry its pin. It is nil when Options.GetCertificate chooses.
 func (s *Site) Certificate() *tls.Certificate { return s.source.current() }
+
+// LeafOf returns the certificate, in DER, that a client of today gets for a name; nil
+// if there is none. It looks at the files as a handshake does.
+func (s *Site) LeafOf(name string) []byte {
+	c, err := s.source.get(&tls.ClientHelloInfo{
+		ServerName: name, SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
+		SupportedCurves:  []tls.CurveID{tls.X25519, tls.CurveP256},
+		SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256, tls.PSSWithSHA256, tls.PKCS1WithSHA256},
+	})
+	if err != nil || len(c.Certificate) == 0 {
+		return nil
+	}
+	return c.Certificate[0]
+}
