@@ -333,6 +333,9 @@ func (v *visit) toCover() error {
 	if err == nil {
 		err = v.gather()
 	}
+	if err == nil {
+		err = v.spill(far)
+	}
 	if err != nil {
 		_ = transport.Abort(far)
 		return err
