@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"relay/relay/admin"
+	"relay/relay/vless"
 )
 
 // mostCards bounds the links on a page: who has tried five gives up.
@@ -34,7 +35,8 @@ var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 // card is one link on a page.
 type card struct {
 	Number            int
-	App               string
+	Apps              []string     // any of them opens the link
+	Import            bool         // into an app that is made for links
 	URL, Fallback     template.URL // Fallback may be empty
 	Durable, Burnable bool
 	Last              bool
@@ -46,12 +48,12 @@ type card struct {
 func cards(links []admin.Link) ([]card, error) {
 	var out []card
 	for _, l := range links {
-		app := appOf(l.URL)
-		if !l.QR || app == "" || len(out) == mostCards {
+		apps := appsOf(l)
+		if !l.QR || len(apps) == 0 || len(out) == mostCards {
 			continue
 		}
 		c := card{
-			Number: len(out) + 1, App: app, URL: template.URL(l.URL),
+			Number: len(out) + 1, Apps: apps, Import: strings.HasPrefix(l.URL, "vless://"), URL: template.URL(l.URL),
 			Durable: l.Lives == admin.Durable, Burnable: l.Lives == admin.Burnable,
 		}
 		for _, other := range links {
@@ -72,16 +74,24 @@ func cards(links []admin.Link) ([]card, error) {
 	return out, nil
 }
 
-// appOf is the messenger that opens a link; empty: none does.
-func appOf(url string) string {
-	for _, a := range []struct{ prefix, app string }{
-		{"tg://", "Telegram"}, {"https://t.me/", "Telegram"}, {"https://signal.tube/", "Signal"}, {"https://wa.me/", "WhatsApp"},
+// appsOf are the apps of phones that open a link; none: nobody should be given it.
+func appsOf(l admin.Link) []string {
+	for _, a := range []struct {
+		protocol, prefix string // the protocol may be empty: any
+		apps             []string
+	}{
+		{"", "tg://", []string{"Telegram"}},
+		{"", "https://t.me/", []string{"Telegram"}},
+		{"", "https://signal.tube/", []string{"Signal"}},
+		{"", "https://wa.me/", []string{"WhatsApp"}},
+		{"vless-" + vless.TypeXHTTP, "vless://", []string{"v2rayNG", "v2rayN", "Streisand", "Happ"}},
+		{"vless-" + vless.TypeWS, "vless://", []string{"Hiddify", "NekoBox"}},
 	} {
-		if strings.HasPrefix(url, a.prefix) {
-			return a.app
+		if strings.HasPrefix(l.URL, a.prefix) && (a.protocol == "" || a.protocol == l.Protocol) {
+			return a.apps
 		}
 	}
-	return ""
+	return nil
 }
 
 // writePage writes the page of some links. It names no user: a page that is
@@ -132,7 +142,7 @@ func showSVG(s streams, u admin.UserLinks, path string) error {
 	if err := writeOwn(path, []byte(b.String())); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "Wrote %s, the code of a link for %s. Show it to %s alone.\n", path, cs[0].App, u.Name)
+	fmt.Fprintf(s.out, "Wrote %s, the code of a link for %s. Show it to %s alone.\n", path, strings.Join(cs[0].Apps, ", "), u.Name)
 	warnCards(s, u, cs[:1])
 	return nil
 }
@@ -165,7 +175,7 @@ func warnCards(s streams, u admin.UserLinks, cs []card) {
 func noPhoneLinks(u admin.UserLinks) error {
 	return hinted{
 		fmt.Errorf("%s has no link that a phone can use", u.Name),
-		"A listener with mtproto or socks5 makes one, at an address that phones reach; name the configuration with --config FILE.",
+		"A listener with web, mtproto or socks5 makes one, at an address that phones reach; name the configuration with --config FILE.",
 	}
 }
 

@@ -104,6 +104,41 @@ func TestPageLinks(t *testing.T) {
 	}
 }
 
+func webPageLinks(host string) []admin.Link {
+	const id = "vless://00000000-0000-4000-8000-000000000000@"
+	return []admin.Link{
+		{Protocol: "vless-xhttp", URL: id + host + ":443?type=xhttp#a", Lives: admin.Durable, QR: true},
+		{Protocol: "vless-ws", URL: id + host + ":443?type=ws#b", Lives: admin.Durable, QR: true},
+	}
+}
+
+// TestPageDurable: links for apps that take the whole device say which apps these are,
+// and can be copied, as not every such app opens them from a page.
+func TestPageDurable(t *testing.T) {
+	doc, _ := pageOf(t, append(webPageLinks("www.example.org"), telegramLinks("h.example.org")...))
+	for _, s := range nodes(doc, "section") {
+		titles, codes := nodes(s, "h2"), nodes(s, "code")
+		if len(titles) != 3 || len(codes) != 2 {
+			t.Fatalf("section %s: got %d titles and %d links to copy, want 3 and 2", attr(s, "lang"), len(titles), len(codes))
+		}
+		for i, apps := range [][]string{{"v2rayNG", "v2rayN", "Streisand", "Happ"}, {"Hiddify", "NekoBox"}, {"Telegram"}} {
+			for _, app := range apps {
+				if !strings.Contains(text(titles[i]), app) {
+					t.Errorf("title %d in %s: got %q, want %s in it", i+1, attr(s, "lang"), text(titles[i]), app)
+				}
+			}
+		}
+		for i, l := range webPageLinks("www.example.org") {
+			if got := text(codes[i]); got != l.URL {
+				t.Errorf("link %d to copy in %s: got %q, want %q", i+1, attr(s, "lang"), got, l.URL)
+			}
+		}
+		if strings.Contains(text(s), "%s") {
+			t.Errorf("section %s: got a text without its apps, want none", attr(s, "lang"))
+		}
+	}
+}
+
 func TestPageLanguages(t *testing.T) {
 	doc, _ := pageOf(t, telegramLinks("h.example.org"))
 	var got []string
@@ -137,7 +172,7 @@ func TestPageLanguages(t *testing.T) {
 
 // TestPageStandsAlone: nothing on the page is fetched, run or sent.
 func TestPageStandsAlone(t *testing.T) {
-	links := telegramLinks("h.example.org" + hostile)
+	links := append(webPageLinks("h.example.org"+hostile), telegramLinks("h.example.org"+hostile)...)
 	doc, raw := pageOf(t, links)
 	for _, n := range nodes(doc, "") {
 		if slices.Contains([]string{"script", "link", "img", "iframe", "object", "embed", "form", "base"}, n.Data) {
@@ -145,7 +180,7 @@ func TestPageStandsAlone(t *testing.T) {
 		}
 		for _, a := range n.Attr {
 			reference := a.Key == "href" || a.Key == "src" || a.Key == "srcset" || a.Key == "action" || a.Key == "data"
-			ours := n.Data == "a" && (strings.HasPrefix(a.Val, "tg://proxy?") || strings.HasPrefix(a.Val, "https://t.me/proxy?")) || n.Data == "use" && strings.HasPrefix(a.Val, "#code-")
+			ours := n.Data == "a" && (strings.HasPrefix(a.Val, "tg://proxy?") || strings.HasPrefix(a.Val, "https://t.me/proxy?") || strings.HasPrefix(a.Val, "vless://")) || n.Data == "use" && strings.HasPrefix(a.Val, "#code-")
 			if reference && !ours || strings.HasPrefix(a.Key, "on") || a.Key == "style" {
 				t.Errorf("<%s>: got %s=%q, want no reference, handler or style", n.Data, a.Key, a.Val)
 			}

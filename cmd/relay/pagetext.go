@@ -2,9 +2,9 @@
 
 package main
 
-import "fmt"
+import "strings"
 
-// pageText is a user's page in one language. The texts with %s are about an app.
+// pageText is a user's page in one language. The texts with %s name apps.
 type pageText struct {
 	Lang, Dir, Name string
 	Title           string
@@ -12,19 +12,40 @@ type pageText struct {
 	Order           string
 	Durable         string
 	Burnable, Next  string
-	Scan            string
 
-	open, how, fallback string
+	title, comma      string // of the apps of a link; between two of them
+	messenger, tunnel cardText
 }
 
+// cardText is what to do with a link.
+type cardText struct{ open, how, scan, fallback string }
+
+func (t pageText) of(c card) cardText {
+	if c.Import {
+		return t.tunnel
+	}
+	return t.messenger
+}
+
+// named puts the apps of a card into a text that has a place for them.
+func (t pageText) named(text string, c card) string {
+	return strings.ReplaceAll(text, "%s", strings.Join(c.Apps, t.comma))
+}
+
+// For says which apps a link is for.
+func (t pageText) For(c card) string { return t.named(t.title, c) }
+
 // Open is the text of the button.
-func (t pageText) Open(app string) string { return fmt.Sprintf(t.open, app) }
+func (t pageText) Open(c card) string { return t.named(t.of(c).open, c) }
 
 // How is what to do with it.
-func (t pageText) How(app string) string { return fmt.Sprintf(t.how, app) }
+func (t pageText) How(c card) string { return t.named(t.of(c).how, c) }
+
+// Scan is what to do with the QR code.
+func (t pageText) Scan(c card) string { return t.of(c).scan }
 
 // Fallback is what to do where the button does nothing.
-func (t pageText) Fallback(app string) string { return fmt.Sprintf(t.fallback, app) }
+func (t pageText) Fallback(c card) string { return t.named(t.of(c).fallback, c) }
 
 // pageTexts are the languages of a page; the first is shown at once.
 var pageTexts = []pageText{
@@ -35,10 +56,19 @@ var pageTexts = []pageText{
 		Order:    "Try them in this order. The first one that works is enough.",
 		Durable:  "Made to last.",
 		Burnable: "May be blocked one day.", Next: "Then try the next one.",
-		Scan:     "Or scan this with the camera of the phone that should use it.",
-		open:     "Open in %s",
-		how:      "On a phone or computer with %s, press the button and confirm.",
-		fallback: "If nothing opens, paste this link into Saved Messages in %s and tap it there:",
+		title: "For %s", comma: ", ",
+		messenger: cardText{
+			open:     "Open in %s",
+			how:      "On a phone or computer with %s, press the button and confirm.",
+			scan:     "Or scan this with the camera of the phone that should use it.",
+			fallback: "If nothing opens, paste this link into Saved Messages in %s and tap it there:",
+		},
+		tunnel: cardText{
+			open:     "Open in the app",
+			how:      "You need one of these apps. Install it, press the button, and connect in the app. Everything on the device then goes through it.",
+			scan:     "Or scan this in the app, on the phone that should use it.",
+			fallback: "If nothing opens, copy this link and import it from the clipboard in the app:",
+		},
 	},
 	{
 		Lang: "ru", Dir: "ltr", Name: "Русский",
@@ -47,10 +77,19 @@ var pageTexts = []pageText{
 		Order:    "Пробуйте по порядку. Достаточно первой, которая заработает.",
 		Durable:  "Рассчитана надолго.",
 		Burnable: "Её могут когда-нибудь заблокировать.", Next: "Тогда пробуйте следующую.",
-		Scan:     "Или наведите на код камеру того телефона, на котором нужна ссылка.",
-		open:     "Открыть в %s",
-		how:      "На телефоне или компьютере с %s нажмите кнопку и подтвердите.",
-		fallback: "Если ничего не открылось, вставьте эту ссылку в «Избранное» в %s и нажмите на неё там:",
+		title: "Для %s", comma: ", ",
+		messenger: cardText{
+			open:     "Открыть в %s",
+			how:      "На телефоне или компьютере с %s нажмите кнопку и подтвердите.",
+			scan:     "Или наведите на код камеру того телефона, на котором нужна ссылка.",
+			fallback: "Если ничего не открылось, вставьте эту ссылку в «Избранное» в %s и нажмите на неё там:",
+		},
+		tunnel: cardText{
+			open:     "Открыть в приложении",
+			how:      "Нужно одно из этих приложений. Установите его, нажмите кнопку и подключитесь в приложении. После этого через него идёт всё, что есть на устройстве.",
+			scan:     "Или отсканируйте код в приложении на том телефоне, на котором нужна ссылка.",
+			fallback: "Если ничего не открылось, скопируйте эту ссылку и импортируйте её в приложении из буфера обмена:",
+		},
 	},
 	{
 		Lang: "fa", Dir: "rtl", Name: "فارسی",
@@ -59,10 +98,19 @@ var pageTexts = []pageText{
 		Order:    "به همین ترتیب امتحان کنید. اولین پیوندی که کار کند کافی است.",
 		Durable:  "برای ماندگاری ساخته شده است.",
 		Burnable: "ممکن است روزی مسدود شود.", Next: "آن‌وقت پیوند بعدی را امتحان کنید.",
-		Scan:     "یا این کد را با دوربین تلفنی که قرار است از آن استفاده کند بخوانید.",
-		open:     "باز کردن در %s",
-		how:      "روی تلفن یا رایانه‌ای که %s دارد، دکمه را بزنید و تأیید کنید.",
-		fallback: "اگر چیزی باز نشد، این پیوند را در «پیام‌های ذخیره‌شده» (Saved Messages) در %s بفرستید و همان‌جا روی آن بزنید:",
+		title: "برای %s", comma: "، ",
+		messenger: cardText{
+			open:     "باز کردن در %s",
+			how:      "روی تلفن یا رایانه‌ای که %s دارد، دکمه را بزنید و تأیید کنید.",
+			scan:     "یا این کد را با دوربین تلفنی که قرار است از آن استفاده کند بخوانید.",
+			fallback: "اگر چیزی باز نشد، این پیوند را در «پیام‌های ذخیره‌شده» (Saved Messages) در %s بفرستید و همان‌جا روی آن بزنید:",
+		},
+		tunnel: cardText{
+			open:     "باز کردن در برنامه",
+			how:      "یکی از این برنامه‌ها لازم است. آن را نصب کنید، دکمه را بزنید و در برنامه وصل شوید. پس از آن همه‌چیز در این دستگاه از آن می‌گذرد.",
+			scan:     "یا این کد را در برنامه، روی تلفنی که قرار است از آن استفاده کند، اسکن کنید.",
+			fallback: "اگر چیزی باز نشد، این پیوند را کپی کنید و در برنامه از کلیپ‌بورد وارد کنید:",
+		},
 	},
 	{
 		Lang: "zh", Dir: "ltr", Name: "中文",
@@ -71,9 +119,18 @@ var pageTexts = []pageText{
 		Order:    "请按顺序尝试，第一个能用的就够了。",
 		Durable:  "可长期使用。",
 		Burnable: "有一天可能会被封锁。", Next: "届时请尝试下一个。",
-		Scan:     "或者用要使用它的手机的相机扫描此二维码。",
-		open:     "在 %s 中打开",
-		how:      "在装有 %s 的手机或电脑上，点按按钮并确认。",
-		fallback: "如果没有反应，请把此链接粘贴到 %s 的“收藏夹”（Saved Messages）里，再在那里点按：",
+		title: "适用于 %s", comma: "、",
+		messenger: cardText{
+			open:     "在 %s 中打开",
+			how:      "在装有 %s 的手机或电脑上，点按按钮并确认。",
+			scan:     "或者用要使用它的手机的相机扫描此二维码。",
+			fallback: "如果没有反应，请把此链接粘贴到 %s 的“收藏夹”（Saved Messages）里，再在那里点按：",
+		},
+		tunnel: cardText{
+			open:     "在应用中打开",
+			how:      "需要其中任一应用。安装后点按按钮，再在应用中连接，此后设备上的所有流量都经由它。",
+			scan:     "或者在要使用它的手机上，用该应用扫描此二维码。",
+			fallback: "如果没有反应，请复制此链接，再在应用中选择从剪贴板导入：",
+		},
 	},
 }

@@ -95,7 +95,7 @@ func webLinks(a access, _ any) []link {
 		if pin, err := hex.DecodeString(a.pin); err == nil && len(pin) == 32 && !a.origin {
 			l.Pins = [][32]byte{[32]byte(pin)}
 		}
-		return link{Protocol: "vless-" + l.Type, URL: l.String(), Note: note, QR: true}
+		return link{Protocol: "vless-" + l.Type, URL: l.String(), Note: note, QR: !a.loopback()}
 	}
 	path := "/" + a.password + "/"
 	xhttp := vless.Link{Type: vless.TypeXHTTP, Path: path, Mode: mode, ALPN: []string{"h2"}, Extra: vless.Extra{Raw: xhttpShared}}
