@@ -66,9 +66,10 @@ type linker struct {
 }
 
 // links are all links of a user, in the order in which to try them: durable
-// ones first, and the listeners as the operator wrote them.
+// ones first, and the listeners as the operator wrote them. Listeners that the
+// same link leads to, such as one for IPv4 and one for IPv6, have it once.
 func (k linker) links(r *auth.Record) []link {
-	out := []link{}
+	out, seen := []link{}, make(map[string]bool)
 	for i, l := range k.listens {
 		for _, host := range k.hosts(i) {
 			for _, word := range l.Inbounds {
@@ -85,6 +86,10 @@ func (k linker) links(r *auth.Record) []link {
 					}
 					warnings := linkWarnings(p, a, k.cover)
 					for _, l := range p.links(a, optionsOf(p.name, k.tabs)) {
+						if seen[l.URL] {
+							continue
+						}
+						seen[l.URL] = true
 						if !a.local() {
 							l.Lives = p.lives
 						}
