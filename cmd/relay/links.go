@@ -100,10 +100,12 @@ func (k linker) links(r *auth.Record) []link {
 			}
 		}
 	}
-	rank := map[string]int{admin.Durable: 0, admin.Burnable: 1, "": 2}
-	slices.SortStableFunc(out, func(x, y link) int { return rank[x.Lives] - rank[y.Lives] })
+	slices.SortStableFunc(out, func(x, y link) int { return rankOfLife[x.Lives] - rankOfLife[y.Lives] })
 	return out
 }
+
+// rankOfLife is the order of links by what they are likely to last.
+var rankOfLife = map[string]int{admin.Durable: 0, admin.Burnable: 1, "": 2}
 
 // named is the name that a client asks for in TLS at a host, and the pin of the
 // certificate that it gets, if the relay has signed that itself.

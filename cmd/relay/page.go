@@ -47,13 +47,9 @@ type card struct {
 // cards are the links that a phone can use, in the order in which to try them.
 func cards(links []admin.Link) ([]card, error) {
 	var out []card
-	for _, l := range links {
-		apps := appsOf(l)
-		if !l.QR || len(apps) == 0 || len(out) == mostCards {
-			continue
-		}
+	for _, l := range choose(links) {
 		c := card{
-			Number: len(out) + 1, Apps: apps, Import: strings.HasPrefix(l.URL, "vless://"), URL: template.URL(l.URL),
+			Number: len(out) + 1, Apps: appsOf(l), Import: strings.HasPrefix(l.URL, "vless://"), URL: template.URL(l.URL),
 			Durable: l.Lives == admin.Durable, Burnable: l.Lives == admin.Burnable,
 		}
 		for _, other := range links {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -135,6 +137,68 @@ func TestPageDurable(t *testing.T) {
 		}
 		if strings.Contains(text(s), "%s") {
 			t.Errorf("section %s: got a text without its apps, want none", attr(s, "lang"))
+		}
+	}
+}
+
+// TestPageChoice: what blocks one host does not block most of the page.
+func TestPageChoice(t *testing.T) {
+	mtproto := func(host string, port int, kinds ...string) (out []admin.Link) {
+		for _, k := range kinds {
+			out = append(out, admin.Link{Protocol: "mtproto-" + k, Lives: admin.Burnable, QR: true,
+				URL: fmt.Sprintf("tg://proxy?server=%s&port=%d&secret=%s", host, port, k)})
+		}
+		return out
+	}
+	all := []string{"ee", "dd", "simple"}
+	home := mtproto("192.168.1.2", 443, "ee")
+	home[0].Lives = ""
+	for _, tt := range []struct {
+		name  string
+		links []admin.Link
+		want  string // host, port and kind of each
+	}{
+		{
+			"hosts before kinds",
+			slices.Concat(mtproto("a", 443, all...), mtproto("b", 443, all...), mtproto("c", 443, all...), mtproto("d", 444, all...)),
+			"a 443 ee, b 443 ee, c 443 ee, d 444 ee, a 443 dd",
+		},
+		{
+			"one host's ports before kinds",
+			slices.Concat(mtproto("a", 443, all...), mtproto("A", 444, all...)),
+			"a 443 ee, A 444 ee, a 443 dd, A 444 dd, a 443 simple",
+		},
+		{
+			"durable and burnable in turns",
+			slices.Concat(webPageLinks("a"), webPageLinks("b"), mtproto("a", 444, all...), mtproto("b", 444, all...)),
+			"a 443 xhttp, b 443 xhttp, a 443 ws, a 444 ee, b 444 ee",
+		},
+		{
+			"durable before burnable",
+			slices.Concat(webPageLinks("a"), mtproto("b", 443, "ee"), mtproto("c", 443, "ee"), mtproto("d", 443, "ee"), mtproto("e", 443, "ee")),
+			"a 443 xhttp, b 443 ee, c 443 ee, d 443 ee, e 443 ee",
+		},
+		{
+			"at home last",
+			slices.Concat(home, mtproto("a", 443, all...), mtproto("b", 443, "ee", "dd")),
+			"a 443 ee, b 443 ee, a 443 dd, b 443 dd, a 443 simple",
+		},
+	} {
+		cs, err := cards(tt.links)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range cs {
+			u, err := url.Parse(string(c.URL))
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := u.Query()
+			got = append(got, cmp.Or(q.Get("server"), u.Hostname())+" "+cmp.Or(q.Get("port"), u.Port())+" "+cmp.Or(q.Get("secret"), q.Get("type")))
+		}
+		if g := strings.Join(got, ", "); g != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, g, tt.want)
 		}
 	}
 }
