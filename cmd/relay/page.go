@@ -150,8 +150,9 @@ func writeSVG(b *strings.Builder, c card) {
 		8*c.Size, 8*c.Size, c.Size, c.Size, pageMarker, c.Size, c.Size, c.Path)
 }
 
-// warnCards repeats the warnings of links that went into a file.
+// warnCards repeats the warnings of a user and of links that went into a file.
 func warnCards(s streams, u admin.UserLinks, cs []card) {
+	warnState(s, u.User)
 	seen := make(map[string]bool)
 	for _, c := range cs {
 		for _, l := range u.Links {

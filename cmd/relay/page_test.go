@@ -7,9 +7,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -274,6 +276,38 @@ func TestPageNamesNobody(t *testing.T) {
 	_, raw := pageOf(t, telegramLinks("h.example.org"))
 	if strings.Contains(raw, "alice") {
 		t.Error("page: got the user's name, want none")
+	}
+}
+
+// TestShowUnserved: all forms say that a user's links do not work.
+func TestShowUnserved(t *testing.T) {
+	past := time.Date(2020, 1, 2, 3, 4, 5, 0, time.Local)
+	for _, tt := range []struct{ state, want string }{
+		{"active", ""},
+		{"disabled", "warning: alice is disabled: no link works until relay user enable alice"},
+		{"expired", "warning: alice expired on 2020-01-02 03:04: no link works until relay user set alice --expires"},
+		{"over quota", "warning: alice is over quota: no link works until the quota has room"},
+	} {
+		u := admin.UserLinks{User: admin.User{Name: "alice", State: tt.state, Expires: &past}, Links: telegramLinks("h.example.org")}
+		for form, show := range map[string]func(s streams) (said string, err error){
+			"text": func(s streams) (string, error) {
+				err := showUser(s, u, false)
+				return s.out.(*bytes.Buffer).String(), err
+			},
+			"html": func(s streams) (string, error) {
+				err := showPage(s, u, filepath.Join(t.TempDir(), "a.html"))
+				return s.err.(*bytes.Buffer).String(), err
+			},
+			"svg": func(s streams) (string, error) {
+				err := showSVG(s, u, filepath.Join(t.TempDir(), "a.svg"))
+				return s.err.(*bytes.Buffer).String(), err
+			},
+		} {
+			got, err := show(streams{out: new(bytes.Buffer), err: new(bytes.Buffer)})
+			if err != nil || !strings.Contains(got, tt.want) || tt.want == "" && strings.Contains(got, "warning") {
+				t.Errorf("%s of a user who is %s: got %q, %v, want %q", form, tt.state, got, err, tt.want)
+			}
+		}
 	}
 }
 

@@ -49,8 +49,31 @@ func (c *userShowCmd) Run(s streams) error {
 		case c.SVG != "":
 			return showSVG(s, u, c.SVG)
 		}
+		if c.JSON {
+			warnState(s, u.User)
+		}
 		return showUser(s, u, c.JSON)
 	})
+}
+
+// stateWarning says why none of a user's links works now; empty: they do.
+func stateWarning(u admin.User) string {
+	switch u.State {
+	case "active":
+		return ""
+	case "disabled":
+		return fmt.Sprintf("%s is disabled: no link works until relay user enable %[1]s", u.Name)
+	case "expired":
+		return fmt.Sprintf("%s expired on %s: no link works until relay user set %[1]s --expires 30d, or another time", u.Name, expiryText(u))
+	}
+	return fmt.Sprintf("%s is %s: no link works until the quota has room again, see relay user set %[1]s --quota", u.Name, u.State)
+}
+
+// warnState warns of a user whose links do not work, beside what goes elsewhere.
+func warnState(s streams, u admin.User) {
+	if w := stateWarning(u); w != "" {
+		fmt.Fprintf(s.err, "warning: %s\n", w)
+	}
 }
 
 // userJSON is what --json prints for one user.
@@ -70,6 +93,9 @@ func showUser(s streams, u admin.UserLinks, asJSON bool) error {
 	}
 	var b strings.Builder
 	writeLimits(&b, u)
+	if w := stateWarning(u.User); w != "" {
+		fmt.Fprintf(&b, "  warning: %s\n", w)
+	}
 	if len(u.Links) == 0 {
 		b.WriteString("\nNo links: the configuration has no listener for users. Name it with --config FILE.\n")
 	}
