@@ -100,7 +100,7 @@ func writePage(w io.Writer, cs []card) error {
 	})
 }
 
-// showPage writes a user's page to a file and says what is in it.
+// showPage writes a user's page to a file, or "-", and says what is in it.
 func showPage(s streams, u admin.UserLinks, path string) error {
 	cs, err := cards(u.Links)
 	if err != nil {
@@ -113,18 +113,19 @@ func showPage(s streams, u admin.UserLinks, path string) error {
 	if err := writePage(&b, cs); err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
-	if err := writeOwn(path, b.Bytes()); err != nil {
+	say, name, err := writeOwn(s, path, b.Bytes())
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "Wrote %s, with %s. Give it to %s alone, on a channel you trust.\n", path, count(len(cs), "link"), u.Name)
+	fmt.Fprintf(say, "Wrote %s, with %s. Give it to %s alone, on a channel you trust.\n", name, count(len(cs), "link"), u.Name)
 	if len(cs) < 3 {
-		fmt.Fprintln(s.out, "With 3 to 5 links people can go on when one is blocked: add hosts to public, or listeners on other addresses.")
+		fmt.Fprintln(say, "With 3 to 5 links people can go on when one is blocked: add hosts to public, or listeners on other addresses.")
 	}
 	warnCards(s, u, cs)
 	return nil
 }
 
-// showSVG writes the QR code of the first link for phones to a file.
+// showSVG writes the QR code of the first link for phones to a file, or "-".
 func showSVG(s streams, u admin.UserLinks, path string) error {
 	cs, err := cards(u.Links)
 	if err != nil {
@@ -135,10 +136,11 @@ func showSVG(s streams, u admin.UserLinks, path string) error {
 	}
 	var b strings.Builder
 	writeSVG(&b, cs[0])
-	if err := writeOwn(path, []byte(b.String())); err != nil {
+	say, name, err := writeOwn(s, path, []byte(b.String()))
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "Wrote %s, the code of a link for %s. Show it to %s alone.\n", path, strings.Join(cs[0].Apps, ", "), u.Name)
+	fmt.Fprintf(say, "Wrote %s, the code of a link for %s. Show it to %s alone.\n", name, strings.Join(cs[0].Apps, ", "), u.Name)
 	warnCards(s, u, cs[:1])
 	return nil
 }
@@ -176,17 +178,31 @@ func noPhoneLinks(u admin.UserLinks) error {
 	}
 }
 
-// writeOwn replaces a file of ours, or makes one.
-func writeOwn(path string, b []byte) error {
+// writeOwn replaces a file of ours, makes one, or writes to standard output,
+// which is "-". It returns where to say so, and the name of what was written.
+func writeOwn(s streams, path string, b []byte) (say io.Writer, name string, err error) {
+	if path == "-" {
+		_, err := s.out.Write(b)
+		return s.err, "to standard output", err
+	}
+	// A pipe would be read until somebody else ends it, and a link such as
+	// /dev/stdout be replaced.
+	switch fi, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return s.out, path, writeFile(path, b)
+	case err != nil:
+		return nil, "", err
+	case !fi.Mode().IsRegular():
+		return nil, "", hinted{fmt.Errorf("%s is not a regular file", path), "Choose another name, or - for standard output."}
+	}
 	old, err := os.ReadFile(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return err
+		return nil, "", err
 	case len(old) > 0 && !bytes.Contains(old, []byte(pageMarker)):
-		return hinted{fmt.Errorf("%s exists and was not written by this command", path), "Remove it first, or choose another name."}
+		return nil, "", hinted{fmt.Errorf("%s exists and was not written by this command", path), "Remove it first, or choose another name."}
 	}
-	return writeFile(path, b)
+	return s.out, path, writeFile(path, b)
 }
 
 // count is a number of things.
