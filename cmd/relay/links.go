@@ -143,7 +143,7 @@ func (k linker) address(i int) netip.AddrPort {
 	if err != nil {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(ip, uint16(n))
+	return netip.AddrPortFrom(ip.Unmap(), uint16(n))
 }
 
 func (k linker) port(i int) uint16 { return k.address(i).Port() }

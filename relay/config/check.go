@@ -110,7 +110,13 @@ func (l *Listen) checkAddress(fault func(key, problem, hint string)) {
 func (l *Listen) checkPublic(fault func(key, problem, hint string)) {
 	for i, host := range l.Public {
 		key := item("public", i)
-		if _, err := netip.ParseAddr(host); err == nil {
+		if ip, err := netip.ParseAddr(host); err == nil {
+			switch {
+			case ip.Zone() != "":
+				fault(key, shown(host)+" is an address of one interface here", "write an address that clients elsewhere can connect to")
+			case ip.Is4In6():
+				fault(key, shown(host)+" is an IPv4 address written as an IPv6 one, which not every client takes", fmt.Sprintf("write %q", ip.Unmap()))
+			}
 			continue
 		}
 		switch _, err := netip.ParseAddrPort(host); {
@@ -118,7 +124,7 @@ func (l *Listen) checkPublic(fault func(key, problem, hint string)) {
 			fault(key, "empty", "write the address or the name that clients connect to")
 		case err == nil, strings.ContainsAny(host, ":/"):
 			fault(key, shown(host)+" is more than a host", `write the host alone, such as "www.example.org": the port is that of the listener`)
-		case !isHost(host):
+		case !isHost(host), endsInNumber(host):
 			fault(key, shown(host)+" is not a host", `write it such as "203.0.113.5" or "www.example.org"`)
 		}
 	}
@@ -133,6 +139,16 @@ func isHost(s string) bool {
 		}
 	}
 	return len(s) <= 253
+}
+
+// endsInNumber reports whether clients take a name for an IPv4 address, in a form
+// such as 127.1 or 0x7f.1 that each reads differently (URL Standard, Section 3.5).
+func endsInNumber(name string) bool {
+	last := strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
 }
 
 // parseAddress reads "ip:port" or ":port". ":443" and "[::]:443" are the same
