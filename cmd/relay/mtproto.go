@@ -119,28 +119,41 @@ type mtprotoKeep struct {
 	health *mtproto.Health
 
 	mu   sync.Mutex
-	told map[faketls.EventKind]time.Time
+	told map[event]time.Time
 }
+
+// event is what is logged of a user, or of nobody.
+type event struct {
+	kind faketls.EventKind
+	user string
+}
+
+// mostTold is how many events are remembered.
+const mostTold = 1024
 
 func keptOf(e env, o *mtproto.Options) *mtprotoKeep {
 	return e.keep("mtproto", func() any {
 		return &mtprotoKeep{
 			hellos: auth.NewReplays(time.Now(), o.MaxSkew(), 0), frames: mtproto.NewReplays(),
 			health: mtproto.NewHealth(func(c mtproto.Change) { tellDC(e.log, c) }),
-			told:   make(map[faketls.EventKind]time.Time),
+			told:   make(map[event]time.Time),
 		}
 	}).(*mtprotoKeep)
 }
 
-// observer logs what an operator should know, each kind once a minute at most:
-// strangers can cause most of them.
+// observer logs what an operator should know, each kind once a minute at most for a
+// user: strangers can cause most of them.
 func (k *mtprotoKeep) observer(log *slog.Logger) func(faketls.Event) {
 	return func(e faketls.Event) {
 		k.mu.Lock()
 		now := time.Now()
-		quiet := now.Sub(k.told[e.Kind]) < time.Minute
+		what := event{e.Kind, e.User.Name}
+		quiet := now.Sub(k.told[what]) < time.Minute
 		if !quiet {
-			k.told[e.Kind] = now
+			if len(k.told) == mostTold {
+				clear(k.told)
+			}
+			k.told[what] = now
 		}
 		k.mu.Unlock()
 		if quiet {
