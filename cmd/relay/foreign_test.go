@@ -38,6 +38,7 @@ func TestParseForeign(t *testing.T) {
 		{"mtg v2, more", "x", "\ufeffsecret = \"" + eeA + "\"\npublic-ipv4 = \"9.9.9.9\"\n[network]\nproxies = [\"socks5://h:1\"]\n[network.public-ip]\nipv6 = \"2620:fe::9\"", "mtg [ee] [] [9.9.9.9 2620:fe::9] mtg=0123@www.example.com lost 1"},
 		{"telemt, least", "t.toml", "[access.users]\nalice = \"" + hexA + "\"", "telemt [ee] [443] [] alice=0123@petrovich.ru lost 0"},
 		{"telemt, modes", "t.toml", "[general.modes]\nclassic = true\nsecure = true\ntls = false\n[access.users]\nalice = \"" + hexA + "\"\n\"żółw !\" = \"" + hexB + "\"", "telemt [dd simple] [443] [] alice=0123@ w=fedc@ lost 0"},
+		{"telemt, modes without tls", "t.toml", "[general.modes]\nsecure = true\n[access.users]\nalice = \"" + hexA + "\"", "telemt [ee dd] [443] [] alice=0123@petrovich.ru lost 0"},
 		{"telemt, more", "t.toml", `[general]
 use_middle_proxy = true
 [general.links]

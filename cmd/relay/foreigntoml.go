@@ -70,7 +70,7 @@ type telemtConfig struct {
 	General struct {
 		UseMiddleProxy bool   `toml:"use_middle_proxy"`
 		AdTag          string `toml:"ad_tag"`
-		Modes          *struct {
+		Modes          struct {
 			Classic bool `toml:"classic"`
 			Secure  bool `toml:"secure"`
 			TLS     bool `toml:"tls"`
@@ -107,14 +107,14 @@ type telemtConfig struct {
 
 func parseTelemt(b []byte) (*foreign, error) {
 	var c telemtConfig
-	c.Server.Port = 443
-	c.Censorship.TLSDomain = "petrovich.ru" // telemt's default
+	// telemt's defaults (its config/types.rs); classic and secure are off.
+	c.General.Modes.TLS, c.Server.Port, c.Censorship.TLSDomain = true, 443, "petrovich.ru"
 	if err := readTOML(b, &c); err != nil {
 		return nil, err
 	}
 	f := &foreign{Program: programTelemt}
 	m := c.General.Modes
-	f.modes(m != nil && m.Classic, m != nil && m.Secure, m == nil || m.TLS)
+	f.modes(m.Classic, m.Secure, m.TLS)
 	if err := f.people(slices.Sorted(maps.Keys(c.Access.Users)), c.Access.Users, c.Censorship.TLSDomain); err != nil {
 		return nil, err
 	}
