@@ -62,8 +62,9 @@ func program(word string) string {
 	return name
 }
 
-// logicalLines yields lines with those that follow a backslash, by the number of
-// the first, without comments and systemd's "ExecStart=".
+// logicalLines yields lines with those that follow a backslash, a line end in its
+// place, by the number of the first. Lines that are comments are left out, and
+// systemd's "ExecStart=".
 func logicalLines(text string) func(yield func(int, string) bool) {
 	return func(yield func(int, string) bool) {
 		var whole strings.Builder
@@ -72,12 +73,15 @@ func logicalLines(text string) func(yield func(int, string) bool) {
 			line = strings.TrimSpace(line)
 			if whole.Len() == 0 {
 				first = i + 1
+			}
+			// systemd passes over comments between lines that belong together.
+			if whole.Len() == 0 || strings.HasPrefix(whole.String(), "ExecStart=") {
 				if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
 					continue
 				}
 			}
 			head, more := strings.CutSuffix(line, `\`)
-			whole.WriteString(head + " ")
+			whole.WriteString(head + "\n")
 			if more {
 				continue
 			}
@@ -102,8 +106,9 @@ func execStart(line string) string {
 
 var errQuote = errors.New("a quotation mark has no other")
 
-// shellWords splits a line into commands and these into words, as a shell does.
-// Nothing is expanded.
+// shellWords splits what logicalLines yields into commands and these into words,
+// as a shell does. Nothing is expanded. A comment ends with its line, whatever
+// stands at its end, and the command with it.
 func shellWords(line string) ([][]string, error) {
 	var commands [][]string
 	var words []string
@@ -128,7 +133,14 @@ func shellWords(line string) ([][]string, error) {
 			quote = 0
 		case quote == 0 && (c == '\'' || c == '"'):
 			quote, in = c, true
-		case quote == 0 && strings.IndexByte(" \t\r<>", c) >= 0:
+		case quote == 0 && !in && c == '#':
+			if n := strings.IndexByte(line[i:], '\n'); n >= 0 {
+				i += n
+			} else {
+				i = len(line)
+			}
+			commands, words = append(commands, words), nil
+		case quote == 0 && strings.IndexByte(" \t\r\n<>", c) >= 0:
 			end()
 		case quote == 0 && strings.IndexByte(";|&()", c) >= 0:
 			end()
@@ -314,18 +326,29 @@ func portOf(address string) string {
 // port known.
 func published(before []string, port string) string {
 	for i, w := range before {
-		v := ""
-		switch {
-		case (w == "-p" || w == "--publish") && i+1 < len(before):
-			v = before[i+1]
-		case strings.HasPrefix(w, "--publish="):
-			v = strings.TrimPrefix(w, "--publish=")
+		v, attached := strings.CutPrefix(w, "--publish")
+		if !attached {
+			v, attached = shortPublish(w)
 		}
-		v, _, _ = strings.Cut(v, "/")
+		switch {
+		case !attached:
+			continue
+		case v == "" && i+1 < len(before):
+			v = before[i+1]
+		}
+		v, _, _ = strings.Cut(strings.TrimPrefix(v, "="), "/")
 		parts := strings.Split(v, ":")
 		if n := len(parts); n >= 2 && parts[n-1] == port {
 			return parts[n-2]
 		}
 	}
 	return port
+}
+
+// shortPublish returns what stands behind docker's -p in a word. Flags without a
+// value may be before it, as in "-dp443:3128".
+func shortPublish(word string) (v string, ok bool) {
+	letters, isFlag := strings.CutPrefix(word, "-")
+	v, ok = strings.CutPrefix(strings.TrimLeft(letters, "dit"), "p")
+	return v, ok && isFlag
 }
