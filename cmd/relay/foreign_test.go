@@ -83,6 +83,9 @@ enabled = false
 		{"mtprotoproxy, old switches", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] tg=0123@www.google.com lost 0"},
 		{"mtprotoproxy, defaults", "config.py", "USERS={'tg':'" + hexA[:16] + "'\n'" + hexA[16:] + "'}", "mtprotoproxy [ee dd simple] [443] [] tg=0123@www.google.com lost 0"},
 		{"mtprotoproxy, limits", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY=1\nUSER_MAX_TCP_CONNS = {'tg': 8, 'x': 9}\nUSER_EXPIRATIONS = {\"tg\": \"31/12/2077\"}\nUSER_DATA_QUOTA = {'tg': 10 * 1024**3}\nMY_DOMAIN='p.example.org'\nSOCKS5_HOST='h'", "mtprotoproxy [ee] [443] [p.example.org] tg=0123@www.google.com/8/0<2077-12-31 lost 2"},
+		{"mtprotoproxy, annotations", "config.py", "PORT: \"int=8\" = 8443\nAD_TAG: str\nUSERS : Dict[str,  # of secrets =\n  'a=b'] = {'tg': '" + hexA + "'}\nif True:\n    pass\nelse: X = 1\nTLS_ONLY: bool = True\nUSERS: dict", "mtprotoproxy [ee] [8443] [] tg=0123@www.google.com lost 0"},
+		{"mtprotoproxy, a plain annotation", "x", "USERS: dict = {'tg': '" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] tg=0123@www.google.com lost 0"},
+		{"mtprotoproxy, days as strptime takes them", "config.py", "USERS={'a':'" + hexA + "', 'b':'" + hexB + "'}\nTLS_ONLY=1\nUSER_EXPIRATIONS = {'a': '1/2/2077', 'b': ' 9/12/2077'}", "mtprotoproxy [ee] [443] [] a=0123@www.google.com<2077-02-01 b=fedc@www.google.com<2077-12-09 lost 0"},
 		{"mtprotoproxy, code around", "config.py", "import os\n\"\"\"USERS = {}\n\"\"\"\nX = os.environ.get('A', '(') or {\n  1: [2, (3)],\n}\ndef f(a='}'):\n    USERS = 5\n    return a\nUSERS = ({'a': ('" + hexA + "'), **{}}) \\\n  \nif True:\n    TLS_DOMAIN = 'x.example'\nf\"{PORT}\"\nTLS_ONLY = True", "got an error: USERS has an entry"},
 		{"mtprotoproxy, code around, plain users", "config.py", "import os\n\"\"\"USERS = {}\n\"\"\"\nX = os.environ.get('A', '(') or {\n  1: [2, (3)],\n}\ndef f(a='}'):\n    USERS = 5\n    return a\nUSERS = ({'a': ('" + hexA + "')}) \\\n  \nif True:\n    TLS_DOMAIN = 'x.example'\nf\"{PORT}\"\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] a=0123@www.google.com lost 0"},
 	} {
@@ -125,6 +128,8 @@ func TestParseForeignFaults(t *testing.T) {
 		{"Python, added to", "x", "USERS = {}\nUSERS['a'] = 'b'", "line 2: USERS is changed"},
 		{"Python, no end", "x", "USERS = {'a': 'b'", "bracket"},
 		{"Python, a string without end", "x", "USERS = {'a': 'b\n}", "string does not end"},
+		{"Python, a day behind the last", "x", "USERS = {'a': '" + hexA + "'}\nUSER_EXPIRATIONS = {'a': '31/2/2030'}", "USER_EXPIRATIONS of a"},
+		{"Python, added to with a condition", "x", "USERS: dict = {}\nUSERS |= {'a': 'b'}", "line 2: USERS is changed"},
 		{"Python, deep", "x", "USERS = " + strings.Repeat("[", 100), "too much"},
 		{"Python, a computed port", "x", "USERS = {'a': '" + hexA + "'}\nPORT = int(x)", "PORT is not"},
 		{"Python, a computed name", "x", "USERS = {'a': '" + hexA + "'}\nTLS_DOMAIN = x", "TLS_DOMAIN is not"},

@@ -31,7 +31,9 @@ const (
 // assignsUsers reports whether a text looks like mtprotoproxy's configuration.
 func assignsUsers(text string) bool {
 	for line := range strings.Lines(text) {
-		if rest, ok := strings.CutPrefix(line, "USERS"); ok && strings.HasPrefix(strings.TrimLeft(rest, " \t"), "=") {
+		rest, ok := strings.CutPrefix(line, "USERS")
+		rest = strings.TrimLeft(rest, " \t")
+		if ok && (strings.HasPrefix(rest, "=") || strings.HasPrefix(rest, ":") && strings.Contains(rest, "=")) {
 			return true
 		}
 	}
@@ -128,7 +130,7 @@ func (f *foreign) pyLimits(vars map[string]any, index map[string]*foreignUser) e
 		if index[name] == nil {
 			continue
 		}
-		t, err := time.Parse("02/01/2006", when)
+		t, err := time.Parse("_2/1/2006", when) // what strptime takes for %d/%m/%Y
 		if err != nil {
 			return fmt.Errorf("USER_EXPIRATIONS of %s is not a day such as 31/12/2030", userName(name))
 		}
@@ -174,6 +176,13 @@ func pyAssignments(text string) (map[string]any, error) {
 		begin := p.at == 0 || p.text[p.at-1] == '\n'
 		name := p.word()
 		p.skip(false)
+		if begin && name != "" && p.peek() == ':' {
+			if set, err := p.annotation(); err != nil {
+				return nil, fmt.Errorf("line %d: %w", p.line(), err)
+			} else if !set {
+				continue
+			}
+		}
 		switch {
 		case begin && name != "" && p.peek() == '=' && !strings.HasPrefix(p.text[p.at:], "=="):
 			p.at++
@@ -247,11 +256,23 @@ func (p *pyParser) word() string {
 	return p.text[from:p.at]
 }
 
+// annotation goes to the "=" behind a name's annotation (PEP 526), and reports
+// whether there is one: it is at the end of the statement otherwise.
+func (p *pyParser) annotation() (set bool, err error) {
+	err = p.upTo("=")
+	return p.peek() == '=', err
+}
+
 // statement goes to the end of a statement that is not read.
-func (p *pyParser) statement() error {
+func (p *pyParser) statement() error { return p.upTo("") }
+
+// upTo goes behind the end of a statement, or to one of stops outside of brackets.
+func (p *pyParser) upTo(stops string) error {
 	depth := 0
 	for p.at < len(p.text) {
 		switch c := p.text[p.at]; {
+		case depth <= 0 && strings.IndexByte(stops, c) >= 0:
+			return nil
 		case c == '#' || c == '\\':
 			before := p.at
 			if p.skip(false); p.at == before {
