@@ -74,13 +74,20 @@ func (u *Users) Add(rs ...*Record) error {
 
 // Update changes a record. Sessions that the change does not allow are cut:
 // all of a user who is no longer served, those of a label whose credential
-// changed. Nobody else notices.
+// changed. Nobody else notices. Who is enabled may get another place, if others
+// have taken the old one (see [Users.Place]), or ErrFull, if they have taken all.
 func (u *Users) Update(name string, f func(*Record) error) (*Record, error) {
 	// The disk is waited for before the lock: nobody else's session waits too.
 	// One change at a time, so that the last one written is the last one applied.
 	u.changes.Lock()
 	defer u.changes.Unlock()
-	r, err := u.store.Change(name, f)
+	r, err := u.store.Change(name, func(r *Record) error {
+		was := r.Disabled
+		if err := f(r); err != nil || !was || r.Disabled {
+			return err
+		}
+		return u.resettle(r)
+	})
 	if err != nil {
 		return nil, err
 	}

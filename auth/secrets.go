@@ -66,9 +66,9 @@ type secret struct {
 
 // Place makes users findable by their secret of a label: each is placed under
 // one of names, the least used, and stays there. No name gets more than most
-// users; it returns how many were left without a place. Users that are added or
-// changed later are placed as well.
-func (u *Users) Place(label string, names []string, most int) (left int, err error) {
+// users; it returns who was left without a place. Users that are added, enabled
+// or changed later are placed as well. Who is disabled takes nobody's place.
+func (u *Users) Place(label string, names []string, most int) (left []string, err error) {
 	s := &secrets{
 		label: label, names: slices.Clone(names), most: most,
 		byName: make(map[string][]*secret), byID: make(map[uint64]*secret),
@@ -80,6 +80,9 @@ func (u *Users) Place(label string, names []string, most int) (left int, err err
 	var homeless []string
 	err = u.store.Each(func(r *Record) bool {
 		at := r.Places[label]
+		if !s.finds(u.store.Realm(), r) {
+			return true
+		}
 		if !slices.Contains(names, at) || used[at] >= most {
 			homeless = append(homeless, r.Name)
 			return true
@@ -89,11 +92,10 @@ func (u *Users) Place(label string, names []string, most int) (left int, err err
 		return true
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	room := len(names)*most - (len(s.byID))
-	left = max(0, len(homeless)-max(0, room))
-	homeless = homeless[:len(homeless)-left]
+	room := min(len(homeless), len(names)*most-len(s.byID))
+	homeless, left = homeless[:room], homeless[room:]
 	err = u.store.ChangeAll(homeless, func(r *Record) {
 		at := leastUsed(names, used)
 		used[at]++
@@ -101,7 +103,7 @@ func (u *Users) Place(label string, names []string, most int) (left int, err err
 		s.put(u.store.Realm(), r)
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -143,29 +145,59 @@ func (u *Users) settle(rs []*Record) error {
 	if s == nil {
 		return nil
 	}
-	used := make(map[string]int)
+	used := s.used()
+	var homeless []*Record
+	for _, r := range rs {
+		switch at := r.Places[s.label]; {
+		case r.Disabled: // until it is enabled
+		case slices.Contains(s.names, at) && used[at] < s.most:
+			used[at]++
+		default:
+			homeless = append(homeless, r)
+		}
+	}
+	for _, r := range homeless {
+		if err := s.house(r, used); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resettle places a user who is enabled before that is stored; under changes.
+// He gets the place that he had while it has room.
+func (u *Users) resettle(r *Record) error {
+	s := u.placed()
+	if s == nil || !s.finds(u.store.Realm(), r) {
+		return nil
+	}
+	used := s.used()
+	if at := r.Places[s.label]; slices.Contains(s.names, at) && used[at] < s.most {
+		return nil
+	}
+	return s.house(r, used)
+}
+
+// house places a user under the least used name, or returns ErrFull.
+func (s *secrets) house(r *Record, used map[string]int) error {
+	at := leastUsed(s.names, used)
+	if used[at] >= s.most {
+		return fmt.Errorf("%w: %d names with %d users each; add a name", ErrFull, len(s.names), s.most)
+	}
+	used[at]++
+	r.place(s.label, at)
+	return nil
+}
+
+// used is how many users every name has.
+func (s *secrets) used() map[string]int {
 	s.mu.RLock()
+	defer s.mu.RUnlock()
+	used := make(map[string]int)
 	for name, list := range s.byName {
 		used[name] = len(list)
 	}
-	s.mu.RUnlock()
-	var homeless []*Record
-	for _, r := range rs {
-		if at := r.Places[s.label]; slices.Contains(s.names, at) && used[at] < s.most {
-			used[at]++
-			continue
-		}
-		homeless = append(homeless, r)
-	}
-	for _, r := range homeless {
-		at := leastUsed(s.names, used)
-		if used[at] >= s.most {
-			return fmt.Errorf("%w: %d names with %d users each; add a name", ErrFull, len(s.names), s.most)
-		}
-		used[at]++
-		r.place(s.label, at)
-	}
-	return nil
+	return used
 }
 
 // Holders are the names of all users by their secret of a label.
@@ -186,15 +218,21 @@ func (u *Users) placed() *secrets {
 	return u.secrets
 }
 
-// put adds a user, or what has become of one. Who is not served has no secret:
-// a stranger could tell otherwise that there was one.
+// finds reports whether clients of a user are looked for. Who is not served has
+// no secret: a stranger could tell otherwise that there was one.
+func (s *secrets) finds(realm Key, r *Record) bool {
+	_, ok := r.Secret(realm, s.label)
+	return ok && !r.Disabled
+}
+
+// put adds a user, or what has become of one, where there is room.
 func (s *secrets) put(realm Key, r *Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remove(r.ID)
-	key, ok := r.Secret(realm, s.label)
+	key, _ := r.Secret(realm, s.label)
 	at := r.Places[s.label]
-	if !ok || r.Disabled || !slices.Contains(s.names, at) {
+	if !s.finds(realm, r) || !slices.Contains(s.names, at) || len(s.byName[at]) >= s.most {
 		return
 	}
 	k := &secret{

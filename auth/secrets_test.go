@@ -27,13 +27,13 @@ func (w *world) candidates(name string, source netip.Addr) (out []string) {
 	return out
 }
 
-func (w *world) place(names []string, most int) (left int) {
+func (w *world) place(names []string, most int) (left string) {
 	w.t.Helper()
-	left, err := w.Place(testLabel, names, most)
+	all, err := w.Place(testLabel, names, most)
 	if err != nil {
 		w.t.Fatalf("Place: got %v, want nil", err)
 	}
-	return left
+	return strings.Join(all, " ")
 }
 
 // where is where every user is placed.
@@ -49,8 +49,8 @@ func (w *world) where() string {
 func TestPlace(t *testing.T) {
 	w := newWorld(t, "a", "b", "c", "d", "e")
 	names := []string{"one.example", "two.example"}
-	if left := w.place(names, 2); left != 1 {
-		t.Errorf("users without a place: got %d, want 1", left)
+	if left := w.place(names, 2); left != "e" {
+		t.Errorf("users without a place: got %q, want e", left)
 	}
 	const placed = "a=one.example b=two.example c=one.example d=two.example e="
 	if got := w.where(); got != placed {
@@ -60,8 +60,8 @@ func TestPlace(t *testing.T) {
 		t.Errorf("add to full names: got %v, want ErrFull", err)
 	}
 	w.reopen()
-	if left := w.place(names, 3); left != 0 {
-		t.Errorf("users without a place after a restart: got %d, want 0", left)
+	if left := w.place(names, 3); left != "" {
+		t.Errorf("users without a place after a restart: got %q, want none", left)
 	}
 	const more = "a=one.example b=two.example c=one.example d=two.example e=one.example"
 	if got := w.where(); got != more {
@@ -120,6 +120,79 @@ func TestPlaceAskedFor(t *testing.T) {
 	w.place([]string{"two.example", "one.example"}, 3)
 	if got := w.where(); got != want {
 		t.Errorf("places after a restart: got %s, want %s", got, want)
+	}
+}
+
+// TestPlaceEnabled: others may take the place of who is disabled.
+func TestPlaceEnabled(t *testing.T) {
+	w := newWorld(t, "a", "b", "c", "d")
+	names := []string{"one.example", "two.example"}
+	w.place(names, 2)
+	disable := func(name string, yes bool) error {
+		_, err := w.Update(name, func(r *Record) error { r.Disabled = yes; return nil })
+		return err
+	}
+	check := func(when, want string) {
+		t.Helper()
+		if got := w.where(); got != want {
+			t.Errorf("places %s: got %s, want %s", when, got, want)
+		}
+		for _, n := range names {
+			if got := w.candidates(n, homeAddr); len(got) != 2 {
+				t.Errorf("candidates of %s %s: got %v, want 2", n, when, got)
+			}
+		}
+	}
+	if err := errors.Join(disable("a", true), w.Add(&Record{Name: "B"})); err != nil {
+		t.Fatal(err)
+	}
+	const full = "B=one.example a=one.example b=two.example c=one.example d=two.example"
+	check("with another in its place", full)
+	if err := disable("a", false); !errors.Is(err, ErrFull) {
+		t.Errorf("enable with full names: got %v, want ErrFull", err)
+	}
+	if r, _, err := w.Get("a"); err != nil || !r.Disabled {
+		t.Errorf("after that: got disabled %v and %v, want it disabled", r.Disabled, err)
+	}
+	w.reopen()
+	if left := w.place(names, 2); left != "" {
+		t.Errorf("users without a place after a restart: got %q, want none", left)
+	}
+	check("after a restart", full)
+	if err := errors.Join(w.Remove("b"), disable("a", false)); err != nil {
+		t.Fatal(err)
+	}
+	const moved = "B=one.example a=two.example c=one.example d=two.example"
+	check("when it is enabled", moved)
+	if err := errors.Join(disable("a", true), disable("a", false)); err != nil {
+		t.Fatal(err)
+	}
+	check("when its place is free", moved)
+}
+
+// TestPlaceLeftOut: a change of who has no place takes nobody's.
+func TestPlaceLeftOut(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	w.place([]string{"one.example"}, 3)
+	if left := w.place([]string{"one.example"}, 2); left != "c" {
+		t.Errorf("users without a place: got %q, want c", left)
+	}
+	for _, name := range []string{"c", "a"} {
+		if _, err := w.Update(name, func(r *Record) error { r.MaxConns = 1; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := w.candidates("one.example", homeAddr), []string{"b", "a"}; !slices.Equal(got, want) {
+		t.Errorf("candidates: got %v, want %v", got, want)
+	}
+	if err := w.Remove("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Update("c", func(r *Record) error { r.MaxConns = 2; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.candidates("one.example", homeAddr), []string{"b", "c"}; !slices.Equal(got, want) {
+		t.Errorf("candidates with room again: got %v, want %v", got, want)
 	}
 }
 

@@ -52,10 +52,19 @@ func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]findi
 		names = []string{"-"} // dd and simple secrets have none
 	}
 	left, err := users.Place(mtproto.Label, names, faketls.MaxCandidates)
-	if err != nil || left == 0 {
+	if err != nil || len(left) == 0 {
 		return nil, err
 	}
-	return []finding{finding(fmt.Sprintf("%d users have no MTProto link: %d for each name, as every one is tried; add to names below [mtproto], and to those of the cover", left, faketls.MaxCandidates))}, nil
+	return []finding{finding(fmt.Sprintf("no MTProto link works for %s: %d users for each name, as every one is tried; add to names below [mtproto], and to those of the cover", someOf(left), faketls.MaxCandidates))}, nil
+}
+
+// someOf names the first few users of a list.
+func someOf(users []string) string {
+	const most = 5
+	if n := len(users) - most; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(users[:most], ", "), n)
+	}
+	return strings.Join(users, ", ")
 }
 
 // mtprotoCandidates are what a listener with mtproto asks: FakeTLS, and frames

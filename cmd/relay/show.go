@@ -81,11 +81,12 @@ type userJSON struct {
 	admin.User
 	Links map[string][]string `json:"links"` // by protocol
 	Order []admin.Link        `json:"order"` // the same, in the order in which to try them
+	Moved bool                `json:"moved,omitempty"`
 }
 
 func showUser(s streams, u admin.UserLinks, asJSON bool) error {
 	if asJSON {
-		out := userJSON{User: u.User, Links: make(map[string][]string), Order: u.Links}
+		out := userJSON{User: u.User, Links: make(map[string][]string), Order: u.Links, Moved: u.Moved}
 		for _, l := range u.Links {
 			out.Links[l.Protocol] = append(out.Links[l.Protocol], l.URL)
 		}

@@ -16,7 +16,7 @@ type userCmd struct {
 	Show    userShowCmd    `cmd:"" help:"Show a user with links and QR codes."`
 	Set     userSetCmd     `cmd:"" help:"Change a user's limits."`
 	Disable userDisableCmd `cmd:"" help:"Stop serving a user and cut the live connections."`
-	Enable  userEnableCmd  `cmd:"" help:"Serve a disabled user again; the links stay the same."`
+	Enable  userEnableCmd  `cmd:"" help:"Serve a disabled user again, with the same links."`
 	Rotate  userRotateCmd  `cmd:"" help:"Replace a user's passwords, so that old links stop working."`
 	Remove  userRemoveCmd  `cmd:"" help:"Forget a user, with links and counters." aliases:"rm"`
 }
@@ -212,7 +212,10 @@ type userEnableCmd struct {
 
 // Help is shown below the usage.
 func (*userEnableCmd) Help() string {
-	return `Example:
+	return `The links stay the same, with one exception: if the user's server name for ee links
+has been filled up meanwhile, the user gets another one. The command says so.
+
+Example:
   relay user enable alice`
 }
 
@@ -232,7 +235,11 @@ func change(s streams, p place, name string, ch admin.Change, asJSON bool, did s
 		if asJSON {
 			err = showUser(s, u, true)
 		} else {
-			_, err = fmt.Fprintf(s.out, "%s %s.\n", did, name)
+			text := did + " " + name + ".\n"
+			if u.Moved {
+				text += "Others have taken the place under the old server name: the ee links have changed, and the old ones do not work.\nSee: relay user show " + name + "\n"
+			}
+			_, err = io.WriteString(s.out, text)
 		}
 		return untold(did+" "+name, err)
 	})

@@ -91,6 +91,43 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestEnableMoves: while somebody was disabled, another has taken the place.
+func TestEnableMoves(t *testing.T) {
+	f := newFixture(t, true)
+	if _, err := f.users.Place(importLabel, []string{"one.example", "two.example"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	yes, no := true, false
+	for name, cl := range f.clients(t) {
+		t.Run(name, func(t *testing.T) {
+			if _, err := cl.Add(Add{Names: []string{"a", "b"}}); err != nil {
+				t.Fatal(err)
+			}
+			if u, err := cl.Change("a", Change{Disabled: &yes}); err != nil || u.Moved {
+				t.Fatalf("disable: got moved %v and %v, want neither", u.Moved, err)
+			}
+			if _, err := cl.Add(Add{Names: []string{"c"}}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := cl.Change("a", Change{Disabled: &no}); err == nil || !strings.Contains(err.Error(), "no name has room") {
+				t.Errorf("enable with full names: got %v, want it refused", err)
+			}
+			if err := cl.Remove("b"); err != nil {
+				t.Fatal(err)
+			}
+			if u, err := cl.Change("a", Change{Disabled: &no}); err != nil || !u.Moved || u.Disabled {
+				t.Errorf("enable: got moved %v, disabled %v and %v, want it moved", u.Moved, u.Disabled, err)
+			}
+			if u, err := cl.Change("a", Change{Disabled: &no}); err != nil || u.Moved {
+				t.Errorf("enable again: got moved %v and %v, want neither", u.Moved, err)
+			}
+			for _, n := range []string{"a", "c"} {
+				_ = cl.Remove(n)
+			}
+		})
+	}
+}
+
 func TestImportRefuses(t *testing.T) {
 	f := newFixture(t, false)
 	good := importing("a", strings.Repeat("a0", 16), "")

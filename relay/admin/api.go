@@ -31,6 +31,9 @@ type Bytes struct {
 type UserLinks struct {
 	User
 	Links []Link `json:"links"`
+	// Moved says that a change has put the user under another name, as others have
+	// taken the place: links that say the old one have ended.
+	Moved bool `json:"moved,omitempty"`
 }
 
 // How long a link is likely to live, for Link.Lives.

@@ -97,17 +97,19 @@ func (h *handler) list(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h *handler) show(w http.ResponseWriter, q *http.Request) {
-	h.answer(w, q.PathValue("name"))
+	h.answer(w, q.PathValue("name"), false)
 }
 
 // answer replies with a user and the links.
-func (h *handler) answer(w http.ResponseWriter, name string) {
+func (h *handler) answer(w http.ResponseWriter, name string, moved bool) {
 	r, usage, err := h.Users.Get(name)
 	if err != nil {
 		failFor(w, named(err, name))
 		return
 	}
-	reply(w, h.withLinks(r, usage))
+	u := h.withLinks(r, usage)
+	u.Moved = moved
+	reply(w, u)
 }
 
 func (h *handler) withLinks(r *auth.Record, usage auth.Usage) UserLinks {
@@ -156,7 +158,9 @@ func (h *handler) change(w http.ResponseWriter, q *http.Request) {
 	}
 	name := q.PathValue("name")
 	var bad error
-	_, err := h.Users.Update(name, func(r *auth.Record) error {
+	var before map[string]string
+	r, err := h.Users.Update(name, func(r *auth.Record) error {
+		before = r.Places
 		bad = h.changeRecord(r, c)
 		return bad
 	})
@@ -168,7 +172,11 @@ func (h *handler) change(w http.ResponseWriter, q *http.Request) {
 		failFor(w, named(err, name))
 		return
 	}
-	h.answer(w, name)
+	moved := false
+	for label, at := range before {
+		moved = moved || r.Places[label] != at
+	}
+	h.answer(w, name, moved)
 }
 
 func (h *handler) changeRecord(r *auth.Record, c Change) error {
@@ -327,7 +335,7 @@ func failFor(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, auth.ErrNoUser):
 		code = http.StatusNotFound
-	case errors.Is(err, auth.ErrUserExists):
+	case errors.Is(err, auth.ErrUserExists), errors.Is(err, auth.ErrFull):
 		code = http.StatusConflict
 	case errors.Is(err, auth.ErrName):
 		code = http.StatusBadRequest
