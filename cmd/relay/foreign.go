@@ -40,6 +40,7 @@ type foreignUser struct {
 	Expires  time.Time
 	MaxConns int
 	MaxIPs   int
+	Disabled bool
 }
 
 // Format writes the name and nothing else.

@@ -26,6 +26,9 @@ func (f *foreign) summary() string {
 		if !u.Expires.IsZero() {
 			b.WriteString("<" + u.Expires.UTC().Format(time.DateOnly))
 		}
+		if u.Disabled {
+			b.WriteString("!")
+		}
 	}
 	fmt.Fprintf(&b, " lost %d", len(f.Lost))
 	return b.String()
@@ -39,6 +42,8 @@ func TestParseForeign(t *testing.T) {
 		{"telemt, least", "t.toml", "[access.users]\nalice = \"" + hexA + "\"", "telemt [ee] [443] [] alice=0123@petrovich.ru lost 0"},
 		{"telemt, modes", "t.toml", "[general.modes]\nclassic = true\nsecure = true\ntls = false\n[access.users]\nalice = \"" + hexA + "\"\n\"żółw !\" = \"" + hexB + "\"", "telemt [dd simple] [443] [] alice=0123@ w=fedc@ lost 0"},
 		{"telemt, modes without tls", "t.toml", "[general.modes]\nsecure = true\n[access.users]\nalice = \"" + hexA + "\"", "telemt [ee dd] [443] [] alice=0123@petrovich.ru lost 0"},
+		{"telemt, disabled users", "t.toml", "[access.users]\nalice = \"" + hexA + "\"\nzoe = \"" + hexB + "\"\n[access.user_enabled]\nalice = true\nzoe = false\nnobody = false", "telemt [ee] [443] [] alice=0123@petrovich.ru zoe=fedc@petrovich.ru! lost 0"},
+		{"telemt, what of access is lost", "t.toml", "[access]\nuser_max_tcp_conns_global_each = 5\nuser_max_unique_ips_global_each = 0\nignore_time_skew = false\nreplay_check_len = 9\nnew = 1\ncidr_rate_limits = {}\nuser_rate_limits = {a = {up_bps = 1}}\nuser_source_deny = {a = [\"192.0.2.0/24\"]}\nusers = {a = \"" + hexA + "\"}", "telemt [ee] [443] [] a=0123@petrovich.ru lost 5"},
 		{"telemt, more", "t.toml", `[general]
 use_middle_proxy = true
 [general.links]

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -93,6 +94,7 @@ type telemtConfig struct {
 	} `toml:"censorship"`
 	Access struct {
 		Users       map[string]string `toml:"users"`
+		Enabled     map[string]bool   `toml:"user_enabled"`
 		AdTags      map[string]string `toml:"user_ad_tags"`
 		MaxConns    map[string]int    `toml:"user_max_tcp_conns"`
 		MaxIPs      map[string]int    `toml:"user_max_unique_ips"`
@@ -120,6 +122,8 @@ func parseTelemt(b []byte) (*foreign, error) {
 	}
 	for i, name := range slices.Sorted(maps.Keys(c.Access.Users)) {
 		u := &f.Users[i]
+		on, said := c.Access.Enabled[name]
+		u.Disabled = said && !on
 		u.MaxConns, u.MaxIPs = max(0, c.Access.MaxConns[name]), max(0, c.Access.MaxIPs[name])
 		if when, ok := c.Access.Expirations[name]; ok {
 			t, err := tomlTime(when)
@@ -131,6 +135,12 @@ func parseTelemt(b []byte) (*foreign, error) {
 	}
 	f.telemtAddress(&c)
 	f.telemtLost(&c)
+	raw, err := tomlTable(b)
+	if err != nil {
+		return nil, err
+	}
+	access, _ := raw["access"].(map[string]any)
+	f.telemtAccessLost(access)
 	return f, nil
 }
 
@@ -195,6 +205,55 @@ func (f *foreign) telemtLost(c *telemtConfig) {
 			f.lose("the %s upstream that it reaches Telegram through: this relay connects directly", u.Type)
 		}
 	}
+}
+
+// telemtKept are the keys of [access] that telemtConfig has.
+var telemtKept = []string{"users", "user_enabled", "user_ad_tags", "user_max_tcp_conns", "user_max_unique_ips", "user_expirations", "user_data_quota"}
+
+// telemtIgnored are the others, and what to do about them.
+var telemtIgnored = map[string]string{
+	"user_rate_limits":                "rates of users; set one with relay user set NAME --rate 20Mbit",
+	"user_max_tcp_conns_global_each":  "a limit of connections for everybody without one; set it with relay user set NAME --max-conns N",
+	"user_max_unique_ips_global_each": "a limit of addresses for everybody without one; set it with relay user set NAME --max-ips N",
+	"user_max_unique_ips_mode":        "--max-ips counts the addresses that are connected; nothing to do",
+	"user_max_unique_ips_window_secs": "--max-ips counts the addresses that are connected; nothing to do",
+	"user_source_deny":                "networks that a user may not come from; where nobody may, refuse them in the firewall",
+	"cidr_rate_limits":                "rates of networks; a rate here is one user's: relay user set NAME --rate 20Mbit",
+	"replay_check_len":                "this relay has its own memory of replays; nothing to do",
+	"replay_window_secs":              "this relay has its own memory of replays; nothing to do",
+	"ignore_time_skew":                "clocks of clients that are wrong; see skew below [mtproto]",
+}
+
+// telemtAccessLost tells about the keys of [access] that say something.
+func (f *foreign) telemtAccessLost(access map[string]any) {
+	for _, key := range slices.Sorted(maps.Keys(access)) {
+		if slices.Contains(telemtKept, key) || isNothing(access[key]) {
+			continue
+		}
+		what := cmp.Or(telemtIgnored[key], "import does not know this key")
+		names := ""
+		if of, ok := access[key].(map[string]any); ok && strings.HasPrefix(key, "user_") {
+			who := slices.Sorted(maps.Keys(of))
+			for i := range who {
+				who[i] = userName(who[i])
+			}
+			names = " of " + strings.Join(who, ", ")
+		}
+		f.lose("access.%s%s: %s", userName(key), names, what)
+	}
+}
+
+// isNothing reports whether a value switches nothing on.
+func isNothing(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		return len(v) == 0
+	case int64:
+		return v == 0
+	case bool:
+		return !v
+	}
+	return false
 }
 
 func (f *foreign) loseQuotas(names []string) {

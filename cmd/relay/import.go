@@ -146,7 +146,7 @@ func hasUsers(state string) bool {
 
 // importUser is a user as the control socket takes it.
 func importUser(u foreignUser) admin.ImportUser {
-	out := admin.ImportUser{Name: u.Name}
+	out := admin.ImportUser{Name: u.Name, Disabled: u.Disabled}
 	out.Explicit = map[string]string{mtproto.Label: hex.EncodeToString(u.Key[:])}
 	if u.Server != "" {
 		out.Places = map[string]string{mtproto.Label: u.Server}

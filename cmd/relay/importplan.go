@@ -37,6 +37,8 @@ type importedUser struct {
 	Name  string `json:"name"`            // here
 	Known bool   `json:"known,omitempty"`
 	Under string `json:"under,omitempty"` // the server name in ee links
+	// Disabled says that the user is not served there, and so not here.
+	Disabled bool `json:"disabled,omitempty"`
 	// Moved says that there is no room under that name: the ee links end.
 	Moved bool `json:"moved,omitempty"`
 
@@ -63,10 +65,13 @@ func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *imp
 	under := make(map[string]int)
 	for _, f := range all {
 		for _, u := range f.Users {
-			if under[u.Server]++; u.Server != "" && under[u.Server] == faketls.MaxCandidates+1 {
+			if !u.Disabled {
+				under[u.Server]++
+			}
+			if u.Server != "" && under[u.Server] > faketls.MaxCandidates && !slices.Contains(p.crowded, u.Server) {
 				p.crowded = append(p.crowded, u.Server)
 			}
-			p.Users = append(p.Users, importedUser{File: f.File, There: u.There, Name: u.Name, Under: u.Server, wish: u.Name})
+			p.Users = append(p.Users, importedUser{File: f.File, There: u.There, Name: u.Name, Under: u.Server, Disabled: u.Disabled, wish: u.Name})
 			if u.Server != "" && !slices.Contains(names, u.Server) && !slices.Contains(p.missingNames, u.Server) {
 				p.missingNames = append(p.missingNames, u.Server)
 			}
@@ -224,6 +229,9 @@ func (p *importPlan) writeUsers(b *strings.Builder) (made, moved int) {
 		}
 		if u.Under != "" {
 			notes = append(notes, "under "+u.Under)
+		}
+		if u.Disabled && !u.Known {
+			notes = append(notes, "disabled")
 		}
 		if u.Moved {
 			notes = append(notes, "where there is no room")

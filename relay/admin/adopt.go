@@ -52,7 +52,7 @@ func (a *adoption) take(u ImportUser) error {
 	if err := auth.CheckName(u.Name); err != nil {
 		return fmt.Errorf("%q: %w", u.Name, err)
 	}
-	r := &auth.Record{Name: u.Name, Created: a.h.Now(), Places: maps.Clone(u.Places)}
+	r := &auth.Record{Name: u.Name, Created: a.h.Now(), Places: maps.Clone(u.Places), Disabled: u.Disabled}
 	if err := a.h.apply(r, u.Limits); err != nil {
 		return fmt.Errorf("%q: %w", u.Name, err)
 	}

@@ -82,7 +82,8 @@ type ImportUser struct {
 	Limits
 	// Places are the names, by label, that the clients say. A relay that does not
 	// know such a name, or has no room there, makes nobody.
-	Places map[string]string `json:"places,omitempty"`
+	Places   map[string]string `json:"places,omitempty"`
+	Disabled bool              `json:"disabled,omitempty"`
 }
 
 // Imported is what has become of an ImportUser.
