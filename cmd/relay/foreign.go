@@ -75,7 +75,14 @@ func readForeign(path string) (*foreign, error) {
 	if err != nil {
 		return nil, err
 	}
+	b, more, err := withIncludes(path, b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	out, err := parseForeign(filepath.Base(path), b)
+	if err != nil && more {
+		err = fmt.Errorf("with the files that it includes in their places: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
