@@ -39,7 +39,7 @@ relay, on the same port. It reads
 Everybody is imported or nobody. It says what this relay needs in its configuration,
 above all the server names of the links, and what cannot be carried over. Secrets are
 not printed. Who is here already, with the same secret, is left as he is, so that an
-import can be repeated.
+import can be repeated; under another server name that is refused.
 
 Examples:
   relay import --dry-run /etc/mtg.toml      # first: what to put into relay.toml

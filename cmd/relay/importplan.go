@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -16,13 +17,15 @@ import (
 // importPlan is what an import does, and what it needs. It holds no secret but
 // in from, which is not printed.
 type importPlan struct {
-	DryRun bool           `json:"dry_run"`
-	Done   bool           `json:"done"` // the users are there
-	Users  []importedUser `json:"users"`
-	Lines  string         `json:"lines,omitempty"` // for the configuration
-	Lost   []lostThing    `json:"lost,omitempty"`
-	Server []string       `json:"servers,omitempty"` // hosts that the links name, where known
-	Ports  []uint16       `json:"ports,omitempty"`   // that the links name
+	DryRun bool `json:"dry_run"`
+	Done   bool `json:"done"` // the users are there
+	// Refused says, of a look, that nobody would be imported.
+	Refused bool           `json:"refused,omitempty"`
+	Users   []importedUser `json:"users"`
+	Lines   string         `json:"lines,omitempty"` // for the configuration
+	Lost    []lostThing    `json:"lost,omitempty"`
+	Server  []string       `json:"servers,omitempty"` // hosts that the links name, where known
+	Ports   []uint16       `json:"ports,omitempty"`   // that the links name
 
 	from         []*foreign
 	missingNames []string
@@ -41,8 +44,11 @@ type importedUser struct {
 	Disabled bool `json:"disabled,omitempty"`
 	// Moved says that there is no room under that name: the ee links end.
 	Moved bool `json:"moved,omitempty"`
+	// Elsewhere is the server name of who is known under another than Under.
+	Elsewhere string `json:"elsewhere,omitempty"`
 
 	wish string // the name here, if nobody has it
+	twin bool   // known as another of this import
 }
 
 type lostThing struct {
@@ -166,13 +172,37 @@ func quotedList(words []string) string {
 
 // settle notes what the relay says of the users.
 func (p *importPlan) settle(out []admin.Imported) {
+	made := make(map[string]*importedUser) // by their names here
 	for i, o := range out {
 		u := &p.Users[i]
 		u.Name, u.Known = o.As, o.Known
 		p.Done = !p.DryRun
 		at := o.Places[mtproto.Label]
-		u.Moved = u.Under != "" && at != u.Under && !slices.Contains(p.missingNames, u.Under)
+		other := u.Under != "" && at != u.Under
+		switch {
+		case !u.Known:
+			u.Moved = other && !slices.Contains(p.missingNames, u.Under)
+			made[u.Name] = u
+		case other:
+			u.Elsewhere = cmp.Or(at, "no name")
+		}
+		p.Refused = p.Refused || u.Moved || u.Elsewhere != ""
+		if first := made[u.Name]; u.Known && first != nil {
+			u.twin = true
+			first.Disabled = first.Disabled && u.Disabled
+			p.loseTwin(u, first)
+		}
 	}
+}
+
+// loseTwin tells about somebody who has the secret of another user of the import.
+func (p *importPlan) loseTwin(u, first *importedUser) {
+	if u.There == "" {
+		return
+	}
+	other := cmp.Or(first.There, first.Name)
+	p.Lost = append(p.Lost, lostThing{u.File, fmt.Sprintf("%q as a user besides %q, who has the same secret: both are one user here, %s, "+
+		"with the limits of %q; for one of them alone make a link with relay user add NAME", u.There, other, u.Name, other)})
 }
 
 // write is the plan, or what was done, for people.
@@ -194,15 +224,18 @@ func (p *importPlan) write(w io.Writer) error {
 			b.WriteString(strings.TrimRight("  "+line, " \n") + "\n")
 		}
 	}
-	if moved > 0 {
-		fmt.Fprintf(&b, "\nNo room under their server name: %s. Their old links would end, so an import refuses them all.\n", count(moved, "user"))
+	p.writeRefusals(&b, moved)
+	b.WriteString("\n")
+	if !p.Refused {
+		b.WriteString("The links go on working where the server in them leads to this relay")
+		if len(p.Ports) > 0 {
+			fmt.Fprintf(&b, ", on port %s", joinPorts(p.Ports))
+		}
+		b.WriteString(".\n")
 	}
-	b.WriteString("\nThe links go on working where the server in them leads to this relay")
-	if len(p.Ports) > 0 {
-		fmt.Fprintf(&b, ", on port %s", joinPorts(p.Ports))
-	}
-	b.WriteString(".\n")
 	switch {
+	case p.Refused:
+		b.WriteString("Nothing was done. Without --dry-run this import is refused.\n")
 	case p.DryRun && len(p.crowded) > 0:
 		fmt.Fprintf(&b, "This import is refused: more than %d users under %s.\n", faketls.MaxCandidates, strings.Join(p.crowded, ", "))
 	case p.DryRun:
@@ -214,20 +247,42 @@ func (p *importPlan) write(w io.Writer) error {
 	return err
 }
 
+// writeRefusals says why nobody would be imported, and what to do.
+func (p *importPlan) writeRefusals(b *strings.Builder, moved int) {
+	if moved > 0 {
+		fmt.Fprintf(b, "\nNo room under their server name: %s. Their old links would end: leave them out, or make room with relay user remove NAME.\n", count(moved, "user"))
+	}
+	elsewhere := 0
+	for _, u := range p.Users {
+		if u.Elsewhere != "" {
+			elsewhere++
+		}
+	}
+	if elsewhere > 0 {
+		fmt.Fprintf(b, "\nThe same secret under another server name: %s. It is found under one name only, so links that say the other do not work: "+
+			"leave these users out, or end the links that are here with relay user rotate NAME --only %s.\n", count(elsewhere, "user"), mtproto.Label)
+	}
+}
+
 func (p *importPlan) writeUsers(b *strings.Builder) (made, moved int) {
 	b.WriteString("\n")
 	for _, u := range p.Users {
 		var notes []string
-		if u.There != "" && u.There != u.wish {
+		if u.There != "" && (u.There != u.wish || u.Known && u.There != u.Name) {
 			notes = append(notes, fmt.Sprintf("there %q", u.There))
 		}
 		switch {
+		case u.twin:
+			notes = append(notes, "has the same secret, so that both are one user")
 		case u.Known:
 			notes = append(notes, "is here already, with this secret")
 		case u.Name != u.wish:
 			notes = append(notes, u.wish+" is taken")
 		}
-		if u.Under != "" {
+		switch {
+		case u.Elsewhere != "":
+			notes = append(notes, "under "+u.Elsewhere+" and not "+u.Under)
+		case u.Under != "":
 			notes = append(notes, "under "+u.Under)
 		}
 		if u.Disabled && !u.Known {

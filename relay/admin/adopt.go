@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +18,7 @@ func (h *handler) adopt(w http.ResponseWriter, q *http.Request) {
 	if !read(w, q, &i) {
 		return
 	}
-	a := adoption{h: h, holders: make(map[string]map[[auth.SecretSize]byte]string), names: make(map[string]bool)}
+	a := adoption{h: h, holders: make(map[string]map[[auth.SecretSize]byte]string), given: make(map[string]*auth.Record)}
 	for _, u := range i.Users {
 		if err := a.take(u); err != nil {
 			fail(w, http.StatusBadRequest, err)
@@ -41,7 +42,8 @@ func (h *handler) adopt(w http.ResponseWriter, q *http.Request) {
 type adoption struct {
 	h       *handler
 	holders map[string]map[[auth.SecretSize]byte]string // by label
-	names   map[string]bool                             // given in this import
+	given   map[string]*auth.Record                     // names, in this import
+	clashes []string                                    // why some links would not work
 	records []*auth.Record
 	out     []Imported
 	made    []int // the places of records in out
@@ -64,17 +66,13 @@ func (a *adoption) take(u ImportUser) error {
 		return err
 	}
 	if holder != "" {
-		o := Imported{Name: u.Name, As: holder, Known: true}
-		if known, _, err := a.h.Users.Get(holder); err == nil {
-			o.Places = known.Places
-		}
-		a.out = append(a.out, o)
+		a.share(u, holder)
 		return nil
 	}
 	if r.Name, err = a.free(u.Name); err != nil {
 		return err
 	}
-	a.names[r.Name] = true
+	a.given[r.Name] = r
 	for label := range r.Explicit {
 		if key, ok := r.Secret(auth.Key{}, label); ok {
 			a.holders[label][key] = r.Name
@@ -83,6 +81,28 @@ func (a *adoption) take(u ImportUser) error {
 	a.records, a.made = append(a.records, r), append(a.made, len(a.out))
 	a.out = append(a.out, Imported{Name: u.Name, As: r.Name})
 	return nil
+}
+
+// share plans a user whose secret somebody has already.
+func (a *adoption) share(u ImportUser, holder string) {
+	o := Imported{Name: u.Name, As: holder, Known: true}
+	twin := a.given[holder]
+	if twin != nil {
+		o.Places = maps.Clone(twin.Places)
+		twin.Disabled = twin.Disabled && u.Disabled // the link of one of them works
+	} else if known, _, err := a.h.Users.Get(holder); err == nil {
+		o.Places = known.Places
+	}
+	a.out = append(a.out, o)
+	for label, at := range u.Places {
+		switch have := cmp.Or(o.Places[label], "no name"); {
+		case have == at:
+		case twin != nil:
+			a.clashes = append(a.clashes, fmt.Sprintf("%s under %s has the same secret as %s under %s: leave one of them out", u.Name, at, holder, have))
+		default:
+			a.clashes = append(a.clashes, fmt.Sprintf("%s under %s has the secret of %s, who is here under %s: leave %s out, or end the links that %s has with relay user rotate %s --only %s", u.Name, at, holder, have, u.Name, holder, holder, label))
+		}
+	}
 }
 
 // holder is who has one of the explicit secrets of a record, if anybody has.
@@ -111,7 +131,7 @@ func (a *adoption) free(name string) (string, error) {
 			suffix := fmt.Sprintf("-%d", n)
 			try = name[:min(len(name), 64-len(suffix))] + suffix
 		}
-		if a.names[try] {
+		if a.given[try] != nil {
 			continue
 		}
 		_, _, err := a.h.Users.Get(try)
@@ -129,6 +149,14 @@ func (a *adoption) free(name string) (string, error) {
 func (a *adoption) place(i Import) error {
 	if err := a.h.Users.Try(a.records...); err != nil {
 		return err
+	}
+	if len(a.clashes) > 0 && !i.DryRun {
+		const most = 3
+		text := strings.Join(a.clashes[:min(most, len(a.clashes))], "; ")
+		if n := len(a.clashes) - most; n > 0 {
+			text += fmt.Sprintf("; and %d more", n)
+		}
+		return fmt.Errorf("nobody was imported, as a secret is found under one server name only: %s", text)
 	}
 	homeless := make(map[string]int)
 	for n, r := range a.records {

@@ -48,7 +48,7 @@ func TestImport(t *testing.T) {
 				_ = cl.Remove(u)
 			}
 			first := Import{Users: []ImportUser{importing("tg", a, "two.example"), importing("tg", b, "two.example"), importing("x", a, "")}}
-			const plan = "tg->tg@two.example tg->tg-2@two.example x->tg!"
+			const plan = "tg->tg@two.example tg->tg-2@two.example x->tg!@two.example"
 			dry := first
 			dry.DryRun = true
 			for _, i := range []Import{dry, first} {
@@ -73,6 +73,15 @@ func TestImport(t *testing.T) {
 			again, err := cl.Import(first)
 			if got, want := said(again), "tg->tg!@two.example tg->tg-2!@two.example x->tg!@two.example"; err != nil || got != want {
 				t.Errorf("the same again: got %q and %v, want %q", got, err, want)
+			}
+			// The links of who is here say one name.
+			other := Import{Users: []ImportUser{importing("new", c, ""), importing("tg", a, "one.example")}}
+			if _, err := cl.Import(other); err == nil || !strings.Contains(err.Error(), "tg under one.example has the secret of tg, who is here under two.example") {
+				t.Errorf("the same under another name: got %v, want it refused", err)
+			}
+			other = Import{Users: []ImportUser{importing("new", c, "one.example"), importing("again", c, "two.example")}}
+			if _, err := cl.Import(other); err == nil || !strings.Contains(err.Error(), "again under two.example has the same secret as new under one.example") {
+				t.Errorf("one secret under two names: got %v, want it refused", err)
 			}
 			// Where one has no place, nobody is made; a look says where he would be.
 			full := Import{Users: []ImportUser{importing("y", c, "two.example"), importing("z", strings.Repeat("d0", 16), "gone.example")}}

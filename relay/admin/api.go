@@ -70,7 +70,8 @@ type Add struct {
 }
 
 // Import asks for users from elsewhere, with the secrets that their clients have,
-// all or none. A secret that somebody here has already makes nobody.
+// all or none. A secret that somebody here has already makes nobody; under another
+// name it is refused.
 type Import struct {
 	Users  []ImportUser `json:"users"`
 	DryRun bool         `json:"dry_run,omitempty"` // say what would become of them, and make nobody
