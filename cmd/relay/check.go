@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"relay/relay/admin"
 	"relay/relay/config"
@@ -33,7 +34,7 @@ func (c *checkCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range slices.Concat(coverFindings(cfg), partFindings(cfg, tabs), linkFindings(c.File, tabs)) {
+	for _, f := range slices.Concat(coverFindings(cfg), outdatedFindings(cfg, time.Now()), partFindings(cfg, tabs), linkFindings(c.File, tabs)) {
 		fmt.Fprintf(s.out, "warning: %s\n", f)
 	}
 	if len(cfg.Listen) == 0 {

@@ -253,12 +253,27 @@ func coverFindings(cfg *config.Config) []finding {
 	if len(files) == 0 {
 		return append(out, acmeFindings(cfg)...)
 	}
-	missing, err := site.Uncovered(cfg.Cover.Hosts(), files)
+	leaves, err := site.Leaves(files)
 	if err != nil {
 		return append(out, finding(fmt.Sprintf("%v: nobody has looked whether there is one for each name of the cover", err)))
 	}
-	for _, name := range missing {
+	for _, name := range site.Uncovered(cfg.Cover.Hosts(), leaves) {
 		out = append(out, finding(fmt.Sprintf("no certificate of the cover is for %s: the relay does not start; have one made for it, or take the name out of [cover]", name)))
+	}
+	return out
+}
+
+// outdatedFindings warns of certificates whose time is over, or nearly.
+func outdatedFindings(cfg *config.Config, now time.Time) []finding {
+	var out []finding
+	for _, f := range certificateFiles(cfg.Cover) {
+		leaves, err := site.Leaves([]site.CertificateFiles{f})
+		if err != nil {
+			continue // coverFindings says so
+		}
+		if why := site.Outdated(leaves[0], now); why != "" {
+			out = append(out, finding(fmt.Sprintf("the site's certificate %s %s: browsers refuse a site whose certificate is out of date; have it renewed", f.Cert, why)))
+		}
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/relay/config"
+	"relay/relay/site"
 )
 
 const (
@@ -73,6 +74,9 @@ func lookAtSite(cfg *config.Config, say func(ok bool, format string, args ...any
 			say(true, "the site's certificate is %s", f.Cert)
 		}
 	}
+	for _, f := range outdatedFindings(cfg, time.Now()) {
+		say(false, "%s", f)
+	}
 }
 
 // publicIPs are the addresses of the listeners that show the cover.
@@ -126,8 +130,8 @@ func handshakeFor(cfg *config.Config, o *coverOf, name string, first bool, say f
 	if trip := time.Since(began); first {
 		say(trip <= farCover, "the cover at %s is %v away; a prober can measure more than %v", cfg.Cover.Forward, trip.Round(10*time.Microsecond), farCover)
 	}
-	// Only the handshake counts: whether the certificate is good is for those to
-	// see who visit the site.
+	// Who has signed the certificate is for those to see who visit the site. Its dates and
+	// its names are looked at below.
 	t := tls.Client(raw, &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // see above
 	if err := t.HandshakeContext(ctx); err != nil {
 		say(false, "the cover does not complete a TLS handshake%s: %v", forName(name), err)
@@ -141,6 +145,9 @@ func handshakeFor(cfg *config.Config, o *coverOf, name string, first bool, say f
 	if name != "" {
 		err := st.PeerCertificates[0].VerifyHostname(name)
 		say(err == nil, "the cover's certificate is for %s%s", name, because(err))
+	}
+	if why := site.Outdated(st.PeerCertificates[0], time.Now()); why != "" {
+		say(false, "the cover's certificate%s %s: browsers refuse a site whose certificate is out of date", forName(name), why)
 	}
 	return true
 }

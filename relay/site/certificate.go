@@ -3,8 +3,6 @@ package site
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,6 +44,9 @@ func (c chosen) current() *tls.Certificate                                { retu
 // lookInterval is how often, at most, handshakes look whether files changed.
 const lookInterval = 10 * time.Second
 
+// warnInterval is how often it is logged that a certificate has expired.
+const warnInterval = 24 * time.Hour
+
 // files are the certificates of the site's names, read from files if there are
 // any.
 type files struct {
@@ -56,6 +57,7 @@ type files struct {
 
 	mu     sync.Mutex // taken by who looks at the files
 	looked time.Time
+	warned time.Time
 	seen   []stamp
 }
 
@@ -73,6 +75,7 @@ func openFiles(sites []string, pairs []CertificateFiles, log *slog.Logger) (*fil
 		return nil, err
 	}
 	f.held.Store(held)
+	f.warn(time.Now())
 	return f, nil
 }
 
@@ -100,6 +103,9 @@ func (f *files) look() {
 		return
 	}
 	f.looked = time.Now()
+	if f.looked.Sub(f.warned) >= warnInterval {
+		f.warn(f.looked)
+	}
 	now := f.stamps()
 	if slices.Equal(now, f.seen) {
 		return
@@ -113,6 +119,18 @@ func (f *files) look() {
 	f.held.Store(held)
 	for _, c := range held.list {
 		f.log.Debug("certificate reloaded", "expires", c.Leaf.NotAfter)
+	}
+	f.warn(f.looked)
+}
+
+// warn logs which certificates visitors refuse, or will soon; under mu, or before the
+// first handshake.
+func (f *files) warn(now time.Time) {
+	f.warned = now
+	for i, c := range f.held.Load().list {
+		if why := Outdated(c.Leaf, now); why != "" {
+			f.log.Warn("the site's certificate "+why, "file", f.files[i].Cert)
+		}
 	}
 }
 
@@ -145,38 +163,8 @@ func (f *files) load() (*set, error) {
 		}
 		list, leaves, names = append(list, &c), append(leaves, c.Leaf), append(names, pair.Cert)
 	}
-	if missing := uncovered(f.sites, leaves); len(missing) > 0 {
+	if missing := Uncovered(f.sites, leaves); len(missing) > 0 {
 		return nil, fmt.Errorf("no certificate for %s in %s", strings.Join(missing, ", "), strings.Join(names, ", "))
 	}
 	return newSet(list, f.sites), nil
-}
-
-// Uncovered returns those of the names that no certificate in the files is for.
-// It looks at no key.
-func Uncovered(names []string, pairs []CertificateFiles) ([]string, error) {
-	var leaves []*x509.Certificate
-	for _, pair := range pairs {
-		b, err := os.ReadFile(pair.Cert)
-		if err != nil {
-			return nil, fmt.Errorf("certificate: %w", err)
-		}
-		block, _ := pem.Decode(b)
-		if block == nil {
-			return nil, fmt.Errorf("certificate %s: %w", pair.Cert, errNoPEM)
-		}
-		leaf, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %s: %w", pair.Cert, err)
-		}
-		leaves = append(leaves, leaf)
-	}
-	return uncovered(names, leaves), nil
-}
-
-var errNoPEM = errors.New("nothing in PEM")
-
-func uncovered(names []string, leaves []*x509.Certificate) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return slices.ContainsFunc(leaves, func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(name) == nil })
-	})
 }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"relay/relay/config"
+)
+
+// pairUntil writes a certificate for www.example.org, which is valid for 90 days until
+// end, and its key.
+func pairUntil(t *testing.T, end time.Time) (cert, key string) {
+	t.Helper()
+	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"www.example.org"}, NotBefore: end.Add(-90 * 24 * time.Hour), NotAfter: end}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, secret.Public(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := x509.MarshalPKCS8PrivateKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: b}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+// siteFile writes a configuration with a site.
+func siteFile(t *testing.T, cert, key string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil { // as a state folder has to be
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "relay.toml")
+	src := fmt.Sprintf("state = %q\n[[listen]]\naddress = '127.0.0.1:0'\ninbounds = ['web']\n[cover]\nname = 'www.example.org'\nsite = %q\ncertificate = { cert = %q, key = %q }\n", dir, dir, cert, key)
+	if err := os.WriteFile(file, []byte(src), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Visitors of a site refuse its certificate by its dates: check and doctor say so, of the
+// site's own and of that of a server elsewhere.
+func TestCertificateDates(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		name string
+		left time.Duration
+		want string
+	}{
+		{"fresh", 60 * day, ""},
+		{"expired", -day, " has expired on "},
+		{"not yet", 91 * day, " is not valid before "},
+		{"soon", 6 * day, " ends on "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cert, key := pairUntil(t, time.Now().Add(tt.left))
+			file := siteFile(t, cert, key)
+			var out bytes.Buffer
+			if err := (&checkCmd{File: file}).Run(streams{out: &out}); err != nil {
+				t.Errorf("check: got %v, want nil", err)
+			}
+			if got := strings.Contains(out.String(), "warning: the site's certificate "+cert+tt.want); got != (tt.want != "") {
+				t.Errorf("check: got %q, want %q", out.String(), tt.want)
+			}
+			out.Reset()
+			err := (&doctorCmd{place: place{Config: file}}).Run(streams{out: &out})
+			if got := strings.Contains(out.String(), "WRONG the site's certificate "+cert+tt.want); got != (tt.want != "") || (err != nil) != got {
+				t.Errorf("doctor: got %v after %q, want %q", err, out.String(), tt.want)
+			}
+			got := saidOfCover(t, cert, key)
+			if found := strings.Contains(got, "the cover's certificate for www.example.org"+tt.want); found != (tt.want != "") {
+				t.Errorf("forward: got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// saidOfCover is what is wrong with a TLS server that the cover is forwarded to.
+func saidOfCover(t *testing.T, cert, key string) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c, err := ln.Accept(); err == nil {
+			_ = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}}).Handshake()
+			_ = c.Close()
+		}
+	}()
+	var said []string
+	cfg := &config.Config{Cover: config.Cover{Name: "www.example.org", Forward: ln.Addr().String()}}
+	handshakeWithCover(cfg, func(ok bool, format string, args ...any) {
+		if !ok {
+			said = append(said, fmt.Sprintf(format, args...))
+		}
+	})
+	_ = ln.Close()
+	<-done
+	return strings.Join(said, "\n")
+}
