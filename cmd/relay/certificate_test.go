@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -128,4 +129,45 @@ func saidOfCover(t *testing.T, cert, key string) string {
 	_ = ln.Close()
 	<-done
 	return strings.Join(said, "\n")
+}
+
+// Check refuses the certificates that serve refuses, and with the same words.
+func TestCertificateFiles(t *testing.T) {
+	cert, key := pairUntil(t, time.Now().Add(60*24*time.Hour))
+	other, otherKey := pairUntil(t, time.Now().Add(60*24*time.Hour))
+	for _, tt := range []struct {
+		name, cert, key string
+		want            string // of the error; empty: there is none
+		warning         string
+	}{
+		{"a pair", cert, key, "", ""},
+		{"a certificate for a key", cert, other, "found a certificate rather than a key", ""},
+		{"another key", cert, otherKey, "private key does not match public key", ""},
+		{"a key for a certificate", key, key, "failed to find certificate PEM data", ": no certificate in PEM: nobody has looked"},
+		{"no key", cert, "/nowhere/key.pem", "", "/nowhere/key.pem: no such file or directory: nobody has looked"},
+		{"no certificate", "/nowhere/cert.pem", key, "", "/nowhere/cert.pem: no such file or directory: nobody has looked"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := siteFile(t, tt.cert, tt.key)
+			var out bytes.Buffer
+			err := (&checkCmd{File: file}).Run(streams{out: &out})
+			if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) || strings.Contains(out.String(), "is valid") != (err == nil) {
+				t.Errorf("check: got %v after %q, want %q", err, out.String(), tt.want)
+			}
+			if n := strings.Count(out.String(), "warning: "); !strings.Contains(out.String(), tt.warning) || (n > 0) != (tt.warning != "") || n > 1 {
+				t.Errorf("check: got %q, want %q", out.String(), tt.warning)
+			}
+			if tt.want == "" {
+				return
+			}
+			cfg, err2 := config.Load(file, inboundNames(), tables())
+			if err2 != nil {
+				t.Fatal(err2)
+			}
+			_, err2 = openCover(env{cfg: cfg, log: slog.New(slog.DiscardHandler)}, tables(), nil, nil)
+			if err == nil || err2 == nil || withHint(err2) != withHint(err) || !strings.Contains(withHint(err2), "private key") {
+				t.Errorf("serve: got %v, want %v and its hint", err2, err)
+			}
+		})
+	}
 }

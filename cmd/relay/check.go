@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -19,7 +20,8 @@ type checkCmd struct {
 // Help is shown below the usage.
 func (*checkCmd) Help() string {
 	return `Every fault is reported at once, each with its line. Nothing is changed, and nothing
-opened but the certificates of the cover and the files that have links and secrets. With
+opened but the certificates of the cover and their keys, and the files that have links and
+secrets. Certificates that serve would refuse are an error. With
 --cover the cover is visited as well: warnings tell if it is far away, lacks what browsers
 expect of TLS, or has a name that leads elsewhere.
 
@@ -47,8 +49,28 @@ func (c *checkCmd) Run(s streams) error {
 			}
 		})
 	}
+	err = certificateFault(cfg.Cover)
+	if file, away := outOfReach(err); away {
+		if !slices.ContainsFunc(cfg.Cover.Certificate.Files, func(f config.CertificateFiles) bool { return f.Cert == file }) {
+			fmt.Fprintf(s.out, "warning: %v: nobody has looked whether it is the key of the certificate\n", err)
+		}
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(s.out, "%s is valid.\n", c.File)
 	return nil
+}
+
+// outOfReach returns the file that an error is about, if it is of another machine or not
+// for who checks: that is no fault of the configuration.
+func outOfReach(err error) (file string, ok bool) {
+	e, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !errors.Is(e, fs.ErrNotExist) && !errors.Is(e, fs.ErrPermission) {
+		return "", false
+	}
+	return e.Path, true
 }
 
 type configCmd struct {

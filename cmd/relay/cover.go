@@ -68,6 +68,9 @@ func openCover(e env, tabs []config.Table, before *coverOf, own func() []netip.A
 		}
 		return o, nil
 	}
+	if err := certificateFault(c); err != nil {
+		return nil, err
+	}
 	opts := site.Options{Names: c.Hosts(), Folder: c.Site, Files: certificateFiles(c), Log: log}
 	opts.Claims, opts.OriginClaims = claims(e, tabs)
 	switch c.Certificate.Word {
@@ -112,6 +115,18 @@ func (o *coverOf) look() func(name string) []byte {
 		return nil
 	}
 	return o.site.LeafOf
+}
+
+// certificateFault is why a site cannot use the files of its certificates, if it has some.
+func certificateFault(c config.Cover) error {
+	files := certificateFiles(c)
+	if len(files) == 0 {
+		return nil
+	}
+	if err := site.CheckFiles(c.Hosts(), files); err != nil {
+		return hinted{fmt.Errorf("cover: %w", err), "certificate in [cover] names PEM files: cert is a certificate and those above it, key the private key that it was made for; each name of the cover needs one."}
+	}
+	return nil
 }
 
 // dial connects to the cover, as a stranger's connection would.

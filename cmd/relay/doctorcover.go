@@ -67,9 +67,9 @@ func lookAtSite(cfg *config.Config, say func(ok bool, format string, args ...any
 			say(true, "the site's folder is %s", dir)
 		}
 	}
-	for _, f := range cfg.Cover.Certificate.Files {
-		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
-			say(false, "the site's certificate %s with key %s cannot be used: %v", f.Cert, f.Key, err)
+	for _, f := range certificateFiles(cfg.Cover) {
+		if err := site.CheckFiles(nil, []site.CertificateFiles{f}); err != nil {
+			say(false, "the site's certificate cannot be used: %v", err)
 		} else {
 			say(true, "the site's certificate is %s", f.Cert)
 		}

@@ -148,6 +148,13 @@ func (f *files) stamps() []stamp {
 	return all
 }
 
+// CheckFiles reports why a site with these names does not start with these files; nil: it
+// does. The error names the files.
+func CheckFiles(names []string, pairs []CertificateFiles) error {
+	_, err := (&files{sites: names, files: pairs}).load()
+	return err
+}
+
 // load reads all files: a name whose certificate is missing spoils them all.
 func (f *files) load() (*set, error) {
 	var list []*tls.Certificate
