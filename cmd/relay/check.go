@@ -36,7 +36,7 @@ func (c *checkCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range slices.Concat(coverFindings(cfg), outdatedFindings(cfg, time.Now()), partFindings(cfg, tabs), linkFindings(c.File, tabs)) {
+	for _, f := range slices.Concat(listenFindings(cfg), coverFindings(cfg), outdatedFindings(cfg, time.Now()), partFindings(cfg, tabs), linkFindings(c.File, tabs)) {
 		fmt.Fprintf(s.out, "warning: %s\n", f)
 	}
 	if len(cfg.Listen) == 0 {

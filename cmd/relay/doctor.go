@@ -66,7 +66,7 @@ func (c *doctorCmd) Run(s streams) error {
 	} else {
 		say(true, "no configuration: these are the defaults; name one with --config")
 	}
-	for _, f := range slices.Concat(coverFindings(cfg), partFindings(cfg, tabs), linkFindings(c.file(), tabs), profileFindings(cfg.State, time.Now())) {
+	for _, f := range slices.Concat(listenFindings(cfg), coverFindings(cfg), partFindings(cfg, tabs), linkFindings(c.file(), tabs), profileFindings(cfg.State, time.Now())) {
 		fmt.Fprintf(s.out, "note  %s\n", f)
 	}
 	lookAtSite(cfg, say)

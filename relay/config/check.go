@@ -46,31 +46,21 @@ func (a *Anonymous) MarshalTOML() any {
 // listeners checks all [[listen]] tables, and that the metrics have an address
 // of their own.
 func (d *decoder) listeners(c *Config, places *place, inbounds []string) {
-	seen := map[netip.AddrPort]string{}
-	unique := func(s, table, key string, fault func(key, problem, hint string)) {
-		address, problem, _ := parseAddress(s)
-		if problem != "" || address.Port() == 0 {
-			return
-		}
-		if first, taken := seen[address]; taken {
-			fault(key, fmt.Sprintf("%s is the address of %s already", shown(s), first), "choose another port or address")
-			return
-		}
-		seen[address] = table
-	}
+	var all addresses
 	for i := range c.Listen {
 		l, key, at := &c.Listen[i], item("listen", i), places.at("listen").item(i)
 		fault := d.relative(key, at)
 		l.checkAddress(fault)
-		unique(l.Address, key, "address", fault)
+		all.add(l.Address, key, "address", at, fault)
 		l.checkPublic(fault)
 		l.checkProxied(fault)
 		l.checkCover(&c.Cover, fault)
 		l.checkOrigin(fault)
 		d.inbounds(l, at.at("inbounds"), key+".inbounds", inbounds)
 	}
-	unique(c.Cover.HTTP, "cover", "http", d.relative("cover", places.at("cover")))
-	unique(c.Admin.Metrics, "admin", "metrics", d.relative("admin", places.at("admin")))
+	cover, admin := places.at("cover"), places.at("admin")
+	all.add(c.Cover.HTTP, "cover", "http", cover, d.relative("cover", cover))
+	all.add(c.Admin.Metrics, "admin", "metrics", admin, d.relative("admin", admin))
 }
 
 // inbounds checks the words of one listener. The key of a fault is that of the
