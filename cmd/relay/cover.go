@@ -255,10 +255,10 @@ func ranges(list []string) *bart.Lite {
 	return t
 }
 
-// coverFindings warns of a site that is not there, and of certificates that are not there
-// for every name.
+// coverFindings warns of a site that is not there or is the relay itself, and of
+// certificates that are not there for every name.
 func coverFindings(cfg *config.Config) []finding {
-	var out []finding
+	out := loopFindings(cfg)
 	if folder := cfg.Cover.Site; folder != "" {
 		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 			out = append(out, finding(fmt.Sprintf("%s, the folder of the site, is not here: a relay on this machine does not start", folder)))
