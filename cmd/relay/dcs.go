@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,4 +95,43 @@ func lookAtDCs(cfg *config.Config, tabs []config.Table, say func(ok bool, format
 		}
 		say(len(good[dc]) > 0, "data centre %d: %s", dc, text)
 	}
+}
+
+// dcFindings warns of data centres that the policy keeps clients from. Nothing is dialled.
+func dcFindings(cfg *config.Config, o *mtproto.Options) []finding {
+	egress, err := egressOf(cfg)
+	if err != nil {
+		return nil // a fault, which is told elsewhere
+	}
+	var order []int
+	left, reasons, first := map[int][]string{}, map[int][]string{}, map[int]bool{}
+	o.Table(nil).Each(func(dc int, w mtproto.Way) {
+		fresh := !slices.Contains(order, dc)
+		if fresh {
+			order = append(order, dc)
+		}
+		d, refused := errors.AsType[*policy.DeniedError](egress.Check(w.Target))
+		switch {
+		case !refused:
+			left[dc] = append(left[dc], w.String())
+		case !slices.Contains(reasons[dc], d.Reason):
+			reasons[dc] = append(reasons[dc], d.Reason)
+		}
+		first[dc] = first[dc] || fresh && refused
+	})
+	none := map[string][]string{}
+	var out []finding
+	for _, dc := range order {
+		why := strings.Join(reasons[dc], ", ")
+		switch {
+		case len(left[dc]) == 0:
+			none[why] = append(none[why], strconv.Itoa(dc))
+		case first[dc]: // who refuses IPv6 alone, or WebSocket, means it
+			out = append(out, finding(fmt.Sprintf("[egress] refuses addresses of Telegram's data centre %d: %s; what is left is %s", dc, why, strings.Join(left[dc], ", "))))
+		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(none)) {
+		out = append(out, finding(fmt.Sprintf("[egress] refuses every way to Telegram's data centres %s: %s; mtproto is of no use without them: add \"telegram\" to presets if there are some, and see allow and deny", strings.Join(none[why], ", "), why)))
+	}
+	return out
 }

@@ -74,19 +74,32 @@ func forwardFindings(cfg *config.Config, l config.Listen, options any) []finding
 
 // judge asks the policy of a configuration about a target as written.
 func judge(cfg *config.Config, to transport.Target) error {
-	var own []netip.AddrPort
-	for _, l := range cfg.Listen {
-		if ap, ok := listenAddr(l.Address); ok {
-			own = append(own, ap)
-		}
-		own = append(own, publicAddrs(l)...)
-	}
-	if ap, ok := listenAddr(cfg.Admin.Metrics); ok {
-		own = append(own, ap)
-	}
-	egress, err := policy.New(policy.Options{Config: cfg.Egress, DNS: cfg.DNS, Own: func() []netip.AddrPort { return own }})
+	egress, err := egressOf(cfg)
 	if err != nil {
 		return err
 	}
 	return egress.Check(to)
+}
+
+// egressOf is the policy of a configuration that is not in force.
+func egressOf(cfg *config.Config) (*policy.Egress, error) {
+	own := ownAddrs(cfg)
+	return policy.New(policy.Options{Config: cfg.Egress, DNS: cfg.DNS, Own: func() []netip.AddrPort { return own }})
+}
+
+// ownAddrs are the addresses of a relay with a configuration.
+func ownAddrs(cfg *config.Config) []netip.AddrPort {
+	var own []netip.AddrPort
+	add := func(address string) {
+		if ap, ok := listenAddr(address); ok && ap.Port() != 0 {
+			own = append(own, ap)
+		}
+	}
+	for _, l := range cfg.Listen {
+		add(l.Address)
+		own = append(own, publicAddrs(l)...)
+	}
+	add(cfg.Cover.HTTP)
+	add(cfg.Admin.Metrics)
+	return own
 }

@@ -15,18 +15,7 @@ import (
 // loopFindings warns of a cover that is this relay itself. Nothing is looked up: of names
 // only localhost is known.
 func loopFindings(cfg *config.Config) []finding {
-	var own []netip.AddrPort
-	add := func(address string) {
-		if ap, ok := listenAddr(address); ok && ap.Port() != 0 {
-			own = append(own, ap)
-		}
-	}
-	for _, l := range cfg.Listen {
-		add(l.Address)
-		own = append(own, publicAddrs(l)...)
-	}
-	add(cfg.Cover.HTTP)
-	add(cfg.Admin.Metrics)
+	own := ownAddrs(cfg)
 	if to := cfg.Cover.Forward; to != "" && leadsHere(to, own) {
 		return []finding{finding(fmt.Sprintf("the cover at %s is a listener of this relay: strangers are reset, which no web server does; write the address of the server in forward", to))}
 	}

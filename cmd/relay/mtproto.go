@@ -241,6 +241,7 @@ func mtprotoFindings(cfg *config.Config, l config.Listen, options any) []finding
 	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
 		out = append(out, mtprotoNameFindings(cfg, mtprotoNames(cfg, options))...)
 	}
+	out = append(out, dcFindings(cfg, o)...)
 	if !l.Covered(&cfg.Cover) {
 		out = append(out, finding(fmt.Sprintf("%s: strangers at the MTProto port are closed without a byte, which no web server does; write a [cover] table", l.Address)))
 	}

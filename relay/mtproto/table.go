@@ -132,19 +132,16 @@ func (t *Table) find(id int16) (as int16, w Way, ok bool) {
 	return as, t.health.choose(as, ways), true
 }
 
-// Result is what a probe has found.
-type Result struct {
-	DC   int
-	Way  Way
-	Err  error // nil: it could be reached
-	Took time.Duration
+// Each calls f with every way that Probe tries, by number and in their order.
+func (t *Table) Each(f func(dc int, w Way)) {
+	for _, d := range t.all() {
+		dc, _ := number(d.id)
+		f(dc, d.way)
+	}
 }
 
-// Probe tries every way to every data centre that is not for tests once, a few
-// at a time and for at most five seconds each, notes what it finds and returns
-// it, by number and in the order of the ways. Nobody calls it but the program: a
-// table does not start anything by itself.
-func (t *Table) Probe(ctx context.Context, dialer transport.Dialer) []Result {
+// all are the ways to all data centres that are not for tests.
+func (t *Table) all() []due {
 	var all []due
 	for _, dc := range slices.Sorted(maps.Keys(t.dcs)) {
 		if dc > testDC {
@@ -160,6 +157,23 @@ func (t *Table) Probe(ctx context.Context, dialer transport.Dialer) []Result {
 			}
 		}
 	}
+	return all
+}
+
+// Result is what a probe has found.
+type Result struct {
+	DC   int
+	Way  Way
+	Err  error // nil: it could be reached
+	Took time.Duration
+}
+
+// Probe tries every way to every data centre that is not for tests once, a few
+// at a time and for at most five seconds each, notes what it finds and returns
+// it, by number and in the order of the ways. Nobody calls it but the program: a
+// table does not start anything by itself.
+func (t *Table) Probe(ctx context.Context, dialer transport.Dialer) []Result {
+	all := t.all()
 	results := make([]Result, len(all))
 	slots := make(chan struct{}, probesOnce)
 	var wg sync.WaitGroup
