@@ -181,7 +181,8 @@ func bindable(address string) error {
 	return ln.Close()
 }
 
-// partFindings asks every part about the listeners that it is on.
+// partFindings asks every part about the listeners that it is on, and what they have in
+// common.
 func partFindings(cfg *config.Config, tabs []config.Table) []finding {
 	var out []finding
 	seen := make(map[finding]bool)
@@ -200,7 +201,7 @@ func partFindings(cfg *config.Config, tabs []config.Table) []finding {
 			}
 		}
 	}
-	return out
+	return append(out, sharingFindings(cfg)...)
 }
 
 // clearTextOnPublic warns of SOCKS5 and HTTP beyond this machine.

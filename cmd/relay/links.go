@@ -110,14 +110,19 @@ var rankOfLife = map[string]int{admin.Durable: 0, admin.Burnable: 1, "": 2}
 // named is the name that a client asks for in TLS at a host, and the pin of the
 // certificate that it gets, if the relay has signed that itself.
 func (k linker) named(host string) (name, pin string) {
-	name = host
-	if hosts := k.cover.Hosts(); len(hosts) > 0 && !k.cover.IsHost(host) {
-		name = hosts[0]
-	}
+	name = nameAt(&k.cover, host)
 	if k.cover.Certificate.Word == "self-signed" {
 		pin = site.Pin(filepath.Join(k.state, certificateFile), name)
 	}
 	return name, pin
+}
+
+// nameAt is the name that a client asks for in TLS at a host.
+func nameAt(c *config.Cover, host string) string {
+	if hosts := c.Hosts(); len(hosts) > 0 && !c.IsHost(host) {
+		return hosts[0]
+	}
+	return host
 }
 
 // address is where listener i listens: as bound, or as configured.

@@ -233,11 +233,6 @@ var mtprotoNotes = map[mtproto.Kind]string{
 func mtprotoFindings(cfg *config.Config, l config.Listen, options any) []finding {
 	o := options.(*mtproto.Options)
 	var out []finding
-	for _, word := range l.Inbounds {
-		if slices.Contains(durable, word) {
-			out = append(out, finding(fmt.Sprintf("%s: mtproto and %s share an address: censors recognise Telegram's own hello, and one phone that uses it burns the address for both; give mtproto one of its own", l.Address, word)))
-		}
-	}
 	if slices.Contains(o.Kinds(), mtproto.KindFakeTLS) {
 		out = append(out, mtprotoNameFindings(cfg, mtprotoNames(cfg, options))...)
 	}
@@ -251,20 +246,15 @@ func mtprotoFindings(cfg *config.Config, l config.Listen, options any) []finding
 	return out
 }
 
-// durable are the inbounds whose addresses and names are to last.
-var durable = []string{"web", "telegram-web", "reality", "signal"}
-
 // mtprotoNameFindings warns of names in ee secrets that burn others, or that a
 // prober finds out about.
 func mtprotoNameFindings(cfg *config.Config, names []string) []finding {
 	var out []finding
-	lasting := slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool {
-		return slices.ContainsFunc(l.Inbounds, func(word string) bool { return slices.Contains(durable, word) })
-	})
+	lasting := lastingNames(cfg)
 	for _, name := range names {
 		switch {
-		case cfg.Cover.IsHost(name) && lasting:
-			out = append(out, finding(fmt.Sprintf("the server name in ee secrets is the cover's, %s: one phone that uses them burns the name for the other protocols; write another in names below [mtproto]", name)))
+		case slices.ContainsFunc(lasting, func(n string) bool { return strings.EqualFold(n, name) }):
+			out = append(out, finding(fmt.Sprintf("the server name in ee secrets is that of durable links, %s: one phone that uses them burns the name for the other protocols; write another in names below [mtproto], and in those of [cover]", name)))
 		case !cfg.Cover.IsHost(name) && cfg.Cover.Set() && cfg.Cover.Forward == "":
 			out = append(out, finding(fmt.Sprintf("the site does not answer to %s, which ee secrets carry: a prober who asks for it is refused where users are not; add it to names below [cover], or forward to a server that has it", name)))
 		}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"relay/relay/admin"
+	"relay/relay/config"
+)
+
+// durable are the inbounds whose addresses and names are to last.
+var durable = []string{"web", "telegram-web", "reality", "signal"}
+
+func durables(l config.Listen) []string {
+	return slices.DeleteFunc(slices.Clone(l.Inbounds), func(word string) bool { return !slices.Contains(durable, word) })
+}
+
+// burnables are the inbounds of a listener that get its address blocked.
+func burnables(l config.Listen) []string {
+	return slices.DeleteFunc(slices.Clone(l.Inbounds), func(word string) bool {
+		return !slices.ContainsFunc(parts, func(p part) bool { return p.name == word && p.lives == admin.Burnable })
+	})
+}
+
+// lastingNames are the server names that durable links carry.
+func lastingNames(cfg *config.Config) []string {
+	var out []string
+	k := linker{listens: cfg.Listen}
+	for i, l := range cfg.Listen {
+		if len(durables(l)) == 0 {
+			continue
+		}
+		for _, host := range k.hosts(i) {
+			if !l.Origin { // a link to an origin has the name of the CDN
+				host = nameAt(&cfg.Cover, host)
+			}
+			out = append(out, host)
+		}
+	}
+	return out
+}
+
+// sharingFindings warns of durable inbounds that a burnable one takes along when its
+// address is blocked.
+func sharingFindings(cfg *config.Config) []finding {
+	var out []finding
+	for i, l := range cfg.Listen {
+		for _, lasts := range durables(l) {
+			for _, burns := range burnables(l) {
+				out = append(out, finding(fmt.Sprintf("%s: %s and %s share an address: %s; give %[2]s one of its own", l.Address, burns, lasts, whyBurnt(burns, "the address"))))
+			}
+			for j, other := range cfg.Listen {
+				if i != j {
+					out = append(out, sharedHosts(cfg, i, j, lasts, burnables(other))...)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// sharedHosts are the findings about the links of two listeners. Of SOCKS5 and HTTP
+// clearTextOnPublic says enough.
+func sharedHosts(cfg *config.Config, i, j int, lasts string, burnables []string) []finding {
+	var out []finding
+	k := linker{listens: cfg.Listen}
+	l, other := cfg.Listen[i], cfg.Listen[j]
+	theirs := k.blockable(j)
+	for _, host := range k.blockable(i) {
+		if !slices.Contains(theirs, host) {
+			continue
+		}
+		for _, burns := range burnables {
+			switch {
+			case slices.Contains([]string{"socks5", "http"}, burns):
+			case k.port(i) == k.port(j):
+				out = append(out, finding(fmt.Sprintf("%s and %s: %s and %s share an address, %s: %s; give %[3]s one of its own", other.Address, l.Address, burns, lasts, host, whyBurnt(burns, "the address"))))
+			default:
+				out = append(out, finding(fmt.Sprintf("%s and %s: %s and %s are on ports of one host, %s: %s; give %[3]s one of its own", other.Address, l.Address, burns, lasts, host, whyBurnt(burns, "the host"))))
+			}
+		}
+	}
+	return out
+}
+
+// blockable are the hosts by which censors know listener i, each once.
+func (k linker) blockable(i int) []string {
+	hosts := slices.Clone(k.hosts(i))
+	if ip := k.address(i).Addr(); ip.IsGlobalUnicast() && !ip.IsPrivate() && !k.listens[i].Origin {
+		hosts = append(hosts, ip.String())
+	}
+	var out []string
+	for _, h := range hosts {
+		h = strings.ToLower(h)
+		if ip, err := netip.ParseAddr(h); err == nil {
+			if h = ip.Unmap().String(); ip.Unmap().IsLoopback() {
+				continue
+			}
+		}
+		if !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// whyBurnt is how what a burnable inbound has gets blocked.
+func whyBurnt(word, what string) string {
+	if word == "mtproto" {
+		return "censors recognise Telegram's own hello, and one phone that uses it burns " + what + " for both"
+	}
+	return word + " is burnable and easy to recognise, and whoever blocks it burns " + what + " for both"
+}

@@ -1,0 +1,55 @@
+package main
+
+import "testing"
+
+// What is to last shares no address and no name with what gets blocked, and there is a
+// way to write that without a warning.
+func TestSharingFindings(t *testing.T) {
+	const (
+		cover    = "[cover]\nname = 'www.example.org'\nnames = ['cdn.example.org']\nsite = '/var/lib/site'\ncertificate = 'self-signed'\n"
+		apart    = "[[listen]]\naddress = '203.0.113.5:443'\npublic = ['www.example.org']\ninbounds = ['web']\n[[listen]]\naddress = '203.0.113.6:443'\ninbounds = ['mtproto']\n" + cover
+		burnt    = "the server name in ee secrets is that of durable links, "
+		unserved = "the site does not answer to "
+	)
+	listens := func(a, aPublic, aInbounds, b, bPublic, bInbounds string) string {
+		return "[[listen]]\naddress = '" + a + "'\npublic = [" + aPublic + "]\ninbounds = [" + aInbounds + "]\n[[listen]]\naddress = '" + b + "'\npublic = [" + bPublic + "]\ninbounds = [" + bInbounds + "]\n" +
+			cover + "[mtproto]\nnames = ['cdn.example.org']\n"
+	}
+	one := func(inbounds string) string {
+		return "[[listen]]\naddress = '127.0.0.1:443'\npublic = ['www.example.org']\ninbounds = [" + inbounds + "]\n" + cover + "[mtproto]\nnames = ['cdn.example.org']\n"
+	}
+	for _, tt := range []struct {
+		name, src string
+		want      []string
+	}{
+		{"another name of the cover", apart + "[mtproto]\nnames = ['cdn.example.org']\n", nil},
+		{"the name of the links", apart + "[mtproto]\nnames = ['www.example.org']\n", []string{burnt + "www.example.org: "}},
+		{"nobody's name", apart + "[mtproto]\nnames = ['other.example.org']\n", []string{unserved + "other.example.org"}},
+		{"no names", apart, []string{burnt + "www.example.org: "}},
+		{
+			"links under the second name", listens("203.0.113.5:443", "'CDN.example.org'", "'web'", "203.0.113.6:443", "", "'mtproto'"),
+			[]string{burnt + "cdn.example.org: "},
+		},
+		{
+			"one public address", listens("10.0.0.5:443", "'www.example.org'", "'web'", "10.0.0.6:443", "'WWW.example.org'", "'mtproto'"),
+			[]string{"10.0.0.6:443 and 10.0.0.5:443: mtproto and web share an address, www.example.org: "},
+		},
+		{
+			"one public host", listens("10.0.0.5:443", "'203.0.113.5'", "'web'", "10.0.0.6:8443", "'203.0.113.5'", "'mtproto'"),
+			[]string{"another port than 443 is rare", "10.0.0.6:8443 and 10.0.0.5:443: mtproto and web are on ports of one host, 203.0.113.5: censors recognise Telegram's own hello, and one phone that uses it burns the host for both"},
+		},
+		{
+			"the address of the other's links", listens("203.0.113.5:443", "'www.example.org'", "'web'", "10.0.0.6:443", "'203.0.113.5'", "'mtproto'"),
+			[]string{"mtproto and web share an address, 203.0.113.5: "},
+		},
+		{"this machine alone", listens("127.0.0.1:443", "", "'web'", "127.0.0.1:8443", "", "'mtproto'"), nil},
+		{"one listener", one("'web', 'mtproto'"), []string{"127.0.0.1:443: mtproto and web share an address: censors recognise Telegram's own hello"}},
+		{"socks5", one("'web', 'socks5'"), []string{"127.0.0.1:443: socks5 and web share an address: socks5 is burnable and easy to recognise, and whoever blocks it burns the address for both; give socks5 one of its own"}},
+		{"http", one("'http', 'web'"), []string{"127.0.0.1:443: http and web share an address: "}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, tabs := parsed(t, tt.src)
+			wantFindings(t, partFindings(cfg, tabs), tt.want...)
+		})
+	}
+}
