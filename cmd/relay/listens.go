@@ -2,13 +2,34 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 
 	"relay/relay/config"
 )
 
-// listenFindings warns of addresses that may be in each other's way.
+// widest is the shortest prefix that somebody's balancers may have.
+const widest = 8
+
+// listenFindings warns of listeners that believe everybody, and of addresses that may be
+// in each other's way.
 func listenFindings(cfg *config.Config) []finding {
+	var out []finding
+	for _, l := range cfg.Listen {
+		if ap, ok := listenAddr(l.Address); ok && ap.Addr().IsLoopback() {
+			continue
+		}
+		for _, s := range l.ProxyProtocol {
+			if p, err := netip.ParsePrefix(s); err == nil && p.Bits() < widest {
+				out = append(out, finding(fmt.Sprintf("%s: proxy_protocol = [%q] lets anybody say that he is somebody else: limits of sources do not hold, and what clients are known by is theirs to choose; write the addresses of the balancers", l.Address, s)))
+			}
+		}
+	}
+	return append(out, familyFindings(cfg)...)
+}
+
+// familyFindings warns of sockets that may take the addresses of others.
+func familyFindings(cfg *config.Config) []finding {
 	var out []finding
 	if runtime.GOOS != "linux" {
 		return nil

@@ -53,3 +53,48 @@ func TestListenFindings(t *testing.T) {
 		})
 	}
 }
+
+// Who may send PROXY protocol headers is believed.
+func TestProxyProtocolFindings(t *testing.T) {
+	for _, tt := range []struct {
+		name, address, proxied, want string
+	}{
+		{"everybody", "192.0.2.1:443", "0.0.0.0/0", "192.0.2.1:443: proxy_protocol = [\"0.0.0.0/0\"] lets anybody say that he is somebody else"},
+		{"everybody with IPv6", ":443", "::/0", ":443: proxy_protocol = [\"::/0\"] lets anybody"},
+		{"half of everybody", ":443", "128.0.0.0/1", ":443: proxy_protocol = [\"128.0.0.0/1\"] lets anybody"},
+		{"a balancer", ":443", "192.0.2.10", ""},
+		{"a private network", ":443", "10.0.0.0/8", ""},
+		{"this machine", "127.0.0.1:443", "0.0.0.0/0", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, _ := parsed(t, "[[listen]]\naddress = '"+tt.address+"'\ninbounds = ['socks5']\nproxy_protocol = ['"+tt.proxied+"']\n")
+			var want []string
+			if tt.want != "" {
+				want = append(want, tt.want)
+			}
+			wantFindings(t, listenFindings(cfg), want...)
+		})
+	}
+}
+
+// Names of ee secrets are server names, which addresses are not.
+func TestAddressAsName(t *testing.T) {
+	const problem = `is an address, and ee secrets carry it as a server name`
+	for _, tt := range []struct {
+		name, cover, more, want string
+	}{
+		{"the cover's name", "name = '127.0.0.1'", "", `cover.name: "127.0.0.1" ` + problem},
+		{"the first of its names", "names = ['127.0.0.1', 'www.example.org']", "", `cover.names[0]: "127.0.0.1" ` + problem},
+		{"another one", "names = ['www.example.org', '127.0.0.1']", "", ""},
+		{"names of its own", "name = '127.0.0.1'", "[mtproto]\nnames = ['cdn.example.org']\n", ""},
+		{"no ee secrets", "name = '127.0.0.1'", "[mtproto]\nsecrets = ['dd']\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			src := "[[listen]]\naddress = '127.0.0.1:443'\ninbounds = ['mtproto']\n[cover]\nforward = '127.0.0.1:8443'\n" + tt.cover + "\n" + tt.more
+			_, faults := config.Parse("r", []byte(src), inboundNames(), tables())
+			if len(faults) > 1 || (faults != nil) != (tt.want != "") || !strings.Contains(faults.Error(), tt.want) {
+				t.Errorf("got %v, want %q", faults, tt.want)
+			}
+		})
+	}
+}

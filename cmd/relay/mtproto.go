@@ -43,6 +43,23 @@ func mtprotoAgrees(options any, c *config.Config, fault faultFunc) {
 	if on && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) && len(mtprotoNames(c, options)) == 0 {
 		fault("mtproto.names", "missing", `write the server names that ee secrets carry, such as names = ["cdn.example.net"]`)
 	}
+	if on && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) && len(o.Names) == 0 {
+		mtprotoNamed(c, fault)
+	}
+}
+
+// mtprotoNamed checks the cover's first name as that of ee secrets.
+func mtprotoNamed(c *config.Config, fault faultFunc) {
+	for _, name := range mtprotoNames(c, new(mtproto.Options)) {
+		if _, err := netip.ParseAddr(name); err != nil {
+			continue
+		}
+		key := "cover.name"
+		if c.Cover.Name == "" {
+			key = "cover.names[0]"
+		}
+		fault(key, fmt.Sprintf("%q is an address, and ee secrets carry it as a server name: no browser asks for one (RFC 6066, Section 3)", name), `write the name of the site, or other names for ee secrets: names = ["cdn.example.net"] below [mtproto]`)
+	}
 }
 
 // mtprotoPrepare puts every user under a name before anybody is served.
