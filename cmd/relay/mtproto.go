@@ -62,17 +62,24 @@ func mtprotoNamed(c *config.Config, fault faultFunc) {
 	}
 }
 
+// nameless is the place of users whose secrets, dd and simple ones, carry no name.
+const nameless = "-"
+
 // mtprotoPrepare puts every user under a name before anybody is served.
 func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]finding, error) {
 	names := mtprotoNames(cfg, options)
 	if len(names) == 0 {
-		names = []string{"-"} // dd and simple secrets have none
+		names = []string{nameless}
+	}
+	out, err := endedLinks(users, options.(*mtproto.Options), names)
+	if err != nil {
+		return nil, err
 	}
 	left, err := users.Place(mtproto.Label, names, faketls.MaxCandidates)
 	if err != nil || len(left) == 0 {
-		return nil, err
+		return out, err
 	}
-	return []finding{finding(fmt.Sprintf("no MTProto link works for %s: %d users for each name, as every one is tried; add to names below [mtproto], and to those of the cover", someOf(left), faketls.MaxCandidates))}, nil
+	return append(out, finding(fmt.Sprintf("no MTProto link works for %s: %d users for each name, as every one is tried; add to names below [mtproto], and to those of the cover", someOf(left), faketls.MaxCandidates))), nil
 }
 
 // someOf names the first few users of a list.
