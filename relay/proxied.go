@@ -32,6 +32,10 @@ func (c *conn) unproxy(p *transport.Peeked, r *route) error {
 	if err != nil {
 		return err
 	}
+	if unspecified(p.Unread()[:n]) {
+		p.Discard(n)
+		return nil
+	}
 	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(p.Unread()[:n])))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoProxyHeader, err)
@@ -49,6 +53,14 @@ func (c *conn) unproxy(p *transport.Peeked, r *route) error {
 	}
 	c.counted = true
 	return nil
+}
+
+// unspecified reports whether a header of version 2 says that nobody knows the client
+// (Section 2.2, AF_UNSPEC), which the library takes for a fault. What follows in it
+// means nothing.
+func unspecified(b []byte) bool {
+	const proxied = 0x21
+	return prefixOf(b, proxyproto.SIGV2) && b[12] == proxied && b[13] == 0
 }
 
 // proxyHeaderLen waits for a header and returns how long it is.

@@ -30,6 +30,8 @@ func TestStreetProxyProtocol(t *testing.T) {
 		{"version 1", true, string(v1), client.String()},
 		{"version 2", true, string(v2), client.String()},
 		{"the balancer itself", true, string(local), "127.0.0.1"},
+		{"of nobody known", true, string(proxyproto.SIGV2) + "\x21\x00\x00\x00", "127.0.0.1"},
+		{"of nobody known, with more", true, string(proxyproto.SIGV2) + "\x21\x00\x00\x03abc", "127.0.0.1"},
 		{"from anybody", false, string(v2), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
