@@ -127,9 +127,9 @@ func (f *files) look() {
 // first handshake.
 func (f *files) warn(now time.Time) {
 	f.warned = now
-	for i, c := range f.held.Load().list {
+	for _, c := range f.held.Load().list {
 		if why := Outdated(c.Leaf, now); why != "" {
-			f.log.Warn("the site's certificate "+why, "file", f.files[i].Cert)
+			f.log.Warn("the site's certificate "+why, "names", strings.Join(c.Leaf.DNSNames, ", "))
 		}
 	}
 }

@@ -61,7 +61,7 @@ func TestOutdatedIsLogged(t *testing.T) {
 		if f, err = openFiles([]string{siteName}, []CertificateFiles{pair}, f.log); err != nil {
 			t.Fatal(err)
 		}
-		lines(0, 3, pair.Cert)
+		lines(0, 3, "names="+siteName)
 		writePair(t, filepath.Dir(pair.Cert), siteName)
 		lines(lookInterval, 3, "")
 		lines(2*24*time.Hour, 3, "")
