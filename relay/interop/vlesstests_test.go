@@ -194,7 +194,8 @@ func besideStalled(t *testing.T, u *vlessUse) error {
 			return err
 		}
 		defer c.Close()
-		return roundTrip(c, "hello", 5*time.Second)
+		// Each of them may hold the others up for 4 s, and another one behind it.
+		return roundTrip(c, "hello", 10*time.Second)
 	})
 }
 
