@@ -13,6 +13,11 @@ func TestAddressesThatMeet(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("about Linux")
 	}
+	hasIPv6 := false
+	if l, err := net.Listen("tcp6", "[::1]:0"); err == nil {
+		hasIPv6 = true
+		_ = l.Close()
+	}
 	for _, tt := range []struct {
 		a, b   string
 		faulty bool
@@ -25,9 +30,12 @@ func TestAddressesThatMeet(t *testing.T) {
 		{"127.0.0.1", "[::1]", false},
 		{"127.0.0.1", "127.0.0.2", false},
 	} {
+		if !hasIPv6 && strings.Contains(tt.a+tt.b, "[") {
+			continue
+		}
 		first, err := net.Listen(familyOf(tt.a), tt.a+":0")
 		if err != nil {
-			t.Skip(err) // there is no IPv6
+			t.Fatal(err)
 		}
 		port := first.Addr().(*net.TCPAddr).Port
 		second, err := net.Listen(familyOf(tt.b), fmt.Sprintf("%s:%d", tt.b, port))
