@@ -194,8 +194,7 @@ func besideStalled(t *testing.T, u *vlessUse) error {
 			return err
 		}
 		defer c.Close()
-		// Each of them may hold the others up for 4 s, and another one behind it.
-		return roundTrip(c, "hello", 10*time.Second)
+		return roundTrip(c, "hello", 5*time.Second)
 	})
 }
 
