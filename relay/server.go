@@ -99,6 +99,7 @@ type Server struct {
 	held      atomic.Int64 // descriptors; see hold
 	strangers atomic.Int64 // with the cover
 	early     atomic.Int64 // connections to the cover that nobody may need
+	spilling  atomic.Int64 // strangers in spill
 	packets   atomic.Int64 // connections that carry datagrams
 	dropped   atomic.Int64 // datagrams
 	unsaid    perUser      // streams without a session

@@ -13,6 +13,10 @@ import (
 // inbounds to look at.
 const mostSpill = 64 << 10
 
+// mostSpills is how many strangers are passed on in that way at once: a cover that takes
+// nothing holds them up, with what they have said.
+const mostSpills = 256
+
 var spills = sync.Pool{New: func() any { return new([mostSpill]byte) }}
 
 // spill passes on in one write what has come, if it is more than fits where it was
@@ -21,6 +25,10 @@ var spills = sync.Pool{New: func() any { return new([mostSpill]byte) }}
 func (v *visit) spill(far transport.Conn) error {
 	if len(v.p.Unread()) < transport.MaxPeek || !splice.HasInput(v.p) {
 		return nil
+	}
+	defer v.conn.srv.spilling.Add(-1)
+	if v.conn.srv.spilling.Add(1) > mostSpills {
+		return nil // the core passes it on as it comes
 	}
 	b := spills.Get().(*[mostSpill]byte)
 	defer spills.Put(b)
