@@ -72,6 +72,8 @@ type mux struct {
 	pads     bool      // the beginnings of sessions are padded
 	answers  int       // that may still be made to who asks for padding
 	full     *session  // the last one that held up the others
+	since    time.Time // when the first one did of those that followed each other
+	freed    time.Time // when the last one no longer did
 	assured  time.Time // when the client was told that we live
 
 	// Of a client's.

@@ -78,6 +78,54 @@ func TestMuxStall(t *testing.T) {
 	}
 }
 
+// Several of them hold the stream up for as long as one does, but for those whose
+// targets take something meanwhile, and those that come later.
+func TestMuxStallTogether(t *testing.T) {
+	start(t, 0, false, func(m *muxed) {
+		m.say(m.tcp(1, one, "") + m.tcp(2, two, "") + m.tcp(3, "93.184.216.36:443", "") + m.tcp(4, "93.184.216.37:443", ""))
+		a, b, c, d := m.stream(one), m.stream(two), m.stream("93.184.216.36:443"), m.stream("93.184.216.37:443")
+		for id := uint16(1); id <= 3; id++ {
+			m.fills(id, mostAhead)
+		}
+		time.Sleep(time.Second)
+		take := make([]byte, 9)
+		go func() {
+			time.Sleep(holdTime - time.Second)
+			_, _ = io.ReadFull(c, take)
+		}()
+		began := time.Now()
+		m.say(keep(1, "too many") + keep(2, "too many") + keep(3, "too many") + keep(4, "at last"))
+		m.reads(d, "at last", nil)
+		if took := time.Since(began); took != holdTime {
+			t.Errorf("beside two that are stalled and one that is slow: held up for %v, want %v", took, holdTime)
+		}
+		for i, s := range []transport.Conn{a, b} {
+			if _, err := s.Read(take); !errors.Is(err, errStalled) {
+				t.Errorf("stalled session %d: got %v, want %v", i+1, err, errStalled)
+			}
+		}
+		if _, err := c.Read(take); err != nil {
+			t.Errorf("the slow one: got %v, want nil", err)
+		}
+		// One that stalls when the others have been free for a time has its own.
+		m.say(keep(4, "and on"))
+		m.reads(d, "and on", nil)
+		time.Sleep(holdTime + time.Second)
+		m.fills(4, mostAhead)
+		began = time.Now()
+		m.say(keep(4, "too many") + keep(3, "at last"))
+		synctest.Wait()
+		time.Sleep(holdTime - time.Second)
+		synctest.Wait()
+		if _, err := d.Read(take); err != nil {
+			t.Errorf("one that stalls later, after %v: got %v, want nil", time.Since(began), err)
+		}
+		for _, s := range []transport.Conn{a, b, c, d} {
+			_ = s.Close()
+		}
+	})
+}
+
 // A target that takes something, however slowly, keeps its session.
 func TestMuxSlow(t *testing.T) {
 	start(t, 0, false, func(m *muxed) {

@@ -94,7 +94,9 @@ func (s *session) put(b []byte) int {
 		}
 		now := time.Now()
 		if began.IsZero() {
-			began, s.m.full = now, s
+			began = s.m.holds(now)
+			s.m.full = s
+			defer func() { s.m.freed = time.Now() }()
 		}
 		until := s.patience(began)
 		if !now.Before(until) {
@@ -106,6 +108,15 @@ func (s *session) put(b []byte) int {
 	}
 }
 
+// holds is since when sessions hold up the stream, one after the other: whoever waits
+// behind several of them waits for the time of one; under mu.
+func (m *mux) holds(now time.Time) time.Time {
+	if now.Sub(m.freed) > holdTime {
+		m.since = now
+	}
+	return m.since
+}
+
 // roomy reports whether more may wait for whoever reads s; under mu.
 func (s *session) roomy() bool {
 	n := s.waits.size
@@ -113,7 +124,7 @@ func (s *session) roomy() bool {
 }
 
 // patience is until when s may hold up its stream, if nobody takes anything of it
-// meanwhile, as it does since began; under mu.
+// meanwhile, as it does since began, or another before it; under mu.
 func (s *session) patience(began time.Time) time.Time {
 	stalled, held := s.moved.Add(stallTime), began.Add(holdTime)
 	if s.moved.After(began) {
