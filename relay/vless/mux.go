@@ -73,7 +73,7 @@ type mux struct {
 	answers  int       // that may still be made to who asks for padding
 	full     *session  // the last one that held up the others
 	since    time.Time // when the first one did of those that followed each other
-	freed    time.Time // when the last one no longer did
+	stalled  time.Time // when the last one was given up
 	assured  time.Time // when the client was told that we live
 
 	// Of a client's.

@@ -126,6 +126,35 @@ func TestMuxStallTogether(t *testing.T) {
 	})
 }
 
+// Beside a target that is slow all the time one that pauses has what it has beside none.
+func TestMuxPauseBesideSlow(t *testing.T) {
+	start(t, 0, false, func(m *muxed) {
+		m.say(m.tcp(1, one, "") + m.tcp(2, two, ""))
+		slow, pauses := m.stream(one), m.stream(two)
+		takes := func(c transport.Conn) {
+			if _, err := io.ReadFull(c, make([]byte, 32<<10)); err != nil {
+				t.Errorf("towards the target: got %v, want nil", err)
+			}
+		}
+		m.fills(1, mostAhead)
+		m.fills(2, mostAhead)
+		for i := range 12 {
+			m.fills(1, 32<<10)
+			time.Sleep(time.Second)
+			takes(slow)
+			if synctest.Wait(); i == 6 {
+				takes(pauses)
+				m.fills(2, 32<<10)
+			}
+		}
+		m.fills(2, 32<<10)
+		time.Sleep(time.Second)
+		takes(pauses)
+		_ = slow.Close()
+		_ = pauses.Close()
+	})
+}
+
 // A target that takes something, however slowly, keeps its session.
 func TestMuxSlow(t *testing.T) {
 	start(t, 0, false, func(m *muxed) {

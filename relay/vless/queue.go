@@ -96,11 +96,11 @@ func (s *session) put(b []byte) int {
 		if began.IsZero() {
 			began = s.m.holds(now)
 			s.m.full = s
-			defer func() { s.m.freed = time.Now() }()
 		}
 		until := s.patience(began)
 		if !now.Before(until) {
 			s.giveUp(errStalled)
+			s.m.stalled = now
 			return len(b)
 		}
 		s.m.assure(now)
@@ -108,10 +108,10 @@ func (s *session) put(b []byte) int {
 	}
 }
 
-// holds is since when sessions hold up the stream, one after the other: whoever waits
-// behind several of them waits for the time of one; under mu.
+// holds is since when sessions hold up the stream that nobody takes anything of, one after
+// the other: whoever waits behind several of them waits for the time of one; under mu.
 func (m *mux) holds(now time.Time) time.Time {
-	if now.Sub(m.freed) > holdTime {
+	if now.Sub(m.stalled) > holdTime {
 		m.since = now
 	}
 	return m.since
