@@ -15,6 +15,9 @@ import (
 const (
 	// MaxCandidates is how many keys are tried for one hello.
 	MaxCandidates = 256
+	// mostBlocks is how many blocks the trials of one hello hash together: a padded one
+	// that took longer would tell the names of users from others.
+	mostBlocks = MaxCandidates * 40
 	// AlwaysTried is how many are tried even when the time for trials is used
 	// up: the users of a household behind the source of the hello.
 	AlwaysTried = 4
@@ -31,10 +34,13 @@ const (
 // prove tries the candidates. It fills in whose key the digest was made with,
 // and the time in it.
 func (s *Server) prove(v *visit, source netip.Addr, now time.Time) (found bool) {
+	each := macBlocks(len(v.record))
 	most := MaxCandidates
 	if !s.budget.left(now) {
 		most = AlwaysTried
 	}
+	padded := mostBlocks/each < most // no user's: nobody is told whom it has missed
+	most = min(most, mostBlocks/each)
 	tried, missed := 0, false
 	s.keys.Candidates(v.name, source, func(user auth.User, key *[16]byte) bool {
 		if tried == most {
@@ -52,8 +58,8 @@ func (s *Server) prove(v *visit, source netip.Addr, now time.Time) (found bool) 
 			binary.LittleEndian.Uint32(v.random[proofSize:])), 0)
 		return false
 	})
-	s.budget.spend(tried * macBlocks(len(v.record)))
-	if missed {
+	s.budget.spend(tried * each)
+	if missed && !padded {
 		s.tell(Event{Kind: BudgetSpent})
 	}
 	return found

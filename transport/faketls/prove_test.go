@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"relay/relay/relaytest"
 	"relay/transport"
+	"relay/transport/hello"
 )
 
 func TestMAC(t *testing.T) {
@@ -45,6 +47,49 @@ func TestCandidates(t *testing.T) {
 			t.Errorf("%d users: got events %v, want budget_spent %v", tt.users, s.events, !tt.ok)
 		}
 	}
+}
+
+// A hello that is padded to the utmost costs no more than a large one of a browser's,
+// and nobody is told about it.
+func TestCandidatesPadded(t *testing.T) {
+	clock := time.Unix(1795336000, 0)
+	s := newStand(t, clock, func(o *Options) { o.Keys = crowd(MaxCandidates) })
+	for _, shape := range []Shape{Classic, Chrome} {
+		if n := len(newHello(shape, testName)); mostBlocks/macBlocks(n) < MaxCandidates {
+			t.Errorf("a hello of %d bytes: got %d trials, want %d", n, mostBlocks/macBlocks(n), MaxCandidates)
+		}
+	}
+	v := visits.Get().(*visit)
+	defer v.release()
+	full := s.budget.time
+	if _, ok := s.judge(v, padded(t, newHello(Chrome, testName), 16<<10), transport.Source(nobody{})); ok {
+		t.Fatal("hello without a digest: got it accepted, want not")
+	}
+	if spent, most := full-s.budget.time, mostBlocks*s.budget.block; spent <= 0 || spent > most {
+		t.Errorf("a padded hello: got %v spent, want some, up to %v", spent, most)
+	}
+	if len(s.events) > 0 {
+		t.Errorf("a padded hello: got events %v, want none", s.events)
+	}
+}
+
+// padded lengthens a hello by an extension of padding (RFC 7685).
+func padded(t *testing.T, record []byte, size int) []byte {
+	t.Helper()
+	more := size - 4 - len(record) // of the extension's data
+	b := append(bytes.Clone(record), 0, 21, byte(more>>8), byte(more))
+	b = append(b, make([]byte, more)...)
+	binary.BigEndian.PutUint16(b[3:], uint16(len(b)-5))
+	b[6], b[7], b[8] = 0, byte((len(b)-9)>>8), byte(len(b)-9)
+	at := 5 + 4 + 2 + 32
+	at += 1 + int(b[at])
+	at += 2 + int(binary.BigEndian.Uint16(b[at:]))
+	at += 1 + int(b[at])
+	binary.BigEndian.PutUint16(b[at:], uint16(len(b)-at-2))
+	if got := hello.Match(b); got != hello.Match(record) {
+		t.Fatalf("padded hello: got %v, want %v", got, hello.Match(record))
+	}
+	return b
 }
 
 // A flood of hellos with our name uses the time for trials up. Then only users
