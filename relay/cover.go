@@ -167,7 +167,7 @@ func (v *visit) dialEarly() {
 
 // dial connects to the cover and says who comes.
 func (v *visit) dial() (transport.Conn, error) {
-	far, err := v.conn.dial(v.cover.Dialer, v.cover.Target, 0)
+	far, err := v.conn.dial(v.cover.Dialer, v.cover.Target, 0, splice.Never)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"relay/auth"
@@ -95,6 +94,10 @@ func (c *conn) connect(req transport.Request) error {
 		return err
 	}
 	far, err := c.reach(req)
+	if errors.Is(err, splice.ErrLeft) {
+		sess.End()
+		return err // there is nobody to tell
+	}
 	if err != nil {
 		sess.End()
 		return c.deny(req, dialError{c.cut.or(err)})
@@ -153,10 +156,10 @@ func (c *conn) finished(e splice.End) {
 func (c *conn) reach(req transport.Request) (transport.Conn, error) {
 	other, ok := req.(transport.Rerouted)
 	if !ok {
-		return c.dial(c.set.dialer, req.Target(), 0)
+		return c.dial(c.set.dialer, req.Target(), 0, splice.Broken)
 	}
 	for {
-		far, err := c.dial(c.set.dialer, req.Target(), other.Patience())
+		far, err := c.dial(c.set.dialer, req.Target(), other.Patience(), splice.Ended)
 		if err == nil {
 			return far, nil
 		}
@@ -167,9 +170,9 @@ func (c *conn) reach(req transport.Request) (transport.Conn, error) {
 }
 
 // dial connects to a target: from where the client is, if that is known
-// without waiting for anything but the target itself. It takes no longer than
-// patience, unless that is 0.
-func (c *conn) dial(by transport.Dialer, to transport.Target, patience time.Duration) (transport.Conn, error) {
+// without waiting for anything but the target itself, and for the client to leave. It
+// takes no longer than patience, unless that is 0.
+func (c *conn) dial(by transport.Dialer, to transport.Target, patience time.Duration, until splice.Leaving) (transport.Conn, error) {
 	if !c.reached {
 		if !c.srv.hold(c, 1) {
 			return nil, ErrFull
@@ -187,8 +190,8 @@ func (c *conn) dial(by transport.Dialer, to transport.Target, patience time.Dura
 			if patience > 0 && (hop.Timeout == 0 || patience < hop.Timeout) {
 				hop.Timeout = patience
 			}
-			far, ok, err := splice.Dial(raw, hop.Addr, hop.Timeout)
-			if err != nil && !errors.Is(err, net.ErrClosed) {
+			far, ok, err := splice.Dial(raw, hop.Addr, hop.Timeout, until)
+			if err != nil && !errors.Is(err, net.ErrClosed) && err != splice.ErrLeft {
 				err = d.Failed(err)
 			}
 			if ok {
@@ -334,9 +337,7 @@ func statusOf(err error) transport.Status {
 		return transport.AuthFailed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return transport.Timeout
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return transport.ClientGone
 	}
+	// io.EOF, net.ErrClosed, resets, splice.ErrLeft.
 	return transport.ClientGone
 }

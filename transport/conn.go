@@ -69,7 +69,8 @@ type Request interface {
 	Deny(reason error) error
 }
 
-// Rerouted is a Request that may know other ways to where it leads.
+// Rerouted is a Request that may know other ways to where it leads. Its client has left
+// when he has ended his direction.
 type Rerouted interface {
 	Request
 	// Reroute is told why Target could not be reached, and reports whether it is

@@ -46,7 +46,7 @@ func TestReroute(t *testing.T) {
 	for i, want := range []struct {
 		limit time.Duration
 		again bool
-	}{{patience, true}, {patience, true}, {0, false}} {
+	}{{patience, true}, {patience, true}, {patience + time.Second, false}} {
 		if got := r.Patience(); got != want.limit {
 			t.Errorf("address %d: got %v to reach it, want %v", i, got, want.limit)
 		}
@@ -61,8 +61,14 @@ func TestReroute(t *testing.T) {
 	two := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1"), WebSocket: NeverWeb})
 	id, first, _ = two.find(4)
 	r = &request{table: two, id: id, way: first}
-	if got := []bool{r.Patience() > 0, r.Reroute(policy.ErrRefused), r.Patience() > 0, r.Reroute(policy.ErrRefused)}; !got[0] || !got[1] || got[2] || got[3] {
+	if got := []bool{r.Patience() > 0, r.Reroute(policy.ErrRefused), r.Patience() > patience, r.Reroute(policy.ErrRefused)}; !got[0] || !got[1] || !got[2] || got[3] {
 		t.Errorf("two addresses: got %t, want a limit and another one, once", got)
+	}
+	one := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1"), WebSocket: NeverWeb})
+	id, first, _ = one.find(4)
+	r = &request{table: one, id: id, way: first}
+	if got := r.Patience(); got != 0 {
+		t.Errorf("one address: got a limit of %v, want none", got)
 	}
 }
 

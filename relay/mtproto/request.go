@@ -64,8 +64,11 @@ const patience = 3 * time.Second
 
 // Patience implements transport.Rerouted.
 func (r *request) Patience() time.Duration {
-	if len(r.tried) < min(mostTried, len(r.table.ways(r.id))-1) {
+	switch n := len(r.tried); {
+	case n < min(mostTried, len(r.table.ways(r.id))-1):
 		return patience
+	case n > 0:
+		return patience + time.Second // the last one: ten seconds in all
 	}
 	return 0
 }

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -35,6 +36,18 @@ type End struct {
 	Status   transport.Status
 	Up, Down int64 // bytes of payload moved to the target, to the client
 }
+
+// Leaving is what it takes for a Dial to be given up as its client has left.
+type Leaving uint8
+
+const (
+	Never  Leaving = iota // the client's end is the target's to hear of
+	Broken                // a reset
+	Ended                 // the end of the client's direction, too
+)
+
+// ErrLeft is what a Dial fails with whose client has left.
+var ErrLeft = errors.New("splice: the client has left")
 
 // Flow is a joined pair.
 type Flow interface {

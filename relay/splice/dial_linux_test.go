@@ -25,7 +25,7 @@ func dialled(t *testing.T, to netip.AddrPort, timeout time.Duration, before func
 		if before != nil {
 			before(c)
 		}
-		far, ok, err := splice.Dial(c, to, timeout)
+		far, ok, err := splice.Dial(c, to, timeout, splice.Never)
 		if !ok {
 			t.Errorf("Dial: got no dialling, want it on the reactor")
 		}
@@ -92,6 +92,46 @@ func TestTaskDialFails(t *testing.T) {
 	})
 }
 
+// A client who leaves ends what is dialled for him, as far as his leaving tells.
+func TestTaskDialLeft(t *testing.T) {
+	silent := silentTarget(t)
+	for _, tt := range []struct {
+		name  string
+		until splice.Leaving
+		reset bool
+		want  error
+	}{
+		{"reset", splice.Broken, true, splice.ErrLeft},
+		{"end", splice.Ended, false, splice.ErrLeft},
+		{"end of half", splice.Broken, false, os.ErrDeadlineExceeded},
+		{"reset of a stranger", splice.Never, true, os.ErrDeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ends := make(chan error, 1)
+			limit := 10 * taskTick
+			if tt.want == splice.ErrLeft {
+				limit = time.Minute
+			}
+			d := opened(t, &door{eager: true, serve: func(c transport.Conn) {
+				defer c.Close()
+				_, _, err := splice.Dial(c, silent, limit, tt.until)
+				ends <- err
+			}})
+			client := d.dial(t)
+			time.Sleep(2 * taskTick)
+			if tt.reset {
+				_ = client.SetLinger(0)
+				_ = client.Close()
+			} else {
+				_ = client.CloseWrite()
+			}
+			if err := got(t, "the end of dialling", ends); !errors.Is(err, tt.want) {
+				t.Errorf("Dial: got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
 // silentTarget is an address that does not answer: its queue is full.
 func silentTarget(t *testing.T) netip.AddrPort {
 	t.Helper()
@@ -125,7 +165,7 @@ func TestTaskDialAfterLeaving(t *testing.T) {
 	d := opened(t, &door{eager: true, serve: func(c transport.Conn) {
 		defer c.Close()
 		_ = transport.MayWait(c)
-		_, ok, _ := splice.Dial(c, netip.MustParseAddrPort("127.0.0.1:1"), 0)
+		_, ok, _ := splice.Dial(c, netip.MustParseAddrPort("127.0.0.1:1"), 0, splice.Never)
 		oks <- ok
 	}})
 	d.dial(t)

@@ -70,6 +70,7 @@ type side struct {
 	refused  bool  // a write met a reset, of which reads are not told again
 	noSplice bool  // this socket cannot be spliced
 	gone     bool  // its peer has ended it, or broken it off
+	broken   bool  // it was broken off
 }
 
 // way is one direction of a pair.
@@ -293,6 +294,7 @@ func (s *side) hear(events uint32) {
 		s.closing = true
 	}
 	s.gone = s.gone || events&(unix.EPOLLRDHUP|gone) != 0
+	s.broken = s.broken || events&gone != 0
 }
 
 // ready handles what epoll says of a side, then moves bytes both ways: room on

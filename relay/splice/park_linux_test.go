@@ -145,7 +145,7 @@ func TestParkFar(t *testing.T) {
 	dial := parked(t, &parker{serve: func(c transport.Conn, before int) bool {
 		if before == 0 {
 			var err error
-			if far, _, err = splice.Dial(c, to, time.Second); err != nil {
+			if far, _, err = splice.Dial(c, to, time.Second, splice.Never); err != nil {
 				t.Errorf("dial: got %v, want nil", err)
 				return true
 			}

@@ -31,7 +31,7 @@ func (c *Core) react(*[2]end, Limits, Account, func(End)) Flow { return nil }
 func (c *Core) Serve(net.Listener, Acceptor) (stop func(), ok bool) { return nil, false }
 
 // Dial has no reactor to dial from.
-func Dial(transport.Conn, netip.AddrPort, time.Duration) (far transport.Conn, ok bool, err error) {
+func Dial(transport.Conn, netip.AddrPort, time.Duration, Leaving) (far transport.Conn, ok bool, err error) {
 	return nil, false, nil
 }
 

@@ -64,7 +64,7 @@ func (s *disorder) step(p *transport.Peeked, far *transport.Conn) (later bool) {
 		case 4:
 			if *far == nil {
 				to := s.to.Addr().(*net.TCPAddr).AddrPort()
-				if f, ok, err := splice.Dial(p, to, some()); ok && err == nil {
+				if f, ok, err := splice.Dial(p, to, some(), splice.Never); ok && err == nil {
 					*far = f
 				}
 			}

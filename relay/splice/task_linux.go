@@ -249,14 +249,14 @@ func onReactor(c transport.Conn) *Socket {
 }
 
 // Dial connects to an address from the task that near belongs to, without
-// leaving its reactor, until CancelDial. ok is false where that is not possible;
-// then nothing has happened. timeout 0 is none.
-func Dial(near transport.Conn, to netip.AddrPort, timeout time.Duration) (far transport.Conn, ok bool, err error) {
+// leaving its reactor, until CancelDial, or ErrLeft. ok is false where that is not
+// possible; then nothing has happened. timeout 0 is none.
+func Dial(near transport.Conn, to netip.AddrPort, timeout time.Duration, until Leaving) (far transport.Conn, ok bool, err error) {
 	n := onReactor(near)
 	if n == nil || n.i != 0 || n.t.p.sides[1].fd >= 0 {
 		return nil, false, nil
 	}
-	if err := n.t.dial(to, timeout); err != nil {
+	if err := n.t.dial(to, timeout, until); err != nil {
 		return nil, true, err
 	}
 	return &n.t.far, true, nil
@@ -271,7 +271,13 @@ func CancelDial(near transport.Conn) {
 	}
 }
 
-func (t *task) dial(to netip.AddrPort, timeout time.Duration) error {
+// deserted reports whether whoever it is dialled for has left.
+func (t *task) deserted(until Leaving) bool {
+	near := &t.p.sides[0]
+	return until >= Broken && near.broken || until == Ended && near.gone
+}
+
+func (t *task) dial(to netip.AddrPort, timeout time.Duration, leaving Leaving) error {
 	if err := t.check(0); err != nil {
 		return err
 	}
@@ -289,7 +295,11 @@ func (t *task) dial(to netip.AddrPort, timeout time.Duration) error {
 		until = t.r.now + int64(timeout)
 	}
 	for err == nil && s.full && !t.cancelled.Load() {
-		err = t.wait(until)
+		if t.deserted(leaving) {
+			err = ErrLeft
+		} else {
+			err = t.wait(until)
+		}
 	}
 	if err == nil && t.cancelled.Load() {
 		err = context.Canceled

@@ -272,7 +272,7 @@ func (u upper) Below() transport.Conn { return u.Conn }
 // joins is a task that dials and joins.
 func joins(t *testing.T, core *splice.Core, to netip.AddrPort, ends chan splice.End, wrap func(near transport.Conn) transport.Conn) func(c transport.Conn) {
 	return func(c transport.Conn) {
-		far, ok, err := splice.Dial(c, to, 0)
+		far, ok, err := splice.Dial(c, to, 0, splice.Never)
 		if !ok || err != nil {
 			t.Errorf("Dial: got %v, %v, want true, nil", ok, err)
 			_ = c.Close()
@@ -344,7 +344,7 @@ func TestTaskLeavesWithoutDescriptors(t *testing.T) {
 	defer target.Close()
 	ends, now := make(chan error, 1), make(chan bool)
 	d := opened(t, &door{eager: true, serve: func(c transport.Conn) {
-		if _, _, err := splice.Dial(c, target.Addr().(*net.TCPAddr).AddrPort(), 0); err != nil {
+		if _, _, err := splice.Dial(c, target.Addr().(*net.TCPAddr).AddrPort(), 0, splice.Never); err != nil {
 			t.Errorf("Dial: got %v, want nil", err)
 		}
 		_, _ = c.Read(make([]byte, 1))
