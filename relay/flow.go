@@ -43,12 +43,13 @@ type conn struct {
 	raw      transport.Conn // as accepted
 	near     transport.Conn // raw, or a layer around it
 	cut      cutter
-	sess     *auth.Session // once it is joined
-	stream   *multiplexed  // brought it; nil: it was accepted
-	unsaid   uint64        // the user in whose count of unsaid it is; 0: none
-	carrier  uint64        // the same of carriers
-	turn     *turn         // at a handshake with the site; under the lock of srv.shaking
-	settled  place         // in srv.settled; under its lock
+	sess     *auth.Session        // once it is joined
+	learns   func(up, down int64) // of a Rerouted request, then
+	stream   *multiplexed         // brought it; nil: it was accepted
+	unsaid   uint64               // the user in whose count of unsaid it is; 0: none
+	carrier  uint64               // the same of carriers
+	turn     *turn                // at a handshake with the site; under the lock of srv.shaking
+	settled  place                // in srv.settled; under its lock
 }
 
 // serve takes an accepted connection to its end, or to the splice core, which
@@ -120,6 +121,9 @@ func (c *conn) connect(req transport.Request) error {
 		return c.cut.or(err)
 	}
 	c.sess = sess
+	if r, ok := req.(transport.Rerouted); ok {
+		c.learns = r.Learns()
+	}
 	c.srv.handOver(c)                                  // to the core, from here on
 	if c.srv.log.Enabled(c.srv.ctx, slog.LevelDebug) { // the arguments alone cost allocations
 		c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
@@ -149,6 +153,9 @@ func (c *conn) begin(req transport.Request) (*auth.Session, error) {
 // finished is the end of a connection that was joined.
 func (c *conn) finished(e splice.End) {
 	c.sess.End()
+	if c.learns != nil {
+		c.learns(e.Up, e.Down)
+	}
 	c.ended(e)
 }
 

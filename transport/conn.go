@@ -78,6 +78,9 @@ type Rerouted interface {
 	Reroute(reason error) bool
 	// Patience is how long dialling Target may take; 0: as long as the dialer lets it.
 	Patience() time.Duration
+	// Learns returns what is told, when all is over, how many bytes went to Target and
+	// came from it. It keeps nothing of the request and does not block.
+	Learns() func(up, down int64)
 }
 
 // Unproven is a Conn that is there before its target has been reached, as a stream

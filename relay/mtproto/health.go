@@ -29,6 +29,8 @@ type Health struct {
 	down     map[Way]*outage
 	up       map[Way]time.Time   // since when a way that was tried has answered
 	failures map[Way]Failure     // the last one, also of a way that answers again
+	doubted  map[Way]bool        // a watcher is to find out
+	probed   map[Way]time.Time   // when one did
 	asked    map[int16]time.Time // by id, without the stand-ins
 	watchers int
 	news     chan struct{} // tells a watcher to look again
@@ -60,7 +62,7 @@ func NewHealth(changed func(Change)) *Health {
 	}
 	return &Health{
 		changed: changed, down: make(map[Way]*outage), up: make(map[Way]time.Time), failures: make(map[Way]Failure),
-		asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
+		doubted: make(map[Way]bool), probed: make(map[Way]time.Time), asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
 	}
 }
 
@@ -147,6 +149,18 @@ func (h *Health) reached(id int16, w Way) {
 		dc, _ := number(id)
 		h.changed(Change{DC: dc, Way: w})
 	}
+}
+
+// doubt has a watcher find out whether it was the way that brought a client nothing, or
+// the client. false: there is no watcher.
+func (h *Health) doubt(w Way) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watchers > 0 && h.down[w] == nil && !h.doubted[w] {
+		h.doubted[w] = true
+		h.wake()
+	}
+	return h.watchers > 0
 }
 
 // wake makes a watcher look again.
@@ -240,6 +254,8 @@ func (t *Table) due(next map[Way]time.Time, every time.Duration) (list []due, wa
 			at := next[w]
 			if o != nil {
 				at = o.until
+			} else if soon := h.probed[w].Add(retryTime); h.doubted[w] && soon.Before(at) {
+				at = soon
 			}
 			if now.Before(at) {
 				wait = min(wait, at.Sub(now))
@@ -249,23 +265,26 @@ func (t *Table) due(next map[Way]time.Time, every time.Duration) (list []due, wa
 				o.claim(now)
 			}
 			next[w] = now.Add(every/2 + rand.N(every))
+			h.probed[w] = now
+			delete(h.doubted, w)
 			list = append(list, due{id, w})
 		}
 	}
 	return list, wait
 }
 
-// probe connects, says nothing but what belongs to WebSocket, or what it takes to get
-// an answer through another relay, closes again, and notes what it finds.
+// probe connects, asks what any client begins with, closes again, and notes what it finds:
+// who sits on the way, or another relay, may take a connection and lead nowhere. Over
+// WebSocket a server has proved itself before that.
 func (t *Table) probe(ctx context.Context, dialer transport.Dialer, d due) error {
 	limited, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	c, err := dialer.DialStream(limited, d.way.Target, nil)
 	if err == nil {
-		if _, ok := c.(transport.Unproven); ok && !d.way.Web() {
-			err = ask(limited, c, d.id)
-		} else {
+		if d.way.Web() {
 			_, err = d.way.open(limited, c, t.roots)
+		} else {
+			err = ask(limited, c, d.id)
 		}
 		_ = transport.Abort(c) // no reason to keep the port busy
 	} else if !unusable(d.way, err) {

@@ -2,7 +2,9 @@ package mtproto
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -28,12 +30,28 @@ func (w *world) DialStream(_ context.Context, to transport.Target, _ []byte) (tr
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.probed, w.times = append(w.probed, to.String()), append(w.times, time.Now())
-	if err := w.down[to.String()]; err != nil {
+	switch err := w.down[to.String()]; err {
+	case nil:
+	case errTaken:
+		c, peer := relaytest.Pipe()
+		_ = peer.Close()
+		return c, nil
+	default:
 		return nil, err
 	}
+	return answering(), nil
+}
+
+// answering is a connection to a data centre that says something when it is asked.
+func answering() transport.Conn {
 	c, peer := relaytest.Pipe()
-	_ = peer.Close()
-	return c, nil
+	go func() {
+		_, _ = peer.Read(make([]byte, 1))
+		_, _ = peer.Write([]byte{1})
+		_, _ = io.Copy(io.Discard, peer)
+		_ = peer.Close()
+	}()
+	return c
 }
 
 func (w *world) set(addr string, err error) {
@@ -173,6 +191,46 @@ func TestWatchDownAndUp(t *testing.T) {
 			t.Errorf("probes in the ten minutes after: got %d, want them after 30 s, one minute, two and four", n)
 		}
 		equal(t, "still down", said())
+	})
+}
+
+// errTaken is of an address that takes connections and ends them.
+var errTaken = errors.New("taken")
+
+// Who was told nothing has the way looked at, soon and not more often for it: it may be
+// the client's doing.
+func TestWatchDoubt(t *testing.T) {
+	watched(t, TableOptions{}, func(table *Table, net *world, said func() []string) {
+		id, first, _ := table.find(2)
+		health := table.health
+		learns := (&request{table: table, id: id, way: first}).Learns()
+		time.Sleep(2 * every)
+		net.seen()
+		for range 100 {
+			learns(64, 0)
+			synctest.Wait()
+		}
+		time.Sleep(retryTime + time.Second)
+		got := slices.DeleteFunc(net.seen(), func(a string) bool { return a != one })
+		equal(t, "a hundred clients were told nothing", got, one, one)
+		equal(t, "the address answers", said())
+		learns(0, 0)
+		learns(64, 1)
+		if len(health.doubted) > 0 {
+			t.Errorf("who says nothing, and who is answered: got %v in doubt, want nothing", health.doubted)
+		}
+		net.set(one, errTaken)
+		learns(64, 0)
+		time.Sleep(retryTime)
+		equal(t, "it takes connections and ends them", said(), fmt.Sprintf("2 down %s, now %s", one, two))
+		if _, got, _ := table.find(2); got.String() != two {
+			t.Errorf("the next client: got %s, want %s", got, two)
+		}
+		time.Sleep(downMost)
+		equal(t, "it still does", said())
+		net.set(one, nil)
+		time.Sleep(2 * downMost)
+		equal(t, "it is back", said(), "2 up "+one)
 	})
 }
 

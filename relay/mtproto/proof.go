@@ -10,13 +10,14 @@ import (
 )
 
 // proved notes what has come of a way through another relay, which says that a
-// stream is open before it has reached anything.
+// stream is open before it has reached anything. An end may be the client's doing.
 func (t *Table) proved(id int16, w Way, err error) {
-	if err == nil {
+	switch {
+	case err == nil:
 		t.health.reached(id, w)
-		return
+	case !t.health.doubt(w):
+		t.health.failed(id, t.ways(id), w, err)
 	}
-	t.health.failed(id, t.ways(id), w, err)
 }
 
 // The first message of any client that has no key yet: req_pq_multi, in plain

@@ -99,6 +99,20 @@ func (r *request) Deny(reason error) error {
 	return relay.ErrNoReply
 }
 
+// Learns implements transport.Rerouted: to whom something was said and who said nothing
+// may be no data centre at all, wherever he sits on the way.
+func (r *request) Learns() func(up, down int64) {
+	health, way := r.table.health, r.way
+	if way.Web() {
+		return nil
+	}
+	return func(up, down int64) {
+		if up > 0 && down == 0 {
+			health.doubt(way)
+		}
+	}
+}
+
 func (r *request) failed(reason error) {
 	r.table.health.failed(r.id, r.table.ways(r.id), r.way, reason)
 }

@@ -3,6 +3,7 @@ package mtproto
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -201,9 +202,7 @@ func TestProbe(t *testing.T) {
 				return nil, policy.ErrDenied
 			}
 			time.Sleep(time.Second)
-			c, peer := relaytest.Pipe()
-			_ = peer.Close()
-			return c, nil
+			return answering(), nil
 		}))
 		if reached, all := count(results), len(results); reached != 5 || all != 13 {
 			t.Errorf("Probe: got %d of %d reached, want 5 of 13", reached, all)
@@ -268,6 +267,16 @@ func TestProbeLoopback(t *testing.T) {
 		none[dc] = nil
 	}
 	none[2] = []netip.AddrPort{ap(closed.Addr().String()), ap(ln.Addr().String())}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.CopyN(c, c, 1)
+			_ = c.Close()
+		}
+	}()
 	table := NewTable(TableOptions{Addrs: none})
 	direct := dialFunc(func(ctx context.Context, to transport.Target) (transport.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
