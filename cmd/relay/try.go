@@ -34,9 +34,9 @@ func (*tryCmd) Help() string {
 the link is or where it ends: at the name, the first packet, the hello, the request, the
 relay itself, or after the first kilobytes, where some networks freeze connections.
 
-The lines have no name, address or key in them, so they can be sent to whoever gave out
-the links. About 150 kB for each link come from the relay itself: no one else is visited.
-Exit code 0: at least one link works.
+Without --verbose the lines have no name, address or key in them, so they can be sent to
+whoever gave out the links. About 150 kB for each link come from the relay itself: no
+one else is visited. Exit code 0: at least one link works.
 
 Examples:
   relay try 'vless://…'
@@ -99,8 +99,11 @@ func (c *tryCmd) Run(s streams) error {
 	}
 	if err == nil && !p.works {
 		id := "none"
-		if p.reached {
+		switch {
+		case p.reached:
 			id = "none/target"
+		case c.Verbose:
+			id = "none/verbose"
 		}
 		err = errors.New(words.say(id))
 	}

@@ -17,6 +17,7 @@ var tryEnglish = map[string]string{
 	"works/target": "%s; the target answers after %s",
 	"limited":      "frozen after %s: connections stop after the first kilobytes; `relay connect` copes with that, slowly",
 	"none":         "no link works here; send these lines to whoever gave you the links, there is no name, address or key in them",
+	"none/verbose": "no link works here; there are names and addresses in these lines: show them to whoever gave you the links and to nobody else; without `--verbose` there are none",
 	"none/target":  "no link that works here reaches the target",
 
 	"progress":      "tried %s of %s…",

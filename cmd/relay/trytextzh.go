@@ -13,6 +13,7 @@ var tryChinese = map[string]string{
 	"works/target": "%s；目标在 %s 后应答",
 	"limited":      "在 %s 后冻结：连接在最初几千字节后停住；`relay connect` 能应付，但较慢",
 	"none":         "这里没有可用的链接；请把以上各行发给给您链接的人，其中没有域名、地址或密钥",
+	"none/verbose": "这里没有可用的链接；以上各行含有域名和地址，只能给提供链接的人看，不要给其他任何人；不加 `--verbose` 就没有这些内容",
 	"none/target":  "这里可用的链接都没有到达目标",
 
 	"progress":      "已测试 %s 条，共 %s 条……",
