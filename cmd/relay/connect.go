@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"relay/relay/config"
 	"relay/transport/resolve"
@@ -178,9 +179,18 @@ func readLinks(args []string, stdin io.Reader) (links []string, err error) {
 func eachLink(r io.Reader, links *[]string) error {
 	in := bufio.NewScanner(io.LimitReader(r, 1<<20))
 	for in.Scan() {
-		if l := strings.TrimSpace(in.Text()); l != "" && !strings.HasPrefix(l, "#") {
+		if l := bareLink(in.Text()); l != "" && !strings.HasPrefix(l, "#") {
 			*links = append(*links, l)
 		}
 	}
 	return in.Err()
+}
+
+// bareLink is a link without what editors and messengers put around one: marks that
+// nobody sees, such as a byte order mark or those for the direction of text, and quotation
+// marks and angle brackets.
+func bareLink(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.In(r, unicode.Cf, unicode.Pi, unicode.Pf) || strings.ContainsRune("\"'`<>„‚", r)
+	})
 }

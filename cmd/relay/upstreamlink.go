@@ -42,7 +42,7 @@ func readLink(text web.Secret) (*vless.Link, error) {
 // the file that it is in.
 func (u *upstreamOptions) text() (text web.Secret, open bool, err error) {
 	if u.LinkFile == "" {
-		return web.Secret(strings.TrimSpace(string(u.Link))), false, nil
+		return web.Secret(bareLink(string(u.Link))), false, nil
 	}
 	fi, err := os.Stat(u.LinkFile)
 	if err != nil {
@@ -55,7 +55,7 @@ func (u *upstreamOptions) text() (text web.Secret, open bool, err error) {
 	if err != nil {
 		return "", false, linkFileError{u.LinkFile, err}
 	}
-	return web.Secret(strings.TrimSpace(string(b))), forAll(fi), nil
+	return web.Secret(bareLink(string(b))), forAll(fi), nil
 }
 
 // linkFileError is a file that cannot be read.
