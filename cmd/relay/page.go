@@ -35,9 +35,10 @@ var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 // card is one link on a page.
 type card struct {
 	Number            int
-	Apps              []string     // any of them opens the link
-	Import            bool         // into an app that is made for links
-	URL, Fallback     template.URL // Fallback may be empty
+	Apps              []string // any of them opens the link
+	Import            bool     // into an app that is made for links
+	URL               template.URL
+	Copy              string // the link for where the button does nothing; may be empty
 	Durable, Burnable bool
 	Last              bool
 	Size              int    // of the QR code with its margin, in modules
@@ -52,10 +53,13 @@ func cards(links []admin.Link) ([]card, error) {
 			Number: len(out) + 1, Apps: appsOf(l), Import: strings.HasPrefix(l.URL, "vless://"), URL: template.URL(l.URL),
 			Durable: l.Lives == admin.Durable, Burnable: l.Lives == admin.Burnable,
 		}
+		if c.Import {
+			c.Copy = l.URL
+		}
 		for _, other := range links {
 			rest, ok := strings.CutPrefix(other.URL, "https://t.me/")
 			if ok && "tg://"+rest == l.URL {
-				c.Fallback = template.URL(other.URL)
+				c.Copy = other.URL
 			}
 		}
 		var err error
