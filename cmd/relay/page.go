@@ -20,9 +20,18 @@ import (
 // mostCards bounds the links on a page: who has tried five gives up.
 const mostCards = 5
 
-// pageMarker is in every file that showPage and showSVG write, so that they
-// replace what is theirs and nothing else.
-const pageMarker = "relay user show"
+// pageMarker and svgMarker are in every file that showPage and showSVG write, so that
+// they replace what is theirs and nothing else.
+const (
+	pageMarker = `<meta name="generator" content="relay user show">`
+	svgMarker  = "<!-- relay user show -->"
+)
+
+// ours reports whether one of them wrote a file. Others' may quote the markers.
+func ours(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("<!doctype html>")) && bytes.Contains(b, []byte(pageMarker)) ||
+		bytes.HasPrefix(b, []byte("<svg ")) && bytes.Contains(b, []byte(svgMarker))
+}
 
 //go:embed page/page.html
 var pageHTML string
@@ -100,7 +109,7 @@ func writePage(w io.Writer, cs []card) error {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return pageTemplate.Execute(w, map[string]any{
 		"Policy": "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'",
-		"Marker": pageMarker, "Style": template.CSS(pageCSS), "Texts": pageTexts, "Cards": cs,
+		"Marker": template.HTML(pageMarker), "Style": template.CSS(pageCSS), "Texts": pageTexts, "Cards": cs,
 	})
 }
 
@@ -152,8 +161,8 @@ func showSVG(s streams, u admin.UserLinks, path string) error {
 // writeSVG draws a QR code, black on white, eight pixels to a module.
 func writeSVG(b *strings.Builder, c card) {
 	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" shape-rendering="crispEdges">`+
-		`<!-- %s --><rect width="%d" height="%d" fill="#fff"/><path d="%s"/></svg>`+"\n",
-		8*c.Size, 8*c.Size, c.Size, c.Size, pageMarker, c.Size, c.Size, c.Path)
+		`%s<rect width="%d" height="%d" fill="#fff"/><path d="%s"/></svg>`+"\n",
+		8*c.Size, 8*c.Size, c.Size, c.Size, svgMarker, c.Size, c.Size, c.Path)
 }
 
 // warnCards repeats the warnings of a user and of links that went into a file.
@@ -196,6 +205,8 @@ func writeOwn(s streams, path string, b []byte) (say io.Writer, name string, err
 		return s.out, path, writeFile(path, b)
 	case err != nil:
 		return nil, "", err
+	case fi.IsDir(): // also where the name is empty
+		return nil, "", usagef("%s is a folder: want the name of a file, or - for standard output", path)
 	case !fi.Mode().IsRegular():
 		return nil, "", hinted{fmt.Errorf("%s is not a regular file", path), "Choose another name, or - for standard output."}
 	}
@@ -203,7 +214,7 @@ func writeOwn(s streams, path string, b []byte) (say io.Writer, name string, err
 	switch {
 	case err != nil:
 		return nil, "", err
-	case len(old) > 0 && !bytes.Contains(old, []byte(pageMarker)):
+	case len(old) > 0 && !ours(old):
 		return nil, "", hinted{fmt.Errorf("%s exists and was not written by this command", path), "Remove it first, or choose another name."}
 	}
 	return s.out, path, writeFile(path, b)
