@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"relay/relay/admin"
@@ -103,8 +104,8 @@ func appsOf(l admin.Link) []string {
 	return nil
 }
 
-// writePage writes the page of some links. It names no user: a page that is
-// found on a phone should not say whose it is.
+// writePage writes the page of some links. It names no user itself: a page that is
+// found on a phone should not say whose it is. Links of socks5 do.
 func writePage(w io.Writer, cs []card) error {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return pageTemplate.Execute(w, map[string]any{
@@ -165,9 +166,15 @@ func writeSVG(b *strings.Builder, c card) {
 		8*c.Size, 8*c.Size, c.Size, c.Size, svgMarker, c.Size, c.Size, c.Path)
 }
 
-// warnCards repeats the warnings of a user and of links that went into a file.
+// warnCards repeats the warnings of a user and of links that went into a file, and says
+// if the file names the user.
 func warnCards(s streams, u admin.UserLinks, cs []card) {
 	warnState(s, u.User)
+	if slices.ContainsFunc(cs, func(c card) bool {
+		return strings.HasPrefix(string(c.URL), "tg://socks?") && strings.Contains(string(c.URL), "&user=")
+	}) {
+		fmt.Fprintf(s.err, "warning: a socks5 link has its user's name, %s: who finds this knows whose it is\n", u.Name)
+	}
 	seen := make(map[string]bool)
 	for _, c := range cs {
 		for _, l := range u.Links {

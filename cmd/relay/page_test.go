@@ -291,6 +291,32 @@ func TestPageNamesNobody(t *testing.T) {
 	}
 }
 
+// TestShowNames: who makes a page or a code with the user's name in it is told.
+func TestShowNames(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		a     access
+		named bool
+	}{
+		{"with a password", access{host: "9.9.9.9", port: 1081, user: "alice", password: "p"}, true},
+		{"anonymous", access{host: "9.9.9.9", port: 1081}, false},
+	} {
+		u := admin.UserLinks{User: admin.User{Name: "alice", State: "active"}, Links: socks5Links(tt.a, nil)}
+		for form, show := range map[string]func(streams, admin.UserLinks, string) error{"html": showPage, "svg": showSVG} {
+			var out, said bytes.Buffer
+			if err := show(streams{out: &out, err: &said}, u, "-"); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(said.String(), "warning: a socks5 link has its user's name, alice"); got != tt.named {
+				t.Errorf("%s, %s: got %q, want the warning: %v", form, tt.name, said.String(), tt.named)
+			}
+			if got := strings.Contains(out.String(), "alice"); form == "html" && got != tt.named {
+				t.Errorf("%s, %s: got a page with the name: %v, want %v", form, tt.name, got, tt.named)
+			}
+		}
+	}
+}
+
 // TestShowUnserved: all forms say that a user's links do not work.
 func TestShowUnserved(t *testing.T) {
 	past := time.Date(2020, 1, 2, 3, 4, 5, 0, time.Local)
