@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"log/slog"
@@ -14,23 +15,41 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"relay/auth"
 	"relay/relay/config"
 )
 
 // pairUntil writes a certificate for www.example.org, which is valid for 90 days until
-// end, and its key.
+// end, and its key. An authority has signed it.
 func pairUntil(t *testing.T, end time.Time) (cert, key string) {
+	t.Helper()
+	return pairSigned(t, end, newKey(t), "www.example.org")
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"www.example.org"}, NotBefore: end.Add(-90 * 24 * time.Hour), NotAfter: end}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, secret.Public(), secret)
+	return secret
+}
+
+// pairSigned is pairUntil for names, with a key that signs; nil: the certificate's own.
+func pairSigned(t *testing.T, end time.Time, signer *ecdsa.PrivateKey, names ...string) (cert, key string) {
+	t.Helper()
+	secret := newKey(t)
+	if signer == nil {
+		signer = secret
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: end.Add(-90 * 24 * time.Hour), NotAfter: end}
+	above := &x509.Certificate{Subject: pkix.Name{CommonName: "authority"}}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, above, secret.Public(), signer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +186,52 @@ func TestCertificateFiles(t *testing.T) {
 			_, err2 = openCover(env{cfg: cfg, log: slog.New(slog.DiscardHandler)}, tables(), nil, nil)
 			if err == nil || err2 == nil || withHint(err2) != withHint(err) || !strings.Contains(withHint(err2), "private key") {
 				t.Errorf("serve: got %v, want %v and its hint", err2, err)
+			}
+		})
+	}
+}
+
+// Links say why their certificate is refused, of files as well.
+func TestCertificateLinks(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Now()
+	cert, key := pairUntil(t, now.Add(60*day))
+	expired, expiredKey := pairUntil(t, now.Add(-day))
+	early, earlyKey := pairUntil(t, now.Add(91*day))
+	soon, soonKey := pairUntil(t, now.Add(6*day))
+	own, ownKey := pairSigned(t, now.Add(60*day), nil, "www.example.org")
+	const unusable = "a relay does not start with the certificates of [cover]: "
+	for _, tt := range []struct {
+		name, cert, key, cover string
+		origin                 bool
+		want                   string // of the only warning; empty: there is none
+	}{
+		{"good", cert, key, "www.example.org", false, ""},
+		{"expired", expired, expiredKey, "www.example.org", false, "the site's certificate " + expired + " has expired on "},
+		{"not yet", early, earlyKey, "www.example.org", false, "the site's certificate " + early + " is not valid before "},
+		{"ends soon", soon, soonKey, "www.example.org", false, ""},
+		{"signed by itself", own, ownKey, "www.example.org", false, "the site's certificate " + own + " is signed by itself: apps refuse it"},
+		{"not there", "/nowhere/cert.pem", key, "www.example.org", false, unusable + "certificate /nowhere/cert.pem: open"},
+		{"another key", cert, ownKey, "www.example.org", false, unusable + "certificate " + cert + " with key " + ownKey},
+		{"another name", cert, key, "other.example.org", false, unusable + "no certificate for other.example.org in " + cert},
+		{"expired, behind a CDN", expired, expiredKey, "www.example.org", true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := config.Default()
+			cfg.Listen = []config.Listen{{Address: "0.0.0.0:443", Public: []string{"www.example.com"}, Inbounds: []string{"web"}, Origin: tt.origin}}
+			cfg.Cover = config.Cover{Name: tt.cover, Site: "/s", Certificate: config.Certificate{Files: []config.CertificateFiles{{Cert: tt.cert, Key: tt.key}}}}
+			links := linker{listens: cfg.Listen, cover: cfg.Cover}.links(&auth.Record{Explicit: map[string]string{"web": "p", "web/uuid": "10111213-1415-4617-8819-1a1b1c1d1e1f"}})
+			if len(links) != 2 {
+				t.Fatalf("got %d links, want 2", len(links))
+			}
+			for _, l := range links {
+				if got := strings.Join(l.Warnings, "\n"); !strings.HasPrefix(got, tt.want) || len(l.Warnings) != min(len(tt.want), 1) {
+					t.Errorf("warnings: got %q, want %q", l.Warnings, tt.want)
+				}
+			}
+			selfSigned := slices.ContainsFunc(coverFindings(cfg), func(f finding) bool { return strings.Contains(string(f), own+" is signed by itself") })
+			if selfSigned != (tt.cert == own) {
+				t.Errorf("check: got %q, want one that is signed by itself: %v", coverFindings(cfg), tt.cert == own)
 			}
 		})
 	}

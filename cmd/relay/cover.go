@@ -272,6 +272,11 @@ func coverFindings(cfg *config.Config) []finding {
 	if err != nil {
 		return append(out, finding(fmt.Sprintf("%v: nobody has looked whether there is one for each name of the cover", err)))
 	}
+	for i, leaf := range leaves {
+		if site.SelfSigned(leaf) {
+			out = append(out, finding(fmt.Sprintf("the site's certificate %s is signed by itself: browsers and apps refuse it; have an authority sign it", files[i].Cert)))
+		}
+	}
 	for _, name := range site.Uncovered(cfg.Cover.Hosts(), leaves) {
 		out = append(out, finding(fmt.Sprintf("no certificate of the cover is for %s: the relay does not start; have one made for it, or take the name out of [cover]", name)))
 	}

@@ -84,7 +84,7 @@ func (k linker) links(r *auth.Record) []link {
 					if l.Anonymous == "" {
 						a.user, a.password = r.Name, r.Password(k.realm, p.label)
 					}
-					warnings := linkWarnings(p, a, k.cover)
+					warnings := k.linkWarnings(i, p, a)
 					for _, l := range p.links(a, optionsOf(p.name, k.tabs)) {
 						if seen[l.URL] {
 							continue
@@ -163,10 +163,18 @@ func (k linker) hosts(i int) []string {
 	if ip.IsValid() && !ip.IsUnspecified() {
 		return []string{ip.String()}
 	}
-	if own := machineAddrs(); len(own) > 0 {
-		return []string{own[0].String()}
+	return []string{nearest(machineAddrs(), ip).String()}
+}
+
+// nearest is the first of a machine's own addresses that a listener at a wildcard has, or
+// loopback.
+func nearest(own []netip.Addr, wildcard netip.Addr) netip.Addr {
+	for _, ip := range own {
+		if ip.Is4() || wildcard.Is6() {
+			return ip
+		}
 	}
-	return []string{"127.0.0.1"}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
 // machineAddrs are the addresses under which others may reach this machine,

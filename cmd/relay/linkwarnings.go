@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"relay/relay/config"
+	"relay/relay/site"
 )
 
 // carrierNAT is in nobody's reach from outside (RFC 6598).
@@ -46,12 +48,75 @@ func isPublicName(name string) bool {
 	return !slices.ContainsFunc(privateSuffixes, func(s string) bool { return strings.HasSuffix(name, "."+s) })
 }
 
-// linkWarnings say why clients may not be able to use the links of a part.
-func linkWarnings(p part, a access, cover config.Cover) []string {
+// unowned are the addresses that no machine has: those of "this network" and of class E,
+// the broadcast address among them (RFC 1122, Section 3.2.1.3; RFC 1112, Section 4).
+var unowned = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("240.0.0.0/4")}
+
+func isUnowned(ip netip.Addr) bool {
+	return ip.IsUnspecified() || ip.IsMulticast() || slices.ContainsFunc(unowned, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// unreachable is why nobody gets to a part of listener i by a host of its links; empty:
+// somebody may.
+func (k linker) unreachable(i int, word, host string) string {
+	ip, err := netip.ParseAddr(host)
+	if ip = ip.Unmap(); err != nil {
+		return ""
+	}
+	if isUnowned(ip) {
+		return host + " is an address that no machine has; write yours into public"
+	}
+	if !k.heard(i, word, ip) {
+		family := "IPv6"
+		if ip.Is4() {
+			family = "IPv4"
+		}
+		return fmt.Sprintf("%s cannot be reached: no %s listens on %s at this port; write [::] in place of %s for both families, or take it out of public", host, word, family, k.address(i).Addr())
+	}
+	return ""
+}
+
+// heard reports whether a listener with a part and the port of listener i has addresses of
+// the family of ip. What is in front of a listener may have others than that.
+func (k linker) heard(i int, word string, ip netip.Addr) bool {
+	if l := k.listens[i]; l.Origin || len(l.ProxyProtocol) > 0 || k.address(i).Addr().IsLoopback() {
+		return true
+	}
+	for j, l := range k.listens {
+		at := k.address(j).Addr()
+		if slices.Contains(l.Inbounds, word) && k.port(j) == k.port(i) && (at == netip.IPv6Unspecified() || at.Is4() == ip.Is4()) {
+			return true
+		}
+	}
+	return false
+}
+
+// unreachableFindings warns of hosts in public by which nobody gets in.
+func unreachableFindings(cfg *config.Config) []finding {
+	var out []finding
+	k := linker{listens: cfg.Listen}
+	for i, l := range cfg.Listen {
+		for _, word := range l.Inbounds {
+			for _, host := range l.Public {
+				why := k.unreachable(i, word, host)
+				if f := finding(l.Address + ": " + why); why != "" && !slices.Contains(out, f) {
+					out = append(out, f)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// linkWarnings say why clients may not be able to use the links of a part of listener i.
+func (k linker) linkWarnings(i int, p part, a access) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	ip, err := netip.ParseAddr(a.host)
+	why := k.unreachable(i, p.name, a.host)
 	switch {
+	case why != "":
+		say("%s", why)
 	case err == nil && slices.ContainsFunc(documentation, func(d netip.Prefix) bool { return d.Contains(ip.Unmap()) }):
 		say("%s is an address of examples and leads nowhere; write yours into public", a.host)
 	case err == nil && a.loopback():
@@ -64,11 +129,41 @@ func linkWarnings(p part, a access, cover config.Cover) []string {
 	if a.port == 0 {
 		say("the port is not known until the relay runs: the configuration leaves it to the system")
 	}
-	if p.certified && cover.Certificate.Word == "self-signed" && !a.origin {
+	if p.certified && !a.origin {
+		out = append(out, certificateWarnings(k.cover, a, time.Now())...)
+	}
+	return out
+}
+
+// certificateWarnings say why clients refuse the certificate that they get.
+func certificateWarnings(cover config.Cover, a access, now time.Time) []string {
+	if cover.Certificate.Word == "self-signed" {
 		if a.pin == "" {
-			say("the self-signed certificate of [cover] is made when the relay starts: show the link again then, it carries the pin of the certificate")
-		} else {
-			say("the self-signed certificate of [cover] is for tests: only apps that know pins take it, and no site for people has one")
+			return []string{"the self-signed certificate of [cover] is made when the relay starts: show the link again then, it carries the pin of the certificate"}
+		}
+		return []string{"the self-signed certificate of [cover] is for tests: only apps that know pins take it, and no site for people has one"}
+	}
+	files := certificateFiles(cover)
+	if len(files) == 0 {
+		return nil
+	}
+	leaves, err := site.Leaves(files)
+	if err == nil {
+		err = site.CheckFiles(cover.Hosts(), files)
+	}
+	if err != nil {
+		return []string{fmt.Sprintf("a relay does not start with the certificates of [cover]: %v", err)}
+	}
+	var out []string
+	for i, leaf := range leaves {
+		if leaf.VerifyHostname(a.name) != nil {
+			continue // another name's
+		}
+		if now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+			out = append(out, fmt.Sprintf("the site's certificate %s %s: apps refuse it", files[i].Cert, site.Outdated(leaf, now)))
+		}
+		if site.SelfSigned(leaf) {
+			out = append(out, fmt.Sprintf("the site's certificate %s is signed by itself: apps refuse it", files[i].Cert))
 		}
 	}
 	return out

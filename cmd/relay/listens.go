@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 
 	"relay/relay/config"
 )
@@ -11,8 +12,8 @@ import (
 // widest is the shortest prefix that somebody's balancers may have.
 const widest = 8
 
-// listenFindings warns of listeners that believe everybody, and of addresses that may be
-// in each other's way.
+// listenFindings warns of listeners that believe everybody, of addresses that may be in
+// each other's way, and of those that lead nobody here.
 func listenFindings(cfg *config.Config) []finding {
 	var out []finding
 	for _, l := range cfg.Listen {
@@ -25,7 +26,7 @@ func listenFindings(cfg *config.Config) []finding {
 			}
 		}
 	}
-	return append(out, familyFindings(cfg)...)
+	return slices.Concat(out, familyFindings(cfg), unreachableFindings(cfg))
 }
 
 // familyFindings warns of sockets that may take the addresses of others.

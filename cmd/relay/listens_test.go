@@ -1,10 +1,14 @@
 package main
 
 import (
+	"maps"
+	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"relay/auth"
 	"relay/relay/config"
 )
 
@@ -96,5 +100,77 @@ func TestAddressAsName(t *testing.T) {
 				t.Errorf("got %v, want %q", faults, tt.want)
 			}
 		})
+	}
+}
+
+// An address that nobody reaches a listener by is said by check and beside the links.
+func TestUnreachable(t *testing.T) {
+	const (
+		noSix   = "2620:fe::9 cannot be reached: no mtproto listens on IPv6 at this port; write [::] in place of "
+		noFour  = "9.9.9.9 cannot be reached: no mtproto listens on IPv4 at this port; write [::] in place of "
+		unowned = " is an address that no machine has"
+	)
+	listen := func(address, public string) string {
+		return "[[listen]]\naddress = '" + address + "'\npublic = [" + public + "]\ninbounds = ['mtproto']\n"
+	}
+	const both = "'9.9.9.9', '2620:fe::9', 'relay.example.com'"
+	for _, tt := range []struct {
+		name, src string
+		want      []string
+	}{
+		{"IPv4 alone", listen("0.0.0.0:443", both), []string{"0.0.0.0:443: " + noSix + "0.0.0.0 "}},
+		{"a machine behind NAT", listen("10.0.0.5:443", both), []string{"10.0.0.5:443: " + noSix}},
+		{"IPv6 alone", listen("[2620:fe::9]:443", both), []string{"[2620:fe::9]:443: " + noFour}},
+		{"both families", listen("[::]:443", both), nil},
+		{"no address", listen(":443", both), nil},
+		{"a listener for each", listen("9.9.9.9:443", both) + listen("[2620:fe::9]:443", both), nil},
+		{"at another port", listen("9.9.9.9:443", both) + listen("[2620:fe::9]:8443", "'2620:fe::9'"), []string{"9.9.9.9:443: " + noSix}},
+		{"another protocol", listen("9.9.9.9:443", both) + strings.Replace(listen("[2620:fe::9]:443", ""), "mtproto", "socks5", 1), []string{"9.9.9.9:443: " + noSix}},
+		{"behind a balancer", listen("10.0.0.5:443", both) + "proxy_protocol = ['10.0.0.1']\n", nil},
+		{"behind another program", listen("127.0.0.1:8443", both), nil},
+		{"multicast", listen(":443", "'224.0.0.1', 'ff02::1'"), []string{"224.0.0.1" + unowned, "ff02::1" + unowned}},
+		{"broadcast", listen(":443", "'255.255.255.255'"), []string{"255.255.255.255" + unowned}},
+		{"class E", listen("0.0.0.0:443", "'240.0.0.1'"), []string{"240.0.0.1" + unowned}},
+		{"none at all", listen("0.0.0.0:443", "'0.0.0.0', '::'"), []string{":443: 0.0.0.0" + unowned, ":443: ::" + unowned}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, tabs := parsed(t, tt.src+"[mtproto]\nnames = ['cdn.example.org']\n")
+			wantFindings(t, listenFindings(cfg), tt.want...)
+			r := &auth.Record{Places: map[string]string{"mtproto": "cdn.example.org"}, Explicit: map[string]string{"mtproto": strings.Repeat("0", 31) + "1"}}
+			said := make(map[string]bool)
+			for _, l := range (linker{listens: cfg.Listen, tabs: tabs}).links(r) {
+				for _, w := range l.Warnings {
+					said[w] = true
+				}
+			}
+			var got []finding
+			for _, w := range slices.Sorted(maps.Keys(said)) {
+				got = append(got, finding(":443: "+w))
+			}
+			if len(got) != len(tt.want) {
+				t.Errorf("links: got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Links that name no host have an address that the listener has.
+func TestNearest(t *testing.T) {
+	six, four, none := netip.MustParseAddr("2620:fe::9"), netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("127.0.0.1")
+	for _, tt := range []struct {
+		name     string
+		own      []netip.Addr
+		wildcard string
+		want     netip.Addr
+	}{
+		{"IPv4 alone", []netip.Addr{six, four}, "0.0.0.0", four},
+		{"both", []netip.Addr{six, four}, "::", six},
+		{"both, of IPv4", []netip.Addr{four}, "::", four},
+		{"IPv4 alone, of IPv6", []netip.Addr{six}, "0.0.0.0", none},
+		{"no address", nil, "::", none},
+	} {
+		if got := nearest(tt.own, netip.MustParseAddr(tt.wildcard)); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }

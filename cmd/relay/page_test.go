@@ -375,7 +375,8 @@ func TestLinkWarnings(t *testing.T) {
 		{"own certificate", "9.9.9.9", 443, part{certified: true}, config.Cover{}, "", false},
 	} {
 		a := access{host: tt.host, port: tt.port}
-		got := linkWarnings(tt.part, a, tt.cover)
+		tt.part.name = "web"
+		got := linker{listens: []config.Listen{{Address: ":443", Inbounds: []string{"web"}}}, cover: tt.cover}.linkWarnings(0, tt.part, a)
 		if tt.want == "" && len(got) > 0 || tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)) {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}

@@ -30,6 +30,12 @@ func Outdated(leaf *x509.Certificate, now time.Time) string {
 	return ""
 }
 
+// SelfSigned reports whether a certificate is signed with its own key, so that visitors
+// have nobody to trust for it.
+func SelfSigned(leaf *x509.Certificate) bool {
+	return leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil
+}
+
 // Leaves reads the certificates in files, in their order, and looks at no key. The error
 // names the file.
 func Leaves(pairs []CertificateFiles) ([]*x509.Certificate, error) {
