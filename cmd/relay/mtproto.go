@@ -275,10 +275,13 @@ func mtprotoFindings(cfg *config.Config, l config.Listen, options any) []finding
 func mtprotoNameFindings(cfg *config.Config, names []string) []finding {
 	var out []finding
 	lasting := lastingNames(cfg)
+	first := mtprotoNames(cfg, new(mtproto.Options)) // where nothing is said
 	for _, name := range names {
 		switch {
 		case slices.ContainsFunc(lasting, func(n string) bool { return strings.EqualFold(n, name) }):
 			out = append(out, finding(fmt.Sprintf("the server name in ee secrets is that of durable links, %s: one phone that uses them burns the name for the other protocols; write another in names below [mtproto], and in those of [cover]", name)))
+		case len(lasting) > 0 && len(first) > 0 && strings.EqualFold(first[0], name):
+			out = append(out, finding(fmt.Sprintf("the server name in ee secrets is the cover's own, %s: one phone that uses them burns the name of the site that hides durable links as well; write another in names below [mtproto], and in those of [cover]", name)))
 		case !cfg.Cover.IsHost(name) && cfg.Cover.Set() && cfg.Cover.Forward == "":
 			out = append(out, finding(fmt.Sprintf("the site does not answer to %s, which ee secrets carry: a prober who asks for it is refused where users are not; add it to names below [cover], or forward to a server that has it", name)))
 		}

@@ -61,17 +61,13 @@ func sharingFindings(cfg *config.Config) []finding {
 	return out
 }
 
-// sharedHosts are the findings about the links of two listeners. Of SOCKS5 and HTTP
-// clearTextOnPublic says enough.
+// sharedHosts are the findings about two listeners. Of SOCKS5 and HTTP clearTextOnPublic
+// says enough.
 func sharedHosts(cfg *config.Config, i, j int, lasts string, burnables []string) []finding {
 	var out []finding
 	k := linker{listens: cfg.Listen}
 	l, other := cfg.Listen[i], cfg.Listen[j]
-	theirs := k.blockable(j)
-	for _, host := range k.blockable(i) {
-		if !slices.Contains(theirs, host) {
-			continue
-		}
+	for _, host := range k.shared(i, j) {
 		for _, burns := range burnables {
 			switch {
 			case slices.Contains([]string{"socks5", "http"}, burns):
@@ -85,10 +81,39 @@ func sharedHosts(cfg *config.Config, i, j int, lasts string, burnables []string)
 	return out
 }
 
+// shared are the hosts by which censors know both of two listeners; or else it says that
+// one listens at the address of the other as well. Nobody but a CDN knows an origin's.
+func (k linker) shared(i, j int) []string {
+	var out []string
+	theirs := k.blockable(j)
+	for _, host := range k.blockable(i) {
+		if slices.Contains(theirs, host) {
+			out = append(out, host)
+		}
+	}
+	a, b := k.address(i).Addr(), k.address(j).Addr()
+	if len(out) > 0 || k.listens[i].Origin || k.listens[j].Origin || a.IsLoopback() || b.IsLoopback() {
+		return out
+	}
+	const every = "as %s is every address of this machine"
+	switch {
+	case hasAddress(a, b):
+		out = append(out, fmt.Sprintf(every, a))
+	case hasAddress(b, a):
+		out = append(out, fmt.Sprintf(every, b))
+	}
+	return out
+}
+
+// hasAddress reports whether a wildcard has an address: :: has IPv4 ones as well.
+func hasAddress(wildcard, ip netip.Addr) bool {
+	return wildcard == netip.IPv6Unspecified() || wildcard == netip.IPv4Unspecified() && ip.Is4()
+}
+
 // blockable are the hosts by which censors know listener i, each once.
 func (k linker) blockable(i int) []string {
 	hosts := slices.Clone(k.hosts(i))
-	if ip := k.address(i).Addr(); ip.IsGlobalUnicast() && !ip.IsPrivate() && !k.listens[i].Origin {
+	if ip := k.address(i).Addr(); ip.IsGlobalUnicast() && !k.listens[i].Origin {
 		hosts = append(hosts, ip.String())
 	}
 	var out []string

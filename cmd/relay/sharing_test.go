@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // What is to last shares no address and no name with what gets blocked, and there is a
 // way to write that without a warning.
@@ -10,6 +13,7 @@ func TestSharingFindings(t *testing.T) {
 		apart    = "[[listen]]\naddress = '203.0.113.5:443'\npublic = ['www.example.org']\ninbounds = ['web']\n[[listen]]\naddress = '203.0.113.6:443'\ninbounds = ['mtproto']\n" + cover
 		burnt    = "the server name in ee secrets is that of durable links, "
 		unserved = "the site does not answer to "
+		rare     = "another port than 443 is rare"
 	)
 	listens := func(a, aPublic, aInbounds, b, bPublic, bInbounds string) string {
 		return "[[listen]]\naddress = '" + a + "'\npublic = [" + aPublic + "]\ninbounds = [" + aInbounds + "]\n[[listen]]\naddress = '" + b + "'\npublic = [" + bPublic + "]\ninbounds = [" + bInbounds + "]\n" +
@@ -42,6 +46,32 @@ func TestSharingFindings(t *testing.T) {
 			"the address of the other's links", listens("203.0.113.5:443", "'www.example.org'", "'web'", "10.0.0.6:443", "'203.0.113.5'", "'mtproto'"),
 			[]string{"mtproto and web share an address, 203.0.113.5: "},
 		},
+		{
+			"a wildcard for both", listens("0.0.0.0:443", "'www.example.org'", "'web'", "0.0.0.0:8443", "'tg.example.org'", "'mtproto'"),
+			[]string{rare, "0.0.0.0:8443 and 0.0.0.0:443: mtproto and web are on ports of one host, as 0.0.0.0 is every address of this machine: censors recognise"},
+		},
+		{
+			"a wildcard of both families", listens("[::]:443", "'www.example.org'", "'web'", ":8443", "'tg.example.org'", "'mtproto'"),
+			[]string{rare, ":8443 and [::]:443: mtproto and web are on ports of one host, as :: is every address of this machine: "},
+		},
+		{
+			"a wildcard and an address", listens("9.9.9.9:443", "'www.example.org'", "'web'", ":443", "'tg.example.org'", "'mtproto'"),
+			[]string{":443 and 9.9.9.9:443: mtproto and web share an address, as :: is every address of this machine: "},
+		},
+		{
+			"an address of a wildcard", listens("0.0.0.0:443", "'www.example.org'", "'web'", "9.9.9.9:8443", "'tg.example.org'", "'mtproto'"),
+			[]string{rare, "9.9.9.9:8443 and 0.0.0.0:443: mtproto and web are on ports of one host, as 0.0.0.0 is every address of this machine: "},
+		},
+		{
+			"one address behind NAT", listens("10.0.0.5:443", "'www.example.org'", "'web'", "10.0.0.5:8443", "'tg.example.org'", "'mtproto'"),
+			[]string{rare, "10.0.0.5:8443 and 10.0.0.5:443: mtproto and web are on ports of one host, 10.0.0.5: "},
+		},
+		{"two addresses behind NAT", listens("10.0.0.5:443", "'www.example.org'", "'web'", "10.0.0.6:443", "'tg.example.org'", "'mtproto'"), nil},
+		{"two families", listens("0.0.0.0:443", "'www.example.org'", "'web'", "[2620:fe::9]:443", "'tg.example.org'", "'mtproto'"), nil},
+		{"behind nginx", listens("127.0.0.1:8080", "'www.example.org'", "'web'", "0.0.0.0:443", "'tg.example.org'", "'mtproto'"), nil},
+		{"behind a CDN", strings.Replace(listens("0.0.0.0:8080", "'www.example.org'", "'web'", "0.0.0.0:443", "'tg.example.org'", "'mtproto'"), "['web']\n", "['web']\norigin = true\n", 1) + "[web]\nsecret_header = 'X-S'\nsecret = 'a long enough secret'\n", nil},
+		{"the cover's name, where links have another", strings.Replace(apart, "www", "cdn", 1), []string{"the server name in ee secrets is the cover's own, www.example.org: "}},
+		{"the cover's name, and no other links", "[[listen]]\naddress = '9.9.9.9:443'\ninbounds = ['mtproto']\n" + cover, nil},
 		{"this machine alone", listens("127.0.0.1:443", "", "'web'", "127.0.0.1:8443", "", "'mtproto'"), nil},
 		{"one listener", one("'web', 'mtproto'"), []string{"127.0.0.1:443: mtproto and web share an address: censors recognise Telegram's own hello"}},
 		{"socks5", one("'web', 'socks5'"), []string{"127.0.0.1:443: socks5 and web share an address: socks5 is burnable and easy to recognise, and whoever blocks it burns the address for both; give socks5 one of its own"}},
