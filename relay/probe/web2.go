@@ -103,6 +103,9 @@ func h2Requests() []h2Row {
 		{"wrong-authority", "a request for a host that is not here", func(*conn) []byte {
 			return frame(frameHeaders, flagEndHeaders|flagEndStream, 1, block(":method", "GET", ":scheme", "https", ":authority", "wrong.example", ":path", "/"))
 		}},
+		{"host-beside", "a Host header other than the authority", func(c *conn) []byte { return c.get(1, "/", "host", "wrong.example") }},
+		{"host-same", "a Host header beside the authority", func(c *conn) []byte { return c.get(1, "/", "host", c.host) }},
+		{"path-absolute", "a path that is a whole URL", func(c *conn) []byte { return c.get(1, "http://wrong.example/") }},
 		{"late-pseudo", "a pseudo header after the others", func(c *conn) []byte {
 			return frame(frameHeaders, flagEndHeaders|flagEndStream, 1, block("a", "b", ":method", "GET", ":scheme", "https", ":authority", c.host, ":path", "/"))
 		}},
