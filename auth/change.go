@@ -60,6 +60,9 @@ func (u *Users) Add(rs ...*Record) error {
 	if err := u.settle(rs); err != nil {
 		return err
 	}
+	if err := u.keepFirst(); err != nil {
+		return err
+	}
 	if err := u.store.Add(rs...); err != nil {
 		return err
 	}
@@ -76,17 +79,21 @@ func (u *Users) Add(rs ...*Record) error {
 // all of a user who is no longer served, those of a label whose credential
 // changed. Nobody else notices. Who is enabled may get another place, if others
 // have taken the old one (see [Users.Place]), or ErrFull, if they have taken all.
+// Who is given a place by f gets that, or ErrNoPlace.
 func (u *Users) Update(name string, f func(*Record) error) (*Record, error) {
 	// The disk is waited for before the lock: nobody else's session waits too.
 	// One change at a time, so that the last one written is the last one applied.
 	u.changes.Lock()
 	defer u.changes.Unlock()
+	if err := u.keepFirst(); err != nil {
+		return nil, err
+	}
 	r, err := u.store.Change(name, func(r *Record) error {
-		was := r.Disabled
-		if err := f(r); err != nil || !was || r.Disabled {
+		before := *r
+		if err := f(r); err != nil {
 			return err
 		}
-		return u.resettle(r)
+		return u.resettle(&before, r)
 	})
 	if err != nil {
 		return nil, err
@@ -148,6 +155,9 @@ func (u *Users) cut(a *account, why error, match func(*Session) bool) {
 func (u *Users) Remove(name string) error {
 	u.changes.Lock()
 	defer u.changes.Unlock()
+	if err := u.keepFirst(); err != nil {
+		return err
+	}
 	if err := u.store.Remove(name); err != nil {
 		return err
 	}

@@ -2,8 +2,6 @@ package auth
 
 import (
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -12,10 +10,6 @@ import (
 
 // SecretSize is the length of a secret that stands without a name, in bytes.
 const SecretSize = 16
-
-// ErrFull says that every name has as many users as can be tried for one
-// connection.
-var ErrFull = errors.New("no name has room for another user")
 
 // Secret is what the user's clients present for a label whose protocol carries
 // no user name. An explicit value is one in hexadecimal.
@@ -43,13 +37,13 @@ const mostRecent = 1 << 14
 // secrets finds the users of one label by what their clients present. Clients
 // that say one of the names are tried against those who are placed there.
 type secrets struct {
-	label string
-	names []string
-	most  int // users of one name
+	Naming
 
 	mu     sync.RWMutex
 	byName map[string][]*secret // never changed in place: readers keep the slice
 	byID   map[uint64]*secret
+	// planned are the places, by ID, that users have here and not in their records.
+	planned map[uint64]string
 
 	// recent are the users that a source has lately proved to be, the last one
 	// first, by the keyed hash of its prefix. Two generations, so that old ones
@@ -62,131 +56,6 @@ type secret struct {
 	key     [SecretSize]byte
 	name    string
 	expires time.Time
-}
-
-// Place makes users findable by their secret of a label: each is placed under
-// one of names, the least used, and stays there. No name gets more than most
-// users; it returns who was left without a place. Users that are added, enabled
-// or changed later are placed as well. Who is disabled takes nobody's place.
-func (u *Users) Place(label string, names []string, most int) (left []string, err error) {
-	s := &secrets{
-		label: label, names: slices.Clone(names), most: most,
-		byName: make(map[string][]*secret), byID: make(map[uint64]*secret),
-		recent: make(map[uint64][recentUsers]uint64),
-	}
-	u.changes.Lock()
-	defer u.changes.Unlock()
-	used := make(map[string]int)
-	var homeless []string
-	err = u.store.Each(func(r *Record) bool {
-		at := r.Places[label]
-		if !s.finds(u.store.Realm(), r) {
-			return true
-		}
-		if !slices.Contains(names, at) || used[at] >= most {
-			homeless = append(homeless, r.Name)
-			return true
-		}
-		used[at]++
-		s.put(u.store.Realm(), r)
-		return true
-	})
-	if err != nil {
-		return nil, err
-	}
-	room := min(len(homeless), len(names)*most-len(s.byID))
-	homeless, left = homeless[:room], homeless[room:]
-	err = u.store.ChangeAll(homeless, func(r *Record) {
-		at := leastUsed(names, used)
-		used[at]++
-		r.place(label, at)
-		s.put(u.store.Realm(), r)
-	})
-	if err != nil {
-		return nil, err
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.changed++ // records in memory would not know their place
-	for _, a := range u.live {
-		if k := s.byID[a.rec.ID]; k != nil {
-			r := *a.rec
-			r.place(label, k.name)
-			a.rec = &r
-		}
-	}
-	u.secrets = s
-	return left, nil
-}
-
-func (r *Record) place(label, at string) {
-	places := make(map[string]string)
-	for k, v := range r.Places {
-		places[k] = v
-	}
-	places[label] = at
-	r.Places = places
-}
-
-func leastUsed(names []string, used map[string]int) string {
-	best := names[0]
-	for _, n := range names[1:] {
-		if used[n] < used[best] {
-			best = n
-		}
-	}
-	return best
-}
-
-// settle places new users before they are stored; under changes. Who comes with
-// a place, because clients say it already, gets it while it has room.
-func (u *Users) settle(rs []*Record) error {
-	s := u.placed()
-	if s == nil {
-		return nil
-	}
-	used := s.used()
-	var homeless []*Record
-	for _, r := range rs {
-		switch at := r.Places[s.label]; {
-		case r.Disabled: // until it is enabled
-		case slices.Contains(s.names, at) && used[at] < s.most:
-			used[at]++
-		default:
-			homeless = append(homeless, r)
-		}
-	}
-	for _, r := range homeless {
-		if err := s.house(r, used); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// resettle places a user who is enabled before that is stored; under changes.
-// He gets the place that he had while it has room.
-func (u *Users) resettle(r *Record) error {
-	s := u.placed()
-	if s == nil || !s.finds(u.store.Realm(), r) {
-		return nil
-	}
-	used := s.used()
-	if at := r.Places[s.label]; slices.Contains(s.names, at) && used[at] < s.most {
-		return nil
-	}
-	return s.house(r, used)
-}
-
-// house places a user under the least used name, or returns ErrFull.
-func (s *secrets) house(r *Record, used map[string]int) error {
-	at := leastUsed(s.names, used)
-	if used[at] >= s.most {
-		return fmt.Errorf("%w: %d names with %d users each; add a name", ErrFull, len(s.names), s.most)
-	}
-	used[at]++
-	r.place(s.label, at)
-	return nil
 }
 
 // used is how many users every name has.
@@ -221,7 +90,7 @@ func (u *Users) placed() *secrets {
 // finds reports whether clients of a user are looked for. Who is not served has
 // no secret: a stranger could tell otherwise that there was one.
 func (s *secrets) finds(realm Key, r *Record) bool {
-	_, ok := r.Secret(realm, s.label)
+	_, ok := r.Secret(realm, s.Label)
 	return ok && !r.Disabled
 }
 
@@ -230,13 +99,13 @@ func (s *secrets) put(realm Key, r *Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remove(r.ID)
-	key, _ := r.Secret(realm, s.label)
-	at := r.Places[s.label]
-	if !s.finds(realm, r) || !slices.Contains(s.names, at) || len(s.byName[at]) >= s.most {
+	key, _ := r.Secret(realm, s.Label)
+	at := s.at(r)
+	if !s.finds(realm, r) || !slices.Contains(s.Names, at) || len(s.byName[at]) >= s.Most {
 		return
 	}
 	k := &secret{
-		user: User{ID: r.ID, Name: r.Name, label: s.label, generation: r.Generations[s.label]},
+		user: User{ID: r.ID, Name: r.Name, label: s.Label, generation: r.Generations[s.Label]},
 		key:  key, name: at, expires: r.Expires,
 	}
 	s.byID[r.ID] = k
@@ -272,7 +141,7 @@ func (s *secrets) remove(id uint64) {
 // stands for all of them. yield reads the key and does not keep it.
 func (u *Users) Candidates(label, name string, source netip.Addr, yield func(user User, key *[SecretSize]byte) bool) {
 	s := u.placed()
-	if s == nil || s.label != label {
+	if s == nil || s.Label != label {
 		return
 	}
 	recent, list := s.lately(u.hash(prefixAddr(source)), name)
@@ -282,7 +151,7 @@ func (u *Users) Candidates(label, name string, source netip.Addr, yield func(use
 			return true
 		}
 		tried++
-		return yield(k.user, &k.key) && tried < s.most
+		return yield(k.user, &k.key) && tried < s.Most
 	}
 	for _, k := range recent {
 		if !try(k) {
@@ -317,7 +186,7 @@ func (s *secrets) lately(source uint64, name string) (recent, list []*secret) {
 	if name != "" {
 		return recent, s.byName[name]
 	}
-	for _, n := range s.names {
+	for _, n := range s.Names {
 		list = append(list, s.byName[n]...)
 	}
 	return recent, list
@@ -338,7 +207,7 @@ func (u *Users) connected(list []*secret) []bool {
 // Proved remembers who a client of source has proved to be.
 func (u *Users) Proved(source netip.Addr, user User) {
 	s := u.placed()
-	if s == nil || s.label != user.label {
+	if s == nil || s.Label != user.label {
 		return
 	}
 	h := u.hash(prefixAddr(source))
@@ -366,7 +235,7 @@ func (u *Users) Proved(source netip.Addr, user User) {
 // SecretOf is the secret of a user that Candidates has named.
 func (u *Users) SecretOf(user User) (key [SecretSize]byte, ok bool) {
 	s := u.placed()
-	if s == nil || s.label != user.label {
+	if s == nil || s.Label != user.label {
 		return key, false
 	}
 	s.mu.RLock()

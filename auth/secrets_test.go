@@ -27,13 +27,17 @@ func (w *world) candidates(name string, source netip.Addr) (out []string) {
 	return out
 }
 
+func naming(names []string, most int) Naming {
+	return Naming{Label: testLabel, Key: testLabel, Names: names, Most: most}
+}
+
 func (w *world) place(names []string, most int) (left string) {
 	w.t.Helper()
-	all, err := w.Place(testLabel, names, most)
+	p, err := w.Place(naming(names, most))
 	if err != nil {
 		w.t.Fatalf("Place: got %v, want nil", err)
 	}
-	return strings.Join(all, " ")
+	return strings.Join(p.Left, " ")
 }
 
 // where is where every user is placed.
@@ -363,7 +367,7 @@ func BenchmarkCandidates(b *testing.B) {
 	addTest(b, s, names...)
 	u := newUsers(s, nil, time.Now)
 	defer u.Close()
-	if _, err := u.Place(testLabel, []string{"x.example"}, 256); err != nil {
+	if _, err := u.Place(naming([]string{"x.example"}, 256)); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

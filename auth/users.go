@@ -45,6 +45,8 @@ type Users struct {
 	complained atomic.Int64 // when, since began; 0: never
 
 	changes sync.Mutex // one change at a time; taken before mu
+	stopped bool       // see NewStopped
+	first   []string   // see keepFirst; under changes
 	saving  sync.Mutex // one save at a time; taken before mu
 
 	totalUp, totalDown atomic.Int64             // of everyone, since the start
@@ -65,6 +67,14 @@ type Users struct {
 // NewUsers returns Users over store and starts keeping its counters. Close
 // ends that; the store stays open.
 func NewUsers(store *Store, log *slog.Logger) *Users { return newUsers(store, log, time.Now) }
+
+// NewStopped returns Users over the store of a relay that does not run, for commands
+// that look at its users or change some: see [Users.Place].
+func NewStopped(store *Store, log *slog.Logger) *Users {
+	u := NewUsers(store, log)
+	u.stopped = true
+	return u
+}
 
 func newUsers(store *Store, log *slog.Logger, now func() time.Time) *Users {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -41,6 +41,9 @@ type Settings struct {
 	// Public are addresses in front of the listeners that lead back to them,
 	// such as the public one of a machine behind NAT.
 	Public []netip.AddrPort
+	// Ready, if not nil, is called when nothing but itself can fail any more, and
+	// before anybody is served under these settings.
+	Ready func() error
 }
 
 // Listener is an address and the inbounds that are asked there, in order.
@@ -151,6 +154,12 @@ func (s *Server) Apply(set Settings) error {
 	if err != nil {
 		return err
 	}
+	if set.Ready != nil {
+		if err := set.Ready(); err != nil {
+			closeAll(fresh)
+			return err
+		}
+	}
 	s.sources.set(set.Limits.PerSource, set.Limits.Trusted)
 	s.bursts.set(set.Limits.Burst)
 	shared := &settings{dialer: set.Dialer, limits: set.Limits}
@@ -168,9 +177,7 @@ func (s *Server) Apply(set Settings) error {
 		s.order = append(s.order, want.Address)
 		delete(old, want.Address)
 	}
-	for _, l := range old {
-		l.close()
-	}
+	closeAll(old)
 	s.noteOwn(set.Public)
 	for _, l := range fresh {
 		l.start()
@@ -200,12 +207,16 @@ func (s *Server) openNew(set Settings) (fresh map[string]*listener, err error) {
 		fresh[want.Address] = &listener{srv: s, ln: ln, done: make(chan struct{})}
 	}
 	if len(errs) > 0 {
-		for _, l := range fresh {
-			l.close()
-		}
+		closeAll(fresh)
 		return nil, errors.Join(errs...)
 	}
 	return fresh, nil
+}
+
+func closeAll(ls map[string]*listener) {
+	for _, l := range ls {
+		l.close()
+	}
 }
 
 // Addrs are the addresses in use, in the order of the settings.

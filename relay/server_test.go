@@ -97,6 +97,37 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 	})
 }
 
+// What Ready does is done when nothing else can fail, and undone by nobody.
+func TestApplyReady(t *testing.T) {
+	const taken, free = "10.0.0.1:2000", "10.0.0.1:2001"
+	inRig(t, nil, func(r *rig) {
+		defer r.listen(taken).Close()
+		calls, refuse := 0, errors.New("no")
+		try := func(addr string, ready error) error {
+			set := r.set
+			set.Listeners = []relay.Listener{{Address: addr, Route: []relay.Candidate{r.in}}}
+			set.Ready = func() error { calls++; return ready }
+			return r.srv.Apply(set)
+		}
+		if err := try(taken, nil); err == nil || calls != 0 {
+			t.Errorf("a listener that fails: got %v and %d calls, want an error and none", err, calls)
+		}
+		if err := try(free, refuse); !errors.Is(err, refuse) || calls != 1 {
+			t.Errorf("not ready: got %v and %d calls, want its error and one", err, calls)
+		}
+		if _, err := r.net.Dial(r.t.Context(), free); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dial of the new address: got %v, want ECONNREFUSED", err)
+		}
+		c := r.dial()
+		r.say(c, "go - "+targetAddr+"\n", "ok\n")
+		_ = c.Close()
+		if err := try(free, nil); err != nil || calls != 2 {
+			t.Errorf("ready: got %v and %d calls, want nil and two", err, calls)
+		}
+		r.apply()
+	})
+}
+
 func TestOwn(t *testing.T) {
 	inRig(t, nil, func(r *rig) {
 		if got := r.srv.Own(); len(got) != 1 || got[0].String() != listenAddr {

@@ -33,7 +33,8 @@ type instance struct {
 	admin  *admin.Server
 
 	// again reads the configuration for a reload.
-	again func() (*config.Config, []config.Table, error)
+	again     func() (*config.Config, []config.Table, error)
+	reloading sync.Mutex // one at a time, so that the last one read is in force
 
 	mu       sync.Mutex
 	cfg      *config.Config
@@ -81,17 +82,22 @@ func start(cfg *config.Config, tabs []config.Table, log *slog.Logger, listen lis
 	in.server = relay.New(relay.Options{
 		Log: log, Users: in.users, Splice: splice.New(0), Listen: listen,
 	})
+	// Before apply, which may change users' places: then nothing fails any more.
+	control, err := admin.Listen(cfg.State)
+	if err != nil {
+		return nil, err
+	}
 	if err := in.apply(cfg, tabs); err != nil {
+		_ = control.Close()
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.endRush = cancel
 	in.parts.Go(func() { giveBack(ctx, in.work, in.server.Trim) })
-	in.admin, err = admin.Serve(cfg.State, admin.Handler(admin.Backend{
-		Users: in.users, Labels: labels(), Links: in.links,
-		Status: in.status, Reload: in.reload, Metric: in.writeMetrics,
-	}), log)
-	return in, err
+	b := backend(in.users, in.linker)
+	b.Status, b.Reload, b.Metric = in.status, in.reload, in.writeMetrics
+	in.admin = admin.Serve(control, admin.Handler(b), log)
+	return in, nil
 }
 
 type listenFunc = func(ctx context.Context, address string, backlog int) (net.Listener, error)
@@ -126,17 +132,15 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 	if ups != nil {
 		set.Dialer = ups.set
 	}
-	more, err := prepare(cfg, tabs, in.users)
-	if err == nil {
-		set.Listeners, err = in.listeners(cfg, tabs, cover)
+	set.Ready = func() error {
+		more, err := prepare(cfg, tabs, in.users)
+		notes = append(notes, more...)
+		return err
 	}
-	if err != nil {
+	if set.Listeners, err = in.listeners(cfg, tabs, cover); err != nil {
 		cover.discard(before)
 		in.discard(ups)
 		return errors.Join(err, closeMetrics(metrics))
-	}
-	for _, n := range append(notes, more...) {
-		in.log.Warn(string(n))
 	}
 	for _, l := range cfg.Listen {
 		set.Public = append(set.Public, publicAddrs(l)...)
@@ -148,6 +152,9 @@ func (in *instance) apply(cfg *config.Config, tabs []config.Table) error {
 		cover.discard(before)
 		in.discard(ups)
 		return listenHint(errors.Join(err, closeMetrics(metrics)))
+	}
+	for _, n := range notes {
+		in.log.Warn(string(n))
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -284,6 +291,8 @@ func (in *instance) reload() error {
 	if in.again == nil {
 		return errors.New("this relay has no configuration file to read again")
 	}
+	in.reloading.Lock()
+	defer in.reloading.Unlock()
 	cfg, tabs, err := in.again()
 	if err == nil && cfg.State != in.config().State {
 		err = fmt.Errorf("state = %q: the state folder cannot change while the relay runs; restart it", cfg.State)
@@ -311,7 +320,9 @@ func (in *instance) config() *config.Config {
 func (in *instance) linker() linker {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return linker{listens: in.cfg.Listen, bound: in.server.Addrs(), realm: in.users.Realm(), tabs: in.tabs, cover: in.cfg.Cover, state: in.cfg.State}
+	k := linkerOf(in.cfg, in.tabs, in.users)
+	k.bound = in.server.Addrs()
+	return k
 }
 
 func (in *instance) links(r *auth.Record) []link { return in.linker().links(r) }

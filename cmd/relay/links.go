@@ -59,10 +59,36 @@ func httpLinks(a access, _ any) []link {
 type linker struct {
 	listens []config.Listen
 	bound   []net.Addr // in the same order; nil while no relay runs
-	realm   auth.Key
+	users   *auth.Users
 	tabs    []config.Table
 	cover   config.Cover
 	state   string
+}
+
+func linkerOf(cfg *config.Config, tabs []config.Table, users *auth.Users) linker {
+	return linker{listens: cfg.Listen, users: users, tabs: tabs, cover: cfg.Cover, state: cfg.State}
+}
+
+// access is what a part needs to know of a user.
+func (k linker) access(p part, r *auth.Record) access {
+	a := access{record: r, realm: k.users.Realm()}
+	a.place, _ = k.users.PlaceOf(p.label, r)
+	return a
+}
+
+// warnings say which links of a user are not there or will change, and why.
+func (k linker) warnings(r *auth.Record) []string {
+	var out []string
+	for _, p := range parts {
+		used := slices.ContainsFunc(k.listens, func(l config.Listen) bool { return slices.Contains(l.Inbounds, p.name) })
+		if !used || p.warns == nil {
+			continue
+		}
+		if w := p.warns(k.access(p, r), optionsOf(p.name, k.tabs)); w != "" {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // links are all links of a user, in the order in which to try them: durable
@@ -77,12 +103,13 @@ func (k linker) links(r *auth.Record) []link {
 					if p.name != word || p.links == nil {
 						continue
 					}
-					a := access{host: host, port: k.port(i), record: r, realm: k.realm, origin: l.Origin}
+					a := k.access(p, r)
+					a.host, a.port, a.origin = host, k.port(i), l.Origin
 					if p.certified {
 						a.name, a.pin = k.named(host)
 					}
 					if l.Anonymous == "" {
-						a.user, a.password = r.Name, r.Password(k.realm, p.label)
+						a.user, a.password = r.Name, r.Password(a.realm, p.label)
 					}
 					warnings := k.linkWarnings(i, p, a)
 					for _, l := range p.links(a, optionsOf(p.name, k.tabs)) {

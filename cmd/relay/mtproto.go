@@ -62,24 +62,49 @@ func mtprotoNamed(c *config.Config, fault faultFunc) {
 	}
 }
 
-// nameless is the place of users whose secrets, dd and simple ones, carry no name.
-const nameless = "-"
+// plainPlaces is where places are kept while no secret carries a name, so that the
+// links with names are the same when they come back.
+const plainPlaces = mtproto.Label + "/plain"
 
 // mtprotoPrepare puts every user under a name before anybody is served.
 func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]finding, error) {
-	names := mtprotoNames(cfg, options)
-	if len(names) == 0 {
-		names = []string{nameless}
+	n := auth.Naming{Label: mtproto.Label, Key: mtproto.Label, Names: mtprotoNames(cfg, options), Most: faketls.MaxCandidates}
+	named := slices.Contains(options.(*mtproto.Options).Kinds(), mtproto.KindFakeTLS)
+	if !named {
+		n.Key = plainPlaces
 	}
-	out, err := endedLinks(users, options.(*mtproto.Options), names)
+	if len(n.Names) == 0 {
+		n.Names = []string{auth.Unnamed}
+	}
+	p, err := users.Place(n)
 	if err != nil {
 		return nil, err
 	}
-	left, err := users.Place(mtproto.Label, names, faketls.MaxCandidates)
-	if err != nil || len(left) == 0 {
-		return out, err
+	var out []finding
+	if named {
+		out = endedLinks(p, n.Names)
 	}
-	return append(out, finding(fmt.Sprintf("no MTProto link works for %s: %d users for each name, as every one is tried; add to names below [mtproto], and to those of the cover", someOf(left), faketls.MaxCandidates))), nil
+	if len(p.Left) > 0 {
+		out = append(out, finding(fmt.Sprintf("no MTProto link works for %s: %d users for each name, as every one is tried; add to names below [mtproto], and to those of the cover, or disable or remove users", someOf(p.Left), faketls.MaxCandidates)))
+	}
+	return out, nil
+}
+
+// mtprotoWarns says why a user has no link, or another than before.
+func mtprotoWarns(a access, options any) string {
+	r, o := a.record, options.(*mtproto.Options)
+	_, ok := r.Secret(a.realm, mtproto.Label)
+	at := r.Places[mtproto.Label]
+	switch {
+	case !ok:
+		return fmt.Sprintf("%s has no MTProto link: what was set as the password for mtproto is no secret; see relay user rotate %[1]s --only mtproto", r.Name)
+	case r.Disabled: // may get another place when that ends
+	case a.place == "":
+		return fmt.Sprintf("%s has no MTProto link: every name has its %d users; add to names below [mtproto], and to those of the cover, or disable or remove users, then relay reload", r.Name, faketls.MaxCandidates)
+	case at != "" && at != auth.Unnamed && at != a.place && slices.Contains(o.Kinds(), mtproto.KindFakeTLS):
+		return fmt.Sprintf("the ee links that %s has are under %s, where this configuration has no place: they end when a relay starts with it, and the ee links shown here begin to work", r.Name, at)
+	}
+	return ""
 }
 
 // someOf names the first few users of a list.
@@ -222,8 +247,7 @@ func mtprotoRun(ctx context.Context, e env, options any, cover *coverOf) {
 func mtprotoLinks(a access, options any) []link {
 	o := options.(*mtproto.Options)
 	key, ok := a.record.Secret(a.realm, mtproto.Label)
-	place := a.record.Places[mtproto.Label]
-	if !ok || place == "" {
+	if !ok || a.place == "" {
 		return nil
 	}
 	kinds := o.Kinds()
@@ -232,7 +256,7 @@ func mtprotoLinks(a access, options any) []link {
 	var out []link
 	for _, kind := range kinds {
 		protocol, note := "mtproto-"+string(kind), mtprotoNotes[kind]
-		for i, u := range mtproto.Links(a.host, a.port, mtproto.Secret(kind, key, place)) {
+		for i, u := range mtproto.Links(a.host, a.port, mtproto.Secret(kind, key, a.place)) {
 			l := link{Protocol: protocol, URL: u, Note: note, QR: i == 0 && !a.loopback()}
 			if i > 0 {
 				l.Note = "the same for chats where tg:// cannot be tapped; a browser shows the secret to t.me"

@@ -239,7 +239,7 @@ func (c *quickstartCmd) explain(w io.Writer, in *instance, r *auth.Record) error
 	with := func(label string) access {
 		b := a
 		if b.user != "" {
-			b.password = r.Password(k.realm, label)
+			b.password = r.Password(k.users.Realm(), label)
 		}
 		return b
 	}

@@ -24,7 +24,7 @@ func (in *instance) readyLines(w io.Writer, r *auth.Record) error {
 				}
 				a := access{host: ap.Addr().String(), port: ap.Port()}
 				if r != nil && l.Anonymous == "" {
-					a.user, a.password = r.Name, r.Password(k.realm, p.label)
+					a.user, a.password = r.Name, r.Password(k.users.Realm(), p.label)
 				}
 				scheme := p.scheme
 				if l.Origin {

@@ -44,6 +44,11 @@ func (c *userShowCmd) Run(s streams) error {
 		if err != nil {
 			return err
 		}
+		if c.HTML != "" || c.SVG != "" {
+			for _, w := range u.Warnings {
+				fmt.Fprintf(s.err, "warning: %s\n", w)
+			}
+		}
 		switch {
 		case c.HTML != "":
 			return showPage(s, u, c.HTML)
@@ -80,14 +85,15 @@ func warnState(s streams, u admin.User) {
 // userJSON is what --json prints for one user.
 type userJSON struct {
 	admin.User
-	Links map[string][]string `json:"links"` // by protocol
-	Order []admin.Link        `json:"order"` // the same, in the order in which to try them
-	Moved bool                `json:"moved,omitempty"`
+	Links    map[string][]string `json:"links"` // by protocol
+	Order    []admin.Link        `json:"order"` // the same, in the order in which to try them
+	Warnings []string            `json:"warnings,omitempty"`
+	Moved    bool                `json:"moved,omitempty"`
 }
 
 func showUser(s streams, u admin.UserLinks, asJSON bool) error {
 	if asJSON {
-		out := userJSON{User: u.User, Links: make(map[string][]string), Order: u.Links, Moved: u.Moved}
+		out := userJSON{User: u.User, Links: make(map[string][]string), Order: u.Links, Warnings: u.Warnings, Moved: u.Moved}
 		for _, l := range u.Links {
 			out.Links[l.Protocol] = append(out.Links[l.Protocol], l.URL)
 		}
@@ -98,7 +104,10 @@ func showUser(s streams, u admin.UserLinks, asJSON bool) error {
 	if w := stateWarning(u.User); w != "" {
 		fmt.Fprintf(&b, "  warning: %s\n", w)
 	}
-	if len(u.Links) == 0 {
+	for _, w := range u.Warnings {
+		fmt.Fprintf(&b, "  warning: %s\n", w)
+	}
+	if len(u.Links) == 0 && len(u.Warnings) == 0 {
 		b.WriteString("\nNo links: the configuration has no listener for users. Name it with --config FILE.\n")
 	}
 	lives := make(map[string]bool)

@@ -102,17 +102,24 @@ func clientOf(cfg *config.Config, tabs []config.Table, create bool) (c *admin.Cl
 	if err != nil {
 		return nil, nil, storeHint(err)
 	}
-	log := slog.New(slog.DiscardHandler)
-	users := auth.NewUsers(store, log)
+	users := auth.NewStopped(store, slog.New(slog.DiscardHandler))
 	if _, err := prepare(cfg, tabs, users); err != nil {
 		return nil, nil, errors.Join(err, users.Close(), store.Close())
 	}
-	k := linker{listens: cfg.Listen, realm: users.Realm(), tabs: tabs, cover: cfg.Cover, state: cfg.State}
-	h := admin.Handler(admin.Backend{Users: users, Labels: labels(), Links: k.links})
-	return admin.Local(h), func() {
+	b := backend(users, func() linker { return linkerOf(cfg, tabs, users) })
+	return admin.Local(admin.Handler(b)), func() {
 		_ = users.Close()
 		_ = store.Close()
 	}, nil
+}
+
+// backend is what the control API works on, running or not.
+func backend(users *auth.Users, k func() linker) admin.Backend {
+	return admin.Backend{
+		Users: users, Labels: labels(),
+		Links:    func(r *auth.Record) []link { return k().links(r) },
+		Warnings: func(r *auth.Record) []string { return k().warnings(r) },
+	}
 }
 
 // storeHint says what to do about a database that does not open.

@@ -41,14 +41,16 @@ type part struct {
 	// load, if not nil, reads the files that the options name, before anything is made
 	// of them: at the start and at each reload, where a listener has the part.
 	load func(options any) ([]finding, error)
-	// prepare, if not nil, is called before the users are served or changed,
-	// where a listener has the part.
+	// prepare, if not nil, is called right before the users are served, or can be
+	// changed by a command, where a listener has the part.
 	prepare func(cfg *config.Config, options any, users *auth.Users) ([]finding, error)
 	// run, if not nil, runs while such a configuration is in force.
 	run func(ctx context.Context, e env, options any, cover *coverOf)
 	// report, if not nil, adds to what relay status shows.
 	report func(e env, options any, s *admin.Status)
 	links  func(a access, options any) []link // nil: nothing to give to a user
+	// warns, if not nil, says what is wrong with all links of a user; empty: nothing.
+	warns  func(a access, options any) string
 	doctor func(cfg *config.Config, l config.Listen, options any) []finding
 	// certified says that clients check the certificate of the cover.
 	certified bool
@@ -82,6 +84,7 @@ type access struct {
 	password string
 	record   *auth.Record // whose link it is; nil: nobody's
 	realm    auth.Key
+	place    string // the name under which the user's clients are found; empty: they are not
 
 	name   string // that the client asks for in TLS: one of the cover's
 	pin    string // of its certificate, if nobody else vouches for that
@@ -128,7 +131,7 @@ var parts = []part{
 		options: func() any { return mtproto.NewOptions() },
 		agree:   mtprotoAgrees, candidates: mtprotoCandidates,
 		prepare: mtprotoPrepare, run: mtprotoRun, report: mtprotoReport,
-		links: mtprotoLinks, doctor: mtprotoFindings,
+		links: mtprotoLinks, warns: mtprotoWarns, doctor: mtprotoFindings,
 	},
 	{
 		name: "web", label: web.Label, scheme: "https", lives: admin.Durable,

@@ -50,10 +50,11 @@ func newFixture(t testing.TB, running bool) *fixture {
 func (f *fixture) clients(t *testing.T) map[string]*Client {
 	t.Helper()
 	dir := shortDir(t)
-	s, err := Serve(dir, f.h, slog.New(slog.DiscardHandler))
+	ln, err := Listen(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := Serve(ln, f.h, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = s.Close() })
 	c, err := Dial(dir)
 	if err != nil {

@@ -38,7 +38,7 @@ func said(out []Imported) string {
 
 func TestImport(t *testing.T) {
 	f := newFixture(t, true)
-	if _, err := f.users.Place(importLabel, []string{"one.example", "two.example"}, 2); err != nil {
+	if _, err := f.users.Place(auth.Naming{Label: importLabel, Key: importLabel, Names: []string{"one.example", "two.example"}, Most: 2}); err != nil {
 		t.Fatal(err)
 	}
 	a, b, c := strings.Repeat("a0", 16), strings.Repeat("b0", 16), strings.Repeat("c0", 16)
@@ -103,7 +103,7 @@ func TestImport(t *testing.T) {
 // TestEnableMoves: while somebody was disabled, another has taken the place.
 func TestEnableMoves(t *testing.T) {
 	f := newFixture(t, true)
-	if _, err := f.users.Place(importLabel, []string{"one.example", "two.example"}, 1); err != nil {
+	if _, err := f.users.Place(auth.Naming{Label: importLabel, Key: importLabel, Names: []string{"one.example", "two.example"}, Most: 1}); err != nil {
 		t.Fatal(err)
 	}
 	yes, no := true, false

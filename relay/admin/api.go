@@ -31,6 +31,8 @@ type Bytes struct {
 type UserLinks struct {
 	User
 	Links []Link `json:"links"`
+	// Warnings say which links are not there or will change, and why.
+	Warnings []string `json:"warnings,omitempty"`
 	// Moved says that a change has put the user under another name, as others have
 	// taken the place: links that say the old one have ended.
 	Moved bool `json:"moved,omitempty"`

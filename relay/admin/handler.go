@@ -19,10 +19,12 @@ type Backend struct {
 	Users  *auth.Users
 	Labels []string                  // the auth labels in use
 	Links  func(*auth.Record) []Link // a user's links
-	Status func() Status             // nil: no relay is running
-	Reload func() error              // nil: no relay is running
-	Metric func(w io.Writer) error   // Prometheus text; nil: no relay is running
-	Now    func() time.Time          // nil: time.Now
+	// Warnings say which links of a user are not there or will change; nil: none.
+	Warnings func(*auth.Record) []string
+	Status   func() Status           // nil: no relay is running
+	Reload   func() error            // nil: no relay is running
+	Metric   func(w io.Writer) error // Prometheus text; nil: no relay is running
+	Now      func() time.Time        // nil: time.Now
 }
 
 // maxBody bounds a request: a hundred thousand names at once fit.
@@ -113,7 +115,11 @@ func (h *handler) answer(w http.ResponseWriter, name string, moved bool) {
 }
 
 func (h *handler) withLinks(r *auth.Record, usage auth.Usage) UserLinks {
-	return UserLinks{User: h.user(r, usage), Links: h.Links(r)}
+	u := UserLinks{User: h.user(r, usage), Links: h.Links(r)}
+	if h.Warnings != nil {
+		u.Warnings = h.Warnings(r)
+	}
+	return u
 }
 
 func (h *handler) add(w http.ResponseWriter, q *http.Request) {
@@ -173,8 +179,9 @@ func (h *handler) change(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	moved := false
-	for label, at := range before {
-		moved = moved || r.Places[label] != at
+	for _, label := range h.Labels {
+		at := before[label]
+		moved = moved || at != "" && r.Places[label] != at
 	}
 	h.answer(w, name, moved)
 }

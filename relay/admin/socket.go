@@ -30,9 +30,9 @@ type Server struct {
 	done chan struct{} // closed when nothing is accepted any more
 }
 
-// Serve opens the control socket in dir. The caller has the database of that
+// Listen opens the control socket in dir. The caller has the database of that
 // folder open, so that a socket which is already there is a dead one.
-func Serve(dir string, h http.Handler, log *slog.Logger) (*Server, error) {
+func Listen(dir string) (net.Listener, error) {
 	path := filepath.Join(dir, SocketFile)
 	if len(path) > longestSocket {
 		return nil, fmt.Errorf("control socket: the path %s is longer than the %d bytes that a socket may have; choose a shorter state folder", path, longestSocket)
@@ -50,6 +50,11 @@ func Serve(dir string, h http.Handler, log *slog.Logger) (*Server, error) {
 		_ = ln.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
+	return ln, nil
+}
+
+// Serve answers at the control socket.
+func Serve(ln net.Listener, h http.Handler, log *slog.Logger) *Server {
 	s := &Server{done: make(chan struct{}), http: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -63,7 +68,7 @@ func Serve(dir string, h http.Handler, log *slog.Logger) (*Server, error) {
 		defer close(s.done)
 		_ = s.http.Serve(netutil.LimitListener(&peerListener{ln}, maxClients))
 	}()
-	return s, nil
+	return s
 }
 
 // removeStale removes a socket that a relay left behind when it was killed,

@@ -37,10 +37,11 @@ func TestMain(m *testing.M) {
 
 func serve(t *testing.T, dir string, h http.Handler) *Server {
 	t.Helper()
-	s, err := Serve(dir, h, slog.New(slog.DiscardHandler))
+	ln, err := Listen(dir)
 	if err != nil {
-		t.Fatalf("serve: got %v, want none", err)
+		t.Fatalf("listen: got %v, want none", err)
 	}
+	s := Serve(ln, h, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
@@ -81,7 +82,6 @@ func TestSocketFile(t *testing.T) {
 }
 
 func TestSocketInTheWay(t *testing.T) {
-	h := newFixture(t, true).h
 	for name, put := range map[string]func(path string) error{
 		"file":   func(path string) error { return os.WriteFile(path, []byte("precious"), 0o600) },
 		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
@@ -92,8 +92,8 @@ func TestSocketInTheWay(t *testing.T) {
 		if err := put(path); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := Serve(dir, h, slog.New(slog.DiscardHandler)); err == nil {
-			_ = s.Close()
+		if ln, err := Listen(dir); err == nil {
+			_ = ln.Close()
 			t.Errorf("%s: got a socket, want an error", name)
 		}
 		if _, err := os.Lstat(path); err != nil {
@@ -101,10 +101,10 @@ func TestSocketInTheWay(t *testing.T) {
 		}
 	}
 	long := filepath.Join(shortDir(t), strings.Repeat("x", 90))
-	if _, err := Serve(long, h, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "shorter state folder") {
+	if _, err := Listen(long); err == nil || !strings.Contains(err.Error(), "shorter state folder") {
 		t.Errorf("long path: got %v, want advice", err)
 	}
-	if _, err := Serve(filepath.Join(shortDir(t), "none"), h, slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Listen(filepath.Join(shortDir(t), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: got %v, want %v", err, fs.ErrNotExist)
 	}
 }
