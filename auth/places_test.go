@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"os"
@@ -173,6 +174,24 @@ func TestPlaceNotSaved(t *testing.T) {
 	}
 	if got := w.candidates("one.example", homeAddr); len(got) != 1 {
 		t.Errorf("candidates after that: got %v, want a", got)
+	}
+}
+
+func TestTwin(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	alice, _, _ := w.Get("alice")
+	key, _ := alice.Secret(w.Realm(), testLabel)
+	for name, tt := range map[string]struct{ user, password, want string }{
+		"a derived secret":    {"bob", strings.Repeat("0", 32), ""},
+		"somebody's":          {"bob", hex.EncodeToString(key[:]), "alice"},
+		"one's own":           {"alice", hex.EncodeToString(key[:]), ""},
+		"somebody's, as text": {"bob", alice.Password(w.Realm(), testLabel), "alice"},
+	} {
+		r := &Record{Name: tt.user}
+		r.SetExplicit(testLabel, tt.password)
+		if got, err := w.Twin(r, testLabel); got != tt.want || err != nil {
+			t.Errorf("%s: got %q and %v, want %q", name, got, err, tt.want)
+		}
 	}
 }
 

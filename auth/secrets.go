@@ -81,6 +81,21 @@ func (u *Users) Holders(label string) (map[[SecretSize]byte]string, error) {
 	return out, err
 }
 
+// Twin is another user, if there is one, whose clients present the same for a
+// label as those of r.
+func (u *Users) Twin(r *Record, label string) (twin string, err error) {
+	realm := u.store.Realm()
+	key, ok := r.Secret(realm, label)
+	err = u.store.Each(func(o *Record) bool {
+		k, found := o.Secret(realm, label)
+		if o.Name != r.Name && (o.Password(realm, label) == r.Password(realm, label) || ok && found && k == key) {
+			twin = o.Name
+		}
+		return twin == ""
+	})
+	return twin, err
+}
+
 func (u *Users) placed() *secrets {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -105,6 +107,16 @@ func mtprotoWarns(a access, options any) string {
 		return fmt.Sprintf("the ee links that %s has are under %s, where this configuration has no place: they end when a relay starts with it, and the ee links shown here begin to work", r.Name, at)
 	}
 	return ""
+}
+
+// mtprotoPassword reads a secret from elsewhere, in any form that clients take: one
+// with a server name is found under that name only.
+func mtprotoPassword(text string) (password, place string, err error) {
+	_, key, name, err := mtproto.ParseSecret(text)
+	if err != nil {
+		return "", "", errors.New("no secret for mtproto: want 32 hexadecimal digits, or what a link has behind secret=")
+	}
+	return hex.EncodeToString(key[:]), name, nil
 }
 
 // someOf names the first few users of a list.

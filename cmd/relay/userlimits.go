@@ -16,7 +16,7 @@ type limitFlags struct {
 	MaxConns *int              `help:"Connections at once; Telegram alone opens up to 8. 0 for no limit." placeholder:"N"`
 	MaxIps   *int              `help:"Addresses at once. 0 for no limit." placeholder:"N" name:"max-ips"`
 	Rate     *string           `help:"Bits a second in each direction: 20Mbit; \"\" for no limit." placeholder:"RATE"`
-	Password map[string]string `help:"Keep a password from elsewhere for a protocol, in place of the derived one: socks5=@FILE reads it from a file, socks5=@- from standard input." placeholder:"PROTOCOL=@FILE"`
+	Password map[string]string `help:"Keep a password from elsewhere for a protocol, in place of the derived one: socks5=@FILE reads it from a file, socks5=@- from standard input. For mtproto it is the secret of a link." placeholder:"PROTOCOL=@FILE"`
 }
 
 func (f limitFlags) limits(s streams) (admin.Limits, error) {

@@ -106,6 +106,11 @@ func webLinks(a access, _ any) []link {
 	}
 }
 
+// webPassword reads a path from elsewhere.
+func webPassword(text string) (password, place string, err error) {
+	return text, "", web.CheckPassword(text)
+}
+
 // webFindings warns of what gives a site away, or keeps clients out.
 func webFindings(cfg *config.Config, l config.Listen, options any) []finding {
 	out, err := webLoad(options)

@@ -50,8 +50,11 @@ type part struct {
 	report func(e env, options any, s *admin.Status)
 	links  func(a access, options any) []link // nil: nothing to give to a user
 	// warns, if not nil, says what is wrong with all links of a user; empty: nothing.
-	warns  func(a access, options any) string
-	doctor func(cfg *config.Config, l config.Listen, options any) []finding
+	warns func(a access, options any) string
+	// password, if not nil, says that clients give no user name, and reads a password
+	// from elsewhere; see admin.Backend.
+	password func(text string) (password, place string, err error)
+	doctor   func(cfg *config.Config, l config.Listen, options any) []finding
 	// certified says that clients check the certificate of the cover.
 	certified bool
 }
@@ -131,14 +134,14 @@ var parts = []part{
 		options: func() any { return mtproto.NewOptions() },
 		agree:   mtprotoAgrees, candidates: mtprotoCandidates,
 		prepare: mtprotoPrepare, run: mtprotoRun, report: mtprotoReport,
-		links: mtprotoLinks, warns: mtprotoWarns, doctor: mtprotoFindings,
+		links: mtprotoLinks, warns: mtprotoWarns, password: mtprotoPassword, doctor: mtprotoFindings,
 	},
 	{
 		name: "web", label: web.Label, scheme: "https", lives: admin.Durable,
 		options: func() any { return new(web.Config) },
 		agree:   webAgrees, claims: webClaims,
 		load: webLoad, prepare: webPrepare,
-		links: webLinks, doctor: webFindings,
+		links: webLinks, password: webPassword, doctor: webFindings,
 		certified: true,
 	},
 }
@@ -169,6 +172,17 @@ func labels() []string {
 	for _, p := range parts {
 		if p.label != "" {
 			out = append(out, p.label)
+		}
+	}
+	return out
+}
+
+// passwords are how those from elsewhere are read, by label; see admin.Backend.
+func passwords() map[string]func(string) (password, place string, err error) {
+	out := make(map[string]func(string) (password, place string, err error))
+	for _, p := range parts {
+		if p.password != nil {
+			out[p.label] = p.password
 		}
 	}
 	return out

@@ -227,7 +227,7 @@ func TestNotRunning(t *testing.T) {
 func TestStates(t *testing.T) {
 	f := newFixture(t, false)
 	now := time.Date(2030, 5, 5, 0, 0, 0, 0, time.UTC)
-	h := &handler{f.b}
+	h := &handler{Backend: f.b}
 	h.Now = func() time.Time { return now }
 	day := int32(now.Unix() / 86400)
 	for _, tt := range []struct {

@@ -18,6 +18,8 @@ func (h *handler) adopt(w http.ResponseWriter, q *http.Request) {
 	if !read(w, q, &i) {
 		return
 	}
+	h.giving.Lock()
+	defer h.giving.Unlock()
 	a := adoption{h: h, holders: make(map[string]map[[auth.SecretSize]byte]string), given: make(map[string]*auth.Record)}
 	for _, u := range i.Users {
 		if err := a.take(u); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"relay/auth"
@@ -21,10 +22,15 @@ type Backend struct {
 	Links  func(*auth.Record) []Link // a user's links
 	// Warnings say which links of a user are not there or will change; nil: none.
 	Warnings func(*auth.Record) []string
-	Status   func() Status           // nil: no relay is running
-	Reload   func() error            // nil: no relay is running
-	Metric   func(w io.Writer) error // Prometheus text; nil: no relay is running
-	Now      func() time.Time        // nil: time.Now
+	// Passwords read those from elsewhere, for labels whose clients give no user name:
+	// no two users have the same. A place that is not empty is the only one under
+	// which clients with that password are found.
+	Passwords map[string]func(text string) (password, place string, err error)
+
+	Status func() Status           // nil: no relay is running
+	Reload func() error            // nil: no relay is running
+	Metric func(w io.Writer) error // Prometheus text; nil: no relay is running
+	Now    func() time.Time        // nil: time.Now
 }
 
 // maxBody bounds a request: a hundred thousand names at once fit.
@@ -35,7 +41,7 @@ func Handler(b Backend) http.Handler {
 	if b.Now == nil {
 		b.Now = time.Now
 	}
-	h := &handler{b}
+	h := &handler{Backend: b}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.HandleFunc("GET /metrics", h.metrics)
@@ -49,7 +55,10 @@ func Handler(b Backend) http.Handler {
 	return http.MaxBytesHandler(mux, maxBody)
 }
 
-type handler struct{ Backend }
+type handler struct {
+	Backend
+	giving sync.Mutex // of passwords from elsewhere: one at a time, or two users could get the same
+}
 
 var errNotRunning = errors.New("no relay is running on this state folder; start it with: relay serve --config FILE")
 
@@ -135,6 +144,11 @@ func (h *handler) add(w http.ResponseWriter, q *http.Request) {
 		fail(w, http.StatusBadRequest, errors.New("a password can be set for one user at a time"))
 		return
 	}
+	done, ok := h.give(w, a.Names[0], a.Explicit)
+	if !ok {
+		return
+	}
+	defer done()
 	rs := make([]*auth.Record, len(a.Names))
 	for i, n := range a.Names {
 		rs[i] = &auth.Record{Name: n, Created: h.Now()}
@@ -143,7 +157,11 @@ func (h *handler) add(w http.ResponseWriter, q *http.Request) {
 			return
 		}
 	}
-	if err := h.Users.Add(rs...); err != nil {
+	err := h.tryPlaces(rs[0])
+	if err == nil {
+		err = h.Users.Add(rs...)
+	}
+	if err != nil {
 		if errors.Is(err, auth.ErrUserExists) {
 			err = fmt.Errorf("%w; nobody was made; see: relay user list", err)
 		}
@@ -163,6 +181,11 @@ func (h *handler) change(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	name := q.PathValue("name")
+	done, ok := h.give(w, name, c.Explicit)
+	if !ok {
+		return
+	}
+	defer done()
 	var bad error
 	var before map[string]string
 	r, err := h.Users.Update(name, func(r *auth.Record) error {
@@ -181,7 +204,7 @@ func (h *handler) change(w http.ResponseWriter, q *http.Request) {
 	moved := false
 	for _, label := range h.Labels {
 		at := before[label]
-		moved = moved || at != "" && r.Places[label] != at
+		moved = moved || at != "" && r.Places[label] != at && c.Explicit[label] == "" // or it was asked for
 	}
 	h.answer(w, name, moved)
 }
@@ -247,19 +270,6 @@ func (h *handler) apply(r *auth.Record, l Limits) error {
 		*n.to = *n.from
 	}
 	return h.explicit(r, l.Explicit)
-}
-
-func (h *handler) explicit(r *auth.Record, passwords map[string]string) error {
-	for label, p := range passwords {
-		if err := h.labels([]string{label}); err != nil {
-			return err
-		}
-		if err := auth.CheckExplicit(p); err != nil {
-			return err
-		}
-		r.SetExplicit(label, p)
-	}
-	return nil
 }
 
 func (h *handler) remove(w http.ResponseWriter, q *http.Request) {
@@ -342,7 +352,7 @@ func failFor(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, auth.ErrNoUser):
 		code = http.StatusNotFound
-	case errors.Is(err, auth.ErrUserExists), errors.Is(err, auth.ErrFull):
+	case errors.Is(err, auth.ErrUserExists), errors.Is(err, auth.ErrFull), errors.Is(err, auth.ErrNoPlace):
 		code = http.StatusConflict
 	case errors.Is(err, auth.ErrName):
 		code = http.StatusBadRequest

@@ -2,6 +2,8 @@ package web
 
 import (
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -47,6 +49,21 @@ func secretPath(path string) (password, rest string, ok bool) {
 	}
 	password, rest, _ = strings.Cut(path[1:], "/")
 	return password, rest, len(password) >= leastPassword && len(password) <= mostPassword
+}
+
+// CheckPassword reports whether a password can stand in paths as it is: in those of
+// links, and of requests, which apps, CDNs and servers write in ways of their own.
+func CheckPassword(p string) error {
+	if len(p) < leastPassword || len(p) > mostPassword {
+		return fmt.Errorf("web: a password has %d to %d characters", leastPassword, mostPassword)
+	}
+	for i := range len(p) {
+		c := p[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0) {
+			return errors.New("web: a password is part of a path: it has letters of ASCII, digits, and - . _ ~")
+		}
+	}
+	return nil
 }
 
 // parse finds out what a request to a user's path is for; rest is what stands
