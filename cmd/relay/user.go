@@ -65,10 +65,15 @@ Example:
 
 // Run makes users.
 func (c *userAddCmd) Run(s streams) error {
+	seen := make(map[string]bool)
 	for _, n := range c.Names {
 		if err := auth.CheckName(n); err != nil {
 			return usagef("%q: %w", n, err)
 		}
+		if seen[n] {
+			return usagef("%s is named twice", n)
+		}
+		seen[n] = true
 	}
 	l, err := c.limits(s)
 	if err != nil {
