@@ -220,7 +220,7 @@ func TestCertificateLinks(t *testing.T) {
 			cfg := config.Default()
 			cfg.Listen = []config.Listen{{Address: "0.0.0.0:443", Public: []string{"www.example.com"}, Inbounds: []string{"web"}, Origin: tt.origin}}
 			cfg.Cover = config.Cover{Name: tt.cover, Site: "/s", Certificate: config.Certificate{Files: []config.CertificateFiles{{Cert: tt.cert, Key: tt.key}}}}
-			links := linker{listens: cfg.Listen, cover: cfg.Cover}.links(&auth.Record{Explicit: map[string]string{"web": "p", "web/uuid": "10111213-1415-4617-8819-1a1b1c1d1e1f"}})
+			links := linksOf(t, cfg, nil, &auth.Record{Explicit: map[string]string{"web": "p", "web/uuid": "10111213-1415-4617-8819-1a1b1c1d1e1f"}})
 			if len(links) != 2 {
 				t.Fatalf("got %d links, want 2", len(links))
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"maps"
 	"net/netip"
 	"runtime"
@@ -136,9 +137,8 @@ func TestUnreachable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg, tabs := parsed(t, tt.src+"[mtproto]\nnames = ['cdn.example.org']\n")
 			wantFindings(t, listenFindings(cfg), tt.want...)
-			r := &auth.Record{Places: map[string]string{"mtproto": "cdn.example.org"}, Explicit: map[string]string{"mtproto": strings.Repeat("0", 31) + "1"}}
 			said := make(map[string]bool)
-			for _, l := range (linker{listens: cfg.Listen, tabs: tabs}).links(r) {
+			for _, l := range linksOf(t, cfg, tabs, new(auth.Record)) {
 				for _, w := range l.Warnings {
 					said[w] = true
 				}
@@ -152,6 +152,26 @@ func TestUnreachable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// linksOf are the links of a new user of a relay that does not run.
+func linksOf(t *testing.T, cfg *config.Config, tabs []config.Table, r *auth.Record) []link {
+	t.Helper()
+	store, err := auth.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	users := auth.NewStopped(store, slog.New(slog.DiscardHandler))
+	defer users.Close()
+	if _, err := prepare(cfg, tabs, users); err != nil {
+		t.Fatal(err)
+	}
+	r.Name = "alice"
+	if err := users.Add(r); err != nil {
+		t.Fatal(err)
+	}
+	return linkerOf(cfg, tabs, users).links(r)
 }
 
 // Links that name no host have an address that the listener has.
