@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,19 +15,20 @@ import (
 	"time"
 
 	"relay/relay/probe"
+	"relay/transport"
 )
 
 // probeFlags are the flags of doctor that probe a server.
 type probeFlags struct {
-	Probe     string        `help:"Probe this server as a stranger would, and compare it with --reference." placeholder:"HOST:PORT"`
-	Reference string        `help:"A server with the same certificate and content and no relay before it." placeholder:"HOST:PORT"`
-	Name      string        `help:"With --probe: the server name to ask for." placeholder:"SERVERNAME"`
-	Runs      int           `help:"With --probe: how often to run each probe (default: 5)." placeholder:"N"`
-	Quick     bool          `help:"With --probe: leave out the probes that wait until the server ends the connection."`
-	Recorded  string        `help:"With --probe: a file with a ClientHello that a user has sent, to be replayed." placeholder:"FILE"`
-	Only      string        `help:"With --probe: run only the probes whose name or family contains this." placeholder:"WORD"`
-	Deadline  time.Duration `help:"With --probe: how long to wait for the server to end the connection (default: 80s; Caddy keeps idle ones for 5m)." placeholder:"DURATION"`
-	List      bool          `help:"List the probes and send nothing."`
+	Probe     string         `help:"Probe this server as a stranger would, and compare it with --reference." placeholder:"HOST:PORT"`
+	Reference string         `help:"A server with the same certificate and content and no relay before it." placeholder:"HOST:PORT"`
+	Name      string         `help:"With --probe: the server name to ask for." placeholder:"SERVERNAME"`
+	Runs      *int           `help:"With --probe: how often to run each probe (default: 5)." placeholder:"N"`
+	Quick     bool           `help:"With --probe: leave out the probes that wait until the server ends the connection."`
+	Recorded  string         `help:"With --probe: a file with a ClientHello that a user has sent, to be replayed." placeholder:"FILE"`
+	Only      string         `help:"With --probe: run only the probes whose name or family contains this." placeholder:"WORD"`
+	Deadline  *time.Duration `help:"With --probe: how long to wait for the server to end the connection (default: 80s; Caddy keeps idle ones for 5m)." placeholder:"DURATION"`
+	List      bool           `help:"List the probes and send nothing."`
 	jsonFlag
 }
 
@@ -63,9 +65,19 @@ func (f *probeFlags) run(s streams) error {
 	if f.List {
 		return f.list(s)
 	}
-	o := probe.Options{
-		Target: f.Probe, Reference: f.Reference, Name: f.Name, Runs: f.Runs,
-		Quick: f.Quick, Deadline: f.Deadline, Choose: f.choose,
+	o := probe.Options{Target: f.Probe, Reference: f.Reference, Name: f.Name, Quick: f.Quick, Choose: f.choose}
+	if _, err := transport.NameTarget(f.Name, 443); f.Name != "" && err != nil {
+		return usagef("--name %q is no server name", f.Name)
+	}
+	if f.Runs != nil {
+		if o.Runs = *f.Runs; o.Runs < 1 {
+			return usagef("--runs %d: want 1 or more", o.Runs)
+		}
+	}
+	if f.Deadline != nil {
+		if o.Deadline = *f.Deadline; o.Deadline < time.Second {
+			return usagef("--deadline %v: want 1s or more", o.Deadline)
+		}
 	}
 	if err := o.Check(); err != nil {
 		return usageError{err}
@@ -108,11 +120,16 @@ func (f *probeFlags) run(s streams) error {
 
 // readRecorded reads one record: what follows it would be the user's own bytes.
 func readRecorded(name string) ([]byte, error) {
-	b, err := os.ReadFile(name)
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	const header, handshake = 5, 22
+	b, err := io.ReadAll(io.LimitReader(f, header+1<<16))
+	if err != nil {
+		return nil, err
+	}
 	if len(b) < header || b[0] != handshake || len(b) != header+int(b[3])<<8+int(b[4]) {
 		return nil, fmt.Errorf("%s: want one TLS record that holds a ClientHello, as it was sent", name)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +69,8 @@ func (o Options) withDefaults() Options {
 // Check says what is wrong with the options.
 func (o Options) Check() error {
 	for _, a := range []string{o.Target, o.Reference} {
-		if _, _, err := net.SplitHostPort(a); err != nil {
+		host, port, err := net.SplitHostPort(a)
+		if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || host == "" {
 			return fmt.Errorf("probe: %q is no HOST:PORT", a)
 		}
 	}
