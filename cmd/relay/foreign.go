@@ -25,10 +25,11 @@ type foreign struct {
 	File    string
 	Program string
 	Users   []foreignUser
-	Kinds   []mtproto.Kind // that its links may have
-	Ports   []uint16       // that its links name
-	Public  []string       // hosts that its links name, where it knows them
-	Lost    []string       // what cannot be carried over, and what to do
+	Bare    bool     // its links may have the bare secret, without dd before it
+	Ports   []uint16 // that its links name
+	IPv6    bool     // it listens on IPv6 addresses
+	Public  []string // hosts that its links name, where it knows them
+	Lost    []string // what cannot be carried over, and what to do
 }
 
 // foreignUser is somebody with a secret. It is never printed.
@@ -36,7 +37,8 @@ type foreignUser struct {
 	There    string // its name for the user; empty: it has none
 	Name     string // a name of ours made of it
 	Key      [mtproto.SecretSize]byte
-	Server   string // the name in ee links; empty: there are none
+	Kinds    []mtproto.Kind // that the links may have
+	Server   string         // the name in ee links; empty: there are none
 	Expires  time.Time
 	MaxConns int
 	MaxIPs   int
@@ -160,12 +162,23 @@ func (f *foreign) loseTag() {
 		"connects to Telegram directly. Tell @MTProxybot that the proxy has ended, and users are shown no channel")
 }
 
-func (f *foreign) addKind(ks ...mtproto.Kind) {
-	for _, k := range ks {
-		if !slices.Contains(f.Kinds, k) {
-			f.Kinds = append(f.Kinds, k)
+// kinds are those of all users' links, each once.
+func (f *foreign) kinds() []mtproto.Kind {
+	var out []mtproto.Kind
+	for _, u := range f.Users {
+		out = appendNew(out, u.Kinds...)
+	}
+	return out
+}
+
+// appendNew appends what is not there yet.
+func appendNew[T comparable](to []T, more ...T) []T {
+	for _, v := range more {
+		if !slices.Contains(to, v) {
+			to = append(to, v)
 		}
 	}
+	return to
 }
 
 // addPort adds the port of "host:port", ":port" or "port"; it is left out if it
@@ -195,8 +208,7 @@ func (f *foreign) addSecret(name, text string) error {
 	if err != nil {
 		return errSecretForm
 	}
-	f.addKind(kind)
-	f.Users = append(f.Users, foreignUser{Name: name, Key: key, Server: server})
+	f.Users = append(f.Users, foreignUser{Name: name, Key: key, Kinds: []mtproto.Kind{kind}, Server: server})
 	return nil
 }
 

@@ -17,7 +17,7 @@ const (
 // summary is a foreign in one line, with the secrets' first bytes.
 func (f *foreign) summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %v %v %v", f.Program, f.Kinds, f.Ports, f.Public)
+	fmt.Fprintf(&b, "%s %v %v %v", f.Program, f.kinds(), f.Ports, f.Public)
 	for _, u := range f.Users {
 		fmt.Fprintf(&b, " %s=%x@%s", u.Name, u.Key[:2], u.Server)
 		if u.MaxConns+u.MaxIPs > 0 {
@@ -29,6 +29,9 @@ func (f *foreign) summary() string {
 		if u.Disabled {
 			b.WriteString("!")
 		}
+	}
+	if f.Bare {
+		b.WriteString(" bare")
 	}
 	fmt.Fprintf(&b, " lost %d", len(f.Lost))
 	return b.String()
@@ -73,11 +76,11 @@ type = "socks5"
 type = "socks4"
 enabled = false
 `, "telemt [ee] [8443] [p.example.org q.example.org] bob=fedc@a.example.com/7/2<2077-01-02 lost 5"},
-		{"MTProxy, a line", "run.sh", "./mtproto-proxy -u nobody -p 8888 -H 443,8443 -S " + hexA + " -S" + hexB + " --aes-pwd proxy-secret proxy-multi.conf -M 1", "MTProxy [dd] [443 8443] [] mtproxy=0123@ mtproxy=fedc@ lost 1"},
+		{"MTProxy, a line", "run.sh", "./mtproto-proxy -u nobody -p 8888 -H 443,8443 -S " + hexA + " -S" + hexB + " --aes-pwd proxy-secret proxy-multi.conf -M 1", "MTProxy [dd] [443 8443] [] mtproxy=0123@ mtproxy=fedc@ bare lost 0"},
 		{"MTProxy, a unit", "m.service", "[Service]\n# ExecStart=/old/mtproto-proxy -S x\nExecStart=-/opt/mtproto-proxy -H 443 \\\n  --mtproto-secret=" + hexA + " -P " + hexB + " -D www.Example.com\n", "MTProxy [ee] [443] [] mtproxy=0123@www.example.com lost 2"},
 		{"MTProxy, a comment behind", "run.sh", "mtproto-proxy -H 443 -S " + hexA + " -M 1 # -S " + hexB + " \\\nmtproto-proxy -H 80 -S f#f 2>&1 | x # don't use 80", "got an error: line 1: the secret is in no form"},
-		{"MTProxy, a comment with a quotation mark", "run.sh", "mtproto-proxy -H 443,'8#443' -S " + hexA + " \\\n -M 1 # don't use 80 -S " + hexB + " \\\n-S " + hexB, "MTProxy [dd] [443] [] mtproxy=0123@ lost 1"},
-		{"MTProxy, a comment within a unit's line", "m.service", "ExecStart=/opt/mtproto-proxy -H 443 \\\n# -S " + hexB + " \\\n; don't\n  -S " + hexA, "MTProxy [dd] [443] [] mtproxy=0123@ lost 1"},
+		{"MTProxy, a comment with a quotation mark", "run.sh", "mtproto-proxy -H 443,'8#443' -S " + hexA + " \\\n -M 1 # don't use 80 -S " + hexB + " \\\n-S " + hexB, "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},
+		{"MTProxy, a comment within a unit's line", "m.service", "ExecStart=/opt/mtproto-proxy -H 443 \\\n# -S " + hexB + " \\\n; don't\n  -S " + hexA, "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},
 		{"mtg v1", "mtg.txt", "$ nohup ./mtg run -b 0.0.0.0:3128 --cloak-port=443 " + eeA + " " + hexB + " --stats-bind=127.0.0.1:3129 >/dev/null 2>&1 &", "mtg [ee] [3128] [] mtg=0123@www.example.com lost 1"},
 		{"mtg v1, dd", "mtg.txt", "mtg run -4 9.9.9.9:443 'dd" + hexA + "'", "mtg [dd] [] [9.9.9.9] mtg=0123@ lost 0"},
 		{"mtg v2, in a container", "up.sh", "docker run -d --name mtg -p 443:3128/tcp nineseconds/mtg:2 \\\n simple-run -n 1.1.1.1 -i prefer-ipv4 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
@@ -210,8 +213,8 @@ func FuzzForeign(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, text string) {
 		out, err := parseForeign(name, []byte(text))
 		fuzzed(t, out, err)
-		if err == nil && (len(out.Users) == 0 || len(out.Kinds) == 0) {
-			t.Errorf("got %d users and kinds %v, want some of both", len(out.Users), out.Kinds)
+		if err == nil && (len(out.Users) == 0 || len(out.kinds()) == 0) {
+			t.Errorf("got %d users and kinds %v, want some of both", len(out.Users), out.kinds())
 		}
 	})
 }

@@ -195,6 +195,7 @@ var errVariable = errors.New("the secret is a variable: write its value in the p
 // readMTProxy reads the arguments of Telegram's own proxy (its mtproto-proxy.c).
 func (f *foreign) readMTProxy(before, args []string) error {
 	var secrets, domains, ports []string
+	bare := true
 	err := flags(args, func(flag, v string) (bool, error) {
 		switch flag {
 		case "-S", "--mtproto-secret":
@@ -205,6 +206,9 @@ func (f *foreign) readMTProxy(before, args []string) error {
 			ports = append(ports, strings.Split(v, ",")...)
 		case "-P", "--proxy-tag":
 			f.loseTag()
+		case "-R", "--random-padding-only":
+			bare = false
+			return false, nil
 		case "--mtproto-secret-file":
 			return false, errors.New("the secrets are in a file of their own: write them as -S SECRET, in a copy of the line")
 		case "-p", "--port", "-u", "--user", "-M", "--slaves", "--aes-pwd", "--nat-info", "-C", "-c", "-W", "-b", "-l", "-T":
@@ -216,6 +220,7 @@ func (f *foreign) readMTProxy(before, args []string) error {
 	if err != nil {
 		return err
 	}
+	f.Bare = f.Bare || bare && len(domains) == 0
 	if len(secrets) == 0 {
 		return errors.New("no -S SECRET in the command line")
 	}
@@ -243,15 +248,12 @@ func (f *foreign) addMTProxySecret(s string, domains []string) error {
 	}
 	switch {
 	case server != "": // links of other programs, written here
-		f.addKind(kind)
 	case len(domains) > 0:
-		server = domains[0]
-		f.addKind(mtproto.KindFakeTLS)
+		kind, server = mtproto.KindFakeTLS, domains[0]
 	default:
-		f.addKind(mtproto.KindPadded)
-		f.lose(`links with the bare secret, without dd before it: they need "simple" in secrets below [mtproto], which is easy to recognise; better give out new links`)
+		kind = mtproto.KindPadded
 	}
-	f.Users = append(f.Users, foreignUser{Name: "mtproxy", Key: key, Server: server})
+	f.Users = append(f.Users, foreignUser{Name: "mtproxy", Key: key, Kinds: []mtproto.Kind{kind}, Server: server})
 	return nil
 }
 

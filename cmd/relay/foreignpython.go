@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"relay/relay/mtproto"
 )
 
 // mtprotoproxy's configuration is a program. What counts in it are assignments
@@ -58,8 +60,7 @@ func parsePython(text string) (*foreign, error) {
 	if truth(vars["TLS_ONLY"]) {
 		modes["secure"] = false
 	}
-	f.modes(modes["classic"], modes["secure"], modes["tls"])
-	if err := f.pyUsers(vars); err != nil {
+	if err := f.pyUsers(vars, kindsOf(modes["classic"], modes["secure"], modes["tls"])); err != nil {
 		return nil, err
 	}
 	port := int64(443)
@@ -81,7 +82,7 @@ func parsePython(text string) (*foreign, error) {
 	return f, nil
 }
 
-func (f *foreign) pyUsers(vars map[string]any) error {
+func (f *foreign) pyUsers(vars map[string]any, kinds []mtproto.Kind) error {
 	users, ok := vars["USERS"].(pyDict)
 	if !ok {
 		return errors.New(`USERS is not a plain dictionary: write it as { "name": "32 hexadecimal digits", … }, in a copy of the file`)
@@ -107,7 +108,7 @@ func (f *foreign) pyUsers(vars map[string]any) error {
 		}
 		secrets[name] = secret // as in Python, the last one counts
 	}
-	if err := f.people(names, secrets, domain); err != nil {
+	if err := f.people(names, secrets, kinds, domain); err != nil {
 		return err
 	}
 	index := make(map[string]*foreignUser)

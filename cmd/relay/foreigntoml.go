@@ -116,8 +116,8 @@ func parseTelemt(b []byte) (*foreign, error) {
 	}
 	f := &foreign{Program: programTelemt}
 	m := c.General.Modes
-	f.modes(m.Classic, m.Secure, m.TLS)
-	if err := f.people(slices.Sorted(maps.Keys(c.Access.Users)), c.Access.Users, c.Censorship.TLSDomain); err != nil {
+	kinds := kindsOf(m.Classic, m.Secure, m.TLS)
+	if err := f.people(slices.Sorted(maps.Keys(c.Access.Users)), c.Access.Users, kinds, c.Censorship.TLSDomain); err != nil {
 		return nil, err
 	}
 	for i, name := range slices.Sorted(maps.Keys(c.Access.Users)) {
@@ -146,14 +146,14 @@ func parseTelemt(b []byte) (*foreign, error) {
 
 // people adds users with 16-byte secrets, as programs with one server name for
 // all have them.
-func (f *foreign) people(names []string, secrets map[string]string, server string) error {
+func (f *foreign) people(names []string, secrets map[string]string, kinds []mtproto.Kind, server string) error {
 	for _, name := range names {
 		kind, key, _, err := mtproto.ParseSecret(secrets[name])
 		if err != nil || kind != mtproto.KindSimple {
 			return fmt.Errorf("the secret of %s is not one of 32 hexadecimal digits", userName(name))
 		}
-		u := foreignUser{There: name, Name: userName(name), Key: key}
-		if slices.Contains(f.Kinds, mtproto.KindFakeTLS) {
+		u := foreignUser{There: name, Name: userName(name), Key: key, Kinds: kinds}
+		if slices.Contains(kinds, mtproto.KindFakeTLS) {
 			u.Server = server
 		}
 		f.Users = append(f.Users, u)
@@ -161,19 +161,20 @@ func (f *foreign) people(names []string, secrets map[string]string, server strin
 	return nil
 }
 
-// modes are the three switches that telemt has from mtprotoproxy.
-func (f *foreign) modes(classic, secure, tls bool) {
+// kindsOf are the kinds of the three switches that telemt has from mtprotoproxy.
+func kindsOf(classic, secure, tls bool) (out []mtproto.Kind) {
 	for _, k := range []struct {
 		on   bool
 		kind mtproto.Kind
 	}{{tls, mtproto.KindFakeTLS}, {secure, mtproto.KindPadded}, {classic, mtproto.KindSimple}} {
 		if k.on {
-			f.addKind(k.kind)
+			out = append(out, k.kind)
 		}
 	}
-	if len(f.Kinds) == 0 {
-		f.addKind(mtproto.KindFakeTLS) // what both do then
+	if len(out) == 0 {
+		return []mtproto.Kind{mtproto.KindFakeTLS} // what both do then
 	}
+	return out
 }
 
 func (f *foreign) telemtAddress(c *telemtConfig) {

@@ -8,14 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"relay/auth"
 	"relay/relay/admin"
 	"relay/relay/config"
 	"relay/relay/mtproto"
-	"relay/transport/faketls"
 )
 
 type importCmd struct {
@@ -39,7 +37,8 @@ relay, on the same port. It reads
 Everybody is imported or nobody. It says what this relay needs in its configuration,
 above all the server names of the links, and what cannot be carried over. Secrets are
 not printed. Who is here already, with the same secret, is left as he is, so that an
-import can be repeated; under another server name that is refused.
+import can be repeated; under another server name that is refused. So is one that
+makes users whose links cannot work; the exit code of --dry-run is 1 then, too.
 
 Examples:
   relay import --dry-run /etc/mtg.toml      # first: what to put into relay.toml
@@ -59,8 +58,7 @@ func (c *importCmd) Run(s streams) error {
 	}
 	plan := newImportPlan(all, cfg, tabs)
 	plan.DryRun = c.DryRun
-	stop := plan.stop()
-	if len(plan.crowded) == 0 && (stop == nil || c.DryRun) {
+	if len(plan.crowded) == 0 && (!plan.Refused || c.DryRun) {
 		if err := c.propose(cfg, tabs, plan); err != nil {
 			return err
 		}
@@ -70,8 +68,8 @@ func (c *importCmd) Run(s streams) error {
 	} else {
 		err = plan.write(s.out)
 	}
-	if err == nil && !c.DryRun {
-		err = stop
+	if err == nil {
+		err = plan.stop()
 	}
 	return err
 }
@@ -99,7 +97,7 @@ func readAll(files []string) ([]*foreign, error) {
 func (c *importCmd) propose(cfg *config.Config, tabs []config.Table, plan *importPlan) error {
 	if !c.DryRun || hasUsers(cfg.State) {
 		err := plan.ask(cfg, tabs)
-		if err == nil || !c.DryRun || plan.stop() == nil {
+		if err == nil || !c.DryRun || !plan.Refused {
 			return err
 		}
 	}
@@ -162,28 +160,4 @@ func importUser(u foreignUser) admin.ImportUser {
 		out.MaxIPs = &u.MaxIPs
 	}
 	return out
-}
-
-// stop says why nobody can be imported yet.
-func (p *importPlan) stop() error {
-	if len(p.crowded) > 0 {
-		return hinted{
-			fmt.Errorf("nobody was imported: more than %d users under %s", faketls.MaxCandidates, strings.Join(p.crowded, ", ")),
-			"Every user of a name is tried for every connection, so that is the most. Split the file among relays, or leave out users who are gone.",
-		}
-	}
-	var why []string
-	if p.noListener {
-		why = append(why, "no listener here has mtproto")
-	}
-	if len(p.missingNames) > 0 {
-		why = append(why, "names below [mtproto] lacks "+strings.Join(p.missingNames, ", "))
-	}
-	if len(why) == 0 {
-		return nil
-	}
-	return hinted{
-		fmt.Errorf("nobody was imported: %s", strings.Join(why, "; ")),
-		"Put the lines above into the configuration, then relay reload (or start the relay), then import again.",
-	}
 }

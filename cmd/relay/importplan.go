@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"relay/relay/admin"
@@ -17,10 +15,10 @@ import (
 // importPlan is what an import does, and what it needs. It holds no secret but
 // in from, which is not printed.
 type importPlan struct {
-	DryRun bool `json:"dry_run"`
-	Done   bool `json:"done"` // the users are there
-	// Refused says, of a look, that nobody would be imported.
-	Refused bool           `json:"refused,omitempty"`
+	DryRun  bool           `json:"dry_run"`
+	Done    bool           `json:"done"`              // the users are there
+	Refused bool           `json:"refused,omitempty"` // nobody is imported, for these
+	Reasons []string       `json:"reasons,omitempty"`
 	Users   []importedUser `json:"users"`
 	Lines   string         `json:"lines,omitempty"` // for the configuration
 	Lost    []lostThing    `json:"lost,omitempty"`
@@ -28,9 +26,12 @@ type importPlan struct {
 	Ports   []uint16       `json:"ports,omitempty"`   // that the links name
 
 	from         []*foreign
-	missingNames []string
+	noListener   bool     // here
 	crowded      []string // names with more users than fit under one
-	noListener   bool
+	missingNames []string // by this relay, as all that follows
+	missingKinds []mtproto.Kind
+	missingPorts []uint16
+	lacking      bool // some of these, so that nobody is imported
 }
 
 // importedUser is one user of a file.
@@ -42,6 +43,9 @@ type importedUser struct {
 	Under string `json:"under,omitempty"` // the server name in ee links
 	// Disabled says that the user is not served there, and so not here.
 	Disabled bool `json:"disabled,omitempty"`
+	// State says of who is known why links do not work, if they do not: "disabled",
+	// "expired" or "over quota".
+	State string `json:"state,omitempty"`
 	// Moved says that there is no room under that name: the ee links end.
 	Moved bool `json:"moved,omitempty"`
 	// Elsewhere is the server name of who is known under another than Under.
@@ -58,16 +62,11 @@ type lostThing struct {
 
 // newImportPlan compares files with the configuration of this relay.
 func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *importPlan {
-	p := &importPlan{Users: []importedUser{}, from: all, noListener: true}
+	p := &importPlan{Users: []importedUser{}, from: all}
 	options := optionsOf("mtproto", tabs).(*mtproto.Options)
-	var listens []config.Listen
-	for _, l := range cfg.Listen {
-		if slices.Contains(l.Inbounds, "mtproto") {
-			listens, p.noListener = append(listens, l), false
-		}
-	}
+	p.noListener = !slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool { return slices.Contains(l.Inbounds, "mtproto") })
 	names := mtprotoNames(cfg, options)
-	var kinds []mtproto.Kind
+	var dead []mtproto.Kind // those of users who have no other
 	under := make(map[string]int)
 	for _, f := range all {
 		for _, u := range f.Users {
@@ -81,117 +80,103 @@ func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *imp
 			if u.Server != "" && !slices.Contains(names, u.Server) && !slices.Contains(p.missingNames, u.Server) {
 				p.missingNames = append(p.missingNames, u.Server)
 			}
+			lacks := without(u.Kinds, options.Kinds())
+			p.missingKinds = appendNew(p.missingKinds, lacks...)
+			if len(lacks) == len(u.Kinds) {
+				dead = appendNew(dead, lacks...)
+			}
+		}
+		if f.Bare && !slices.Contains(options.Kinds(), mtproto.KindSimple) {
+			f.lose(`links with the bare secret, without dd before it: they need "simple" in secrets below [mtproto], which is easy to recognise; better give out new links`)
 		}
 		for _, what := range f.Lost {
 			p.Lost = append(p.Lost, lostThing{f.File, what})
 		}
-		kinds = append(kinds, f.Kinds...)
 		p.Ports = append(p.Ports, f.Ports...)
 		p.Server = append(p.Server, f.Public...)
 	}
 	slices.Sort(p.Ports)
 	p.Ports = slices.Compact(p.Ports)
-	p.lines(listens, names, options, kinds)
-	p.coverLines(&cfg.Cover)
+	p.lines(cfg, options)
+	p.judge(dead)
 	return p
 }
 
-// lines are what the configuration lacks.
-func (p *importPlan) lines(listens []config.Listen, names []string, o *mtproto.Options, kinds []mtproto.Kind) {
-	var b strings.Builder
-	for _, port := range p.Ports {
-		if slices.ContainsFunc(listens, func(l config.Listen) bool { return strings.HasSuffix(l.Address, ":"+strconv.Itoa(int(port))) }) {
-			continue
-		}
-		fmt.Fprintf(&b, "[[listen]]\naddress  = \"0.0.0.0:%d\"\n", port)
-		if len(p.Server) > 0 {
-			fmt.Fprintf(&b, "public   = %s\n", quotedList(p.Server))
-		} else {
-			b.WriteString("public   = [\"…\"]   # the server in the old links\n")
-		}
-		b.WriteString("inbounds = [\"mtproto\"]\n\n")
-	}
-	var have, want []string
-	for _, k := range o.Kinds() {
-		have = append(have, string(k))
-	}
-	want = slices.Clone(have)
-	for _, k := range kinds {
-		if !slices.Contains(want, string(k)) {
-			want = append(want, string(k))
-		}
-	}
-	if len(p.missingNames) > 0 || len(want) > len(have) {
-		b.WriteString("[mtproto]\n")
-		if len(want) > len(have) {
-			fmt.Fprintf(&b, "secrets = %s\n", quotedList(want))
-		}
-		if len(p.missingNames) > 0 {
-			fmt.Fprintf(&b, "names   = %s\n", quotedList(append(slices.Clone(names), p.missingNames...)))
-		}
-	}
-	p.Lines = strings.TrimSpace(b.String())
+// without is what of some is not among others.
+func without[T comparable](some, others []T) []T {
+	return slices.DeleteFunc(slices.Clone(some), func(v T) bool { return slices.Contains(others, v) })
 }
 
-// coverLines are what the cover lacks: a prober asks it for the names that links
-// show to the network.
-func (p *importPlan) coverLines(c *config.Cover) {
-	var strange []string // to a site in this process
-	for _, u := range p.Users {
-		if u.Under != "" && !c.IsHost(u.Under) && !slices.Contains(strange, u.Under) {
-			strange = append(strange, u.Under)
-		}
+func (p *importPlan) refuse(format string, args ...any) {
+	p.Refused, p.Reasons = true, append(p.Reasons, fmt.Sprintf(format, args...))
+}
+
+// judge refuses users whose links cannot work. Who has links that do besides one
+// that does not is told: the kinds that are easy to recognise are nobody's duty.
+func (p *importPlan) judge(dead []mtproto.Kind) {
+	if len(p.crowded) > 0 {
+		p.refuse("more than %d users under %s", faketls.MaxCandidates, strings.Join(p.crowded, ", "))
+		return
 	}
-	text := ""
+	if p.noListener {
+		p.refuse("no listener here has mtproto")
+	}
+	if len(p.missingNames) > 0 {
+		p.refuse("names below [mtproto] lacks %s", strings.Join(p.missingNames, ", "))
+	}
+	if len(dead) > 0 {
+		p.refuse("secrets below [mtproto] lacks %s", joined(dead))
+	}
+	p.lacking = p.Refused
+}
+
+// stop says why nobody is imported.
+func (p *importPlan) stop() error {
+	if !p.Refused {
+		return nil
+	}
+	err := fmt.Errorf("nobody was imported: %s", strings.Join(p.Reasons, "; "))
 	switch {
-	case !c.Set() && len(p.missingNames) > 0:
-		// All of these programs hand strangers to the site that they name.
-		text = fmt.Sprintf("[cover]   # what strangers see, or a site of your own\nforward = %q", p.missingNames[0]+":443")
-		if len(p.missingNames) > 1 {
-			text += "   # or a server that has certificates for all of these names"
-		}
-	case c.Forward != "" && len(p.missingNames) > 0:
-		text = fmt.Sprintf("# The server at %s, to which [cover] forwards, needs a certificate for %s.", c.Forward, strings.Join(p.missingNames, ", "))
-	case c.Set() && c.Forward == "" && len(strange) > 0:
-		text = fmt.Sprintf(`[cover]
-names   = %s
-# That is for names of yours, which lead to this machine: each needs a certificate. For the
-# name of somebody else's site write, in place of site or proxy, certificate and http:
-# forward = %q`, quotedList(append(slices.Clone(c.Names), strange...)), strange[0]+":443")
+	case len(p.crowded) > 0:
+		return hinted{err, "Every user of a name is tried for every connection, so that is the most. Split the file among relays, or leave out users who are gone."}
+	case p.lacking:
+		return hinted{err, "Put the lines above into the configuration, then relay reload (or start the relay), then import again."}
 	}
-	p.Lines = strings.TrimSpace(p.Lines + "\n\n" + text)
-}
-
-func quotedList(words []string) string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = strconv.Quote(w)
-	}
-	return "[" + strings.Join(out, ", ") + "]"
+	return err
 }
 
 // settle notes what the relay says of the users.
 func (p *importPlan) settle(out []admin.Imported) {
 	made := make(map[string]*importedUser) // by their names here
+	moved, elsewhere := 0, 0
 	for i, o := range out {
 		u := &p.Users[i]
-		u.Name, u.Known = o.As, o.Known
+		u.Name, u.Known, u.State = o.As, o.Known, o.State
 		p.Done = !p.DryRun
 		at := o.Places[mtproto.Label]
 		other := u.Under != "" && at != u.Under
 		switch {
 		case !u.Known:
-			u.Moved = other && !slices.Contains(p.missingNames, u.Under)
 			made[u.Name] = u
+			if u.Moved = other && !slices.Contains(p.missingNames, u.Under); u.Moved {
+				moved++
+			}
 		case other:
 			u.Elsewhere = cmp.Or(at, "no name")
+			elsewhere++
 		}
-		p.Refused = p.Refused || u.Moved || u.Elsewhere != ""
 		if first := made[u.Name]; u.Known && first != nil {
 			u.twin = true
 			first.Disabled = first.Disabled && u.Disabled
+			u.Disabled = first.Disabled
 			p.loseTwin(u, first)
 		}
+	}
+	if moved > 0 {
+		p.refuse("no room under their server name for %s", count(moved, "user"))
+	}
+	if elsewhere > 0 {
+		p.refuse("the same secret under another server name: %s", count(elsewhere, "user"))
 	}
 }
 
@@ -203,107 +188,4 @@ func (p *importPlan) loseTwin(u, first *importedUser) {
 	other := cmp.Or(first.There, first.Name)
 	p.Lost = append(p.Lost, lostThing{u.File, fmt.Sprintf("%q as a user besides %q, who has the same secret: both are one user here, %s, "+
 		"with the limits of %q; for one of them alone make a link with relay user add NAME", u.There, other, u.Name, other)})
-}
-
-// write is the plan, or what was done, for people.
-func (p *importPlan) write(w io.Writer) error {
-	var b strings.Builder
-	for _, f := range p.from {
-		fmt.Fprintf(&b, "%s: %s, %s\n", f.File, f.Program, count(len(f.Users), "user"))
-	}
-	made, moved := p.writeUsers(&b)
-	if len(p.Lost) > 0 {
-		b.WriteString("\nNot carried over:\n")
-		for _, l := range p.Lost {
-			fmt.Fprintf(&b, "  %s: %s.\n", l.File, l.What)
-		}
-	}
-	if p.Lines != "" {
-		b.WriteString("\nFor relay.toml (where a table is there already, put the keys into it):\n\n")
-		for line := range strings.Lines(p.Lines + "\n") {
-			b.WriteString(strings.TrimRight("  "+line, " \n") + "\n")
-		}
-	}
-	p.writeRefusals(&b, moved)
-	b.WriteString("\n")
-	if !p.Refused {
-		b.WriteString("The links go on working where the server in them leads to this relay")
-		if len(p.Ports) > 0 {
-			fmt.Fprintf(&b, ", on port %s", joinPorts(p.Ports))
-		}
-		b.WriteString(".\n")
-	}
-	switch {
-	case p.Refused:
-		b.WriteString("Nothing was done. Without --dry-run this import is refused.\n")
-	case p.DryRun && len(p.crowded) > 0:
-		fmt.Fprintf(&b, "This import is refused: more than %d users under %s.\n", faketls.MaxCandidates, strings.Join(p.crowded, ", "))
-	case p.DryRun:
-		fmt.Fprintf(&b, "Nothing was done. Without --dry-run this makes %s.\n", count(made, "user"))
-	case p.Done:
-		fmt.Fprintf(&b, "Made %s. See: relay user list\n", count(made, "user"))
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// writeRefusals says why nobody would be imported, and what to do.
-func (p *importPlan) writeRefusals(b *strings.Builder, moved int) {
-	if moved > 0 {
-		fmt.Fprintf(b, "\nNo room under their server name: %s. Their old links would end: leave them out, or make room with relay user remove NAME.\n", count(moved, "user"))
-	}
-	elsewhere := 0
-	for _, u := range p.Users {
-		if u.Elsewhere != "" {
-			elsewhere++
-		}
-	}
-	if elsewhere > 0 {
-		fmt.Fprintf(b, "\nThe same secret under another server name: %s. It is found under one name only, so links that say the other do not work: "+
-			"leave these users out, or end the links that are here with relay user rotate NAME --only %s.\n", count(elsewhere, "user"), mtproto.Label)
-	}
-}
-
-func (p *importPlan) writeUsers(b *strings.Builder) (made, moved int) {
-	b.WriteString("\n")
-	for _, u := range p.Users {
-		var notes []string
-		if u.There != "" && (u.There != u.wish || u.Known && u.There != u.Name) {
-			notes = append(notes, fmt.Sprintf("there %q", u.There))
-		}
-		switch {
-		case u.twin:
-			notes = append(notes, "has the same secret, so that both are one user")
-		case u.Known:
-			notes = append(notes, "is here already, with this secret")
-		case u.Name != u.wish:
-			notes = append(notes, u.wish+" is taken")
-		}
-		switch {
-		case u.Elsewhere != "":
-			notes = append(notes, "under "+u.Elsewhere+" and not "+u.Under)
-		case u.Under != "":
-			notes = append(notes, "under "+u.Under)
-		}
-		if u.Disabled && !u.Known {
-			notes = append(notes, "disabled")
-		}
-		if u.Moved {
-			notes = append(notes, "where there is no room")
-			moved++
-		}
-		if !u.Known {
-			made++
-		}
-		fmt.Fprintf(b, "  %s\n", strings.TrimSuffix(u.Name+": "+strings.Join(notes, ", "), ": "))
-	}
-	return made, moved
-}
-
-func joinPorts(ports []uint16) string {
-	out := make([]string, len(ports))
-	for i, n := range ports {
-		out[i] = strconv.Itoa(int(n))
-	}
-	return strings.Join(out, ", ")
 }

@@ -92,8 +92,11 @@ func (a *adoption) share(u ImportUser, holder string) {
 	if twin != nil {
 		o.Places = maps.Clone(twin.Places)
 		twin.Disabled = twin.Disabled && u.Disabled // the link of one of them works
-	} else if known, _, err := a.h.Users.Get(holder); err == nil {
+	} else if known, usage, err := a.h.Users.Get(holder); err == nil {
 		o.Places = known.Places
+		if state := a.h.user(known, usage).State; state != "active" {
+			o.State = state
+		}
 	}
 	a.out = append(a.out, o)
 	for label, at := range u.Places {

@@ -94,6 +94,7 @@ type Imported struct {
 	Name   string            `json:"name"`            // as asked for
 	As     string            `json:"as"`              // as the user is called here
 	Known  bool              `json:"known,omitempty"` // was here already
+	State  string            `json:"state,omitempty"` // of who is known: why links do not work, as in User
 	Places map[string]string `json:"places,omitempty"`
 }
 
