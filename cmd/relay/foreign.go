@@ -181,12 +181,17 @@ func appendNew[T comparable](to []T, more ...T) []T {
 	return to
 }
 
-// addPort adds the port of "host:port", ":port" or "port"; it is left out if it
-// is none.
-func (f *foreign) addPort(text string) {
-	if _, port, err := net.SplitHostPort(text); err == nil {
-		text = port
+// addListener adds the port of "host:port", and whether it is one of IPv6.
+func (f *foreign) addListener(address string) {
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		ip, err := netip.ParseAddr(host)
+		f.IPv6 = f.IPv6 || err == nil && ip.Is6()
+		f.addPort(port)
 	}
+}
+
+// addPort adds a port; it is left out if it is none.
+func (f *foreign) addPort(text string) {
 	if n, err := strconv.ParseUint(text, 10, 16); err == nil && n > 0 {
 		f.Ports = append(f.Ports, uint16(n))
 	}

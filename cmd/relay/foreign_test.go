@@ -30,6 +30,9 @@ func (f *foreign) summary() string {
 			b.WriteString("!")
 		}
 	}
+	if f.IPv6 {
+		b.WriteString(" IPv6")
+	}
 	if f.Bare {
 		b.WriteString(" bare")
 	}
@@ -76,6 +79,12 @@ type = "socks5"
 type = "socks4"
 enabled = false
 `, "telemt [ee] [8443] [p.example.org q.example.org] bob=fedc@a.example.com/7/2<2077-01-02 lost 5"},
+		{"telemt, ports of listeners", "t.toml", "[server]\nport = 444\n[[server.listeners]]\nip = \"0.0.0.0\"\nport = 8443\nannounce = \"p.example.org\"\n[[server.listeners]]\nip = \"::\"\n[[server.listeners]]\nip = \"127.0.0.1\"\nport = 8080\ntransport = \"web\"\n[access.users]\na = \"" + hexA + "\"", "telemt [ee] [444 8443] [p.example.org] a=0123@petrovich.ru IPv6 lost 0"},
+		{"telemt, a public port", "t.toml", "[general.links]\npublic_port = 443\n[server]\nlisten_addr_ipv6 = \"::\"\n[[server.listeners]]\nip = \"9.9.9.9\"\nport = 8443\n[access.users]\na = \"" + hexA + "\"", "telemt [ee] [443] [9.9.9.9] a=0123@petrovich.ru lost 0"},
+		{"telemt, IPv6 without listeners", "t.toml", "[network]\nipv6 = true\n[access.users]\na = \"" + hexA + "\"", "telemt [ee] [443] [] a=0123@petrovich.ru IPv6 lost 0"},
+		{"mtg v2, IPv6", "c.toml", "secret = \"" + eeA + "\"\nbind-to = \"[2620:fe::9]:443\"", "mtg [ee] [443] [] mtg=0123@www.example.com IPv6 lost 0"},
+		{"MTProxy, IPv6 and padding alone", "run.sh", "mtproto-proxy -6 -R -H 443 -S " + hexA, "MTProxy [dd] [443] [] mtproxy=0123@ IPv6 lost 0"},
+		{"mtprotoproxy, IPv4 alone", "config.py", "USERS = {'a': '" + hexA + "'}\nTLS_ONLY=1\nLISTEN_ADDR_IPV6 = None", "mtprotoproxy [ee] [443] [] a=0123@www.google.com lost 0"},
 		{"MTProxy, a line", "run.sh", "./mtproto-proxy -u nobody -p 8888 -H 443,8443 -S " + hexA + " -S" + hexB + " --aes-pwd proxy-secret proxy-multi.conf -M 1", "MTProxy [dd] [443 8443] [] mtproxy=0123@ mtproxy=fedc@ bare lost 0"},
 		{"MTProxy, a unit", "m.service", "[Service]\n# ExecStart=/old/mtproto-proxy -S x\nExecStart=-/opt/mtproto-proxy -H 443 \\\n  --mtproto-secret=" + hexA + " -P " + hexB + " -D www.Example.com\n", "MTProxy [ee] [443] [] mtproxy=0123@www.example.com lost 2"},
 		{"MTProxy, a comment behind", "run.sh", "mtproto-proxy -H 443 -S " + hexA + " -M 1 # -S " + hexB + " \\\nmtproto-proxy -H 80 -S f#f 2>&1 | x # don't use 80", "got an error: line 1: the secret is in no form"},
@@ -87,15 +96,15 @@ enabled = false
 		{"mtg v2, in a container, a port without a blank", "up.sh", "docker run -p443:3128 nineseconds/mtg:2 simple-run 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
 		{"mtg v2, in a container, flags together", "up.sh", "docker run -dp=127.0.0.1:443:3128/tcp nineseconds/mtg:2 simple-run 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
 		{"mtg v2, in a container, flags with their values apart", "up.sh", "docker run --name -p -itp 443:3128 --publish 80:81 nineseconds/mtg:2 simple-run 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
-		{"mtprotoproxy", "config.py", "PORT = 8443\n\nUSERS = {\n  'tg': '" + hexA + "',  # the first\n  \"t2\": \"" + hexB + "\",\n}\nMODES = {\"classic\": False, \"secure\": False, \"tls\": True}\nTLS_DOMAIN = \"www.example.com\"\nAD_TAG = '" + hexA + "'\n", "mtprotoproxy [ee] [8443] [] tg=0123@www.example.com t2=fedc@www.example.com lost 1"},
-		{"mtprotoproxy, old switches", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] tg=0123@www.google.com lost 0"},
-		{"mtprotoproxy, defaults", "config.py", "USERS={'tg':'" + hexA[:16] + "'\n'" + hexA[16:] + "'}", "mtprotoproxy [ee dd simple] [443] [] tg=0123@www.google.com lost 0"},
-		{"mtprotoproxy, limits", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY=1\nUSER_MAX_TCP_CONNS = {'tg': 8, 'x': 9}\nUSER_EXPIRATIONS = {\"tg\": \"31/12/2077\"}\nUSER_DATA_QUOTA = {'tg': 10 * 1024**3}\nMY_DOMAIN='p.example.org'\nSOCKS5_HOST='h'", "mtprotoproxy [ee] [443] [p.example.org] tg=0123@www.google.com/8/0<2077-12-31 lost 2"},
-		{"mtprotoproxy, annotations", "config.py", "PORT: \"int=8\" = 8443\nAD_TAG: str\nUSERS : Dict[str,  # of secrets =\n  'a=b'] = {'tg': '" + hexA + "'}\nif True:\n    pass\nelse: X = 1\nTLS_ONLY: bool = True\nUSERS: dict", "mtprotoproxy [ee] [8443] [] tg=0123@www.google.com lost 0"},
-		{"mtprotoproxy, a plain annotation", "x", "USERS: dict = {'tg': '" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] tg=0123@www.google.com lost 0"},
-		{"mtprotoproxy, days as strptime takes them", "config.py", "USERS={'a':'" + hexA + "', 'b':'" + hexB + "'}\nTLS_ONLY=1\nUSER_EXPIRATIONS = {'a': '1/2/2077', 'b': ' 9/12/2077'}", "mtprotoproxy [ee] [443] [] a=0123@www.google.com<2077-02-01 b=fedc@www.google.com<2077-12-09 lost 0"},
+		{"mtprotoproxy", "config.py", "PORT = 8443\n\nUSERS = {\n  'tg': '" + hexA + "',  # the first\n  \"t2\": \"" + hexB + "\",\n}\nMODES = {\"classic\": False, \"secure\": False, \"tls\": True}\nTLS_DOMAIN = \"www.example.com\"\nAD_TAG = '" + hexA + "'\n", "mtprotoproxy [ee] [8443] [] tg=0123@www.example.com t2=fedc@www.example.com IPv6 lost 1"},
+		{"mtprotoproxy, old switches", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] tg=0123@www.google.com IPv6 lost 0"},
+		{"mtprotoproxy, defaults", "config.py", "USERS={'tg':'" + hexA[:16] + "'\n'" + hexA[16:] + "'}", "mtprotoproxy [ee dd simple] [443] [] tg=0123@www.google.com IPv6 lost 0"},
+		{"mtprotoproxy, limits", "config.py", "USERS={'tg':'" + hexA + "'}\nTLS_ONLY=1\nUSER_MAX_TCP_CONNS = {'tg': 8, 'x': 9}\nUSER_EXPIRATIONS = {\"tg\": \"31/12/2077\"}\nUSER_DATA_QUOTA = {'tg': 10 * 1024**3}\nMY_DOMAIN='p.example.org'\nSOCKS5_HOST='h'", "mtprotoproxy [ee] [443] [p.example.org] tg=0123@www.google.com/8/0<2077-12-31 IPv6 lost 2"},
+		{"mtprotoproxy, annotations", "config.py", "PORT: \"int=8\" = 8443\nAD_TAG: str\nUSERS : Dict[str,  # of secrets =\n  'a=b'] = {'tg': '" + hexA + "'}\nif True:\n    pass\nelse: X = 1\nTLS_ONLY: bool = True\nUSERS: dict", "mtprotoproxy [ee] [8443] [] tg=0123@www.google.com IPv6 lost 0"},
+		{"mtprotoproxy, a plain annotation", "x", "USERS: dict = {'tg': '" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] tg=0123@www.google.com IPv6 lost 0"},
+		{"mtprotoproxy, days as strptime takes them", "config.py", "USERS={'a':'" + hexA + "', 'b':'" + hexB + "'}\nTLS_ONLY=1\nUSER_EXPIRATIONS = {'a': '1/2/2077', 'b': ' 9/12/2077'}", "mtprotoproxy [ee] [443] [] a=0123@www.google.com<2077-02-01 b=fedc@www.google.com<2077-12-09 IPv6 lost 0"},
 		{"mtprotoproxy, code around", "config.py", "import os\n\"\"\"USERS = {}\n\"\"\"\nX = os.environ.get('A', '(') or {\n  1: [2, (3)],\n}\ndef f(a='}'):\n    USERS = 5\n    return a\nUSERS = ({'a': ('" + hexA + "'), **{}}) \\\n  \nif True:\n    TLS_DOMAIN = 'x.example'\nf\"{PORT}\"\nTLS_ONLY = True", "got an error: USERS has an entry"},
-		{"mtprotoproxy, code around, plain users", "config.py", "import os\n\"\"\"USERS = {}\n\"\"\"\nX = os.environ.get('A', '(') or {\n  1: [2, (3)],\n}\ndef f(a='}'):\n    USERS = 5\n    return a\nUSERS = ({'a': ('" + hexA + "')}) \\\n  \nif True:\n    TLS_DOMAIN = 'x.example'\nf\"{PORT}\"\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] a=0123@www.google.com lost 0"},
+		{"mtprotoproxy, code around, plain users", "config.py", "import os\n\"\"\"USERS = {}\n\"\"\"\nX = os.environ.get('A', '(') or {\n  1: [2, (3)],\n}\ndef f(a='}'):\n    USERS = 5\n    return a\nUSERS = ({'a': ('" + hexA + "')}) \\\n  \nif True:\n    TLS_DOMAIN = 'x.example'\nf\"{PORT}\"\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] a=0123@www.google.com IPv6 lost 0"},
 	} {
 		f, err := parseForeign(tt.file, []byte(tt.text))
 		got := fmt.Sprintf("got an error: %v", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -209,6 +210,9 @@ func (f *foreign) readMTProxy(before, args []string) error {
 		case "-R", "--random-padding-only":
 			bare = false
 			return false, nil
+		case "-6":
+			f.IPv6 = true
+			return false, nil
 		case "--mtproto-secret-file":
 			return false, errors.New("the secrets are in a file of their own: write them as -S SECRET, in a copy of the line")
 		case "-p", "--port", "-u", "--user", "-M", "--slaves", "--aes-pwd", "--nat-info", "-C", "-c", "-W", "-b", "-l", "-T":
@@ -313,15 +317,12 @@ func (f *foreign) readMTG(before, args []string) error {
 	if tagged {
 		f.loseTag()
 	}
-	f.addPort(published(before, portOf(bind)))
-	return nil
-}
-
-func portOf(address string) string {
-	if i := strings.LastIndexByte(address, ':'); i >= 0 {
-		return address[i+1:]
+	host, port, err := net.SplitHostPort(bind)
+	if err != nil {
+		host, port = "", bind // of version 1: the port alone
 	}
-	return address
+	f.addListener(net.JoinHostPort(host, published(before, port)))
+	return nil
 }
 
 // published is the port under which "docker run -p 443:3128" makes a container's

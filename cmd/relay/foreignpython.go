@@ -70,6 +70,8 @@ func parsePython(text string) (*foreign, error) {
 		return nil, errors.New("PORT is not a plain number: write it as one, in a copy of the file")
 	}
 	f.addPort(strconv.FormatInt(port, 10))
+	address, said := vars["LISTEN_ADDR_IPV6"]
+	f.IPv6 = !said || truth(address) // it is "::" by default
 	if domain, ok := vars["MY_DOMAIN"].(string); ok {
 		f.addPublic(domain)
 	}

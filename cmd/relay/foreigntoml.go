@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +57,7 @@ func parseMTG(b []byte) (*foreign, error) {
 	if err := f.addSecret("mtg", c.Secret); err != nil {
 		return nil, err
 	}
-	f.addPort(c.BindTo)
+	f.addListener(c.BindTo)
 	for _, ip := range []string{c.PublicIPv4, c.PublicIPv6, c.Network.PublicIP.IPv4, c.Network.PublicIP.IPv6} {
 		f.addPublic(ip)
 	}
@@ -81,12 +83,13 @@ type telemtConfig struct {
 			PublicPort int    `toml:"public_port"`
 		} `toml:"links"`
 	} `toml:"general"`
+	Network struct {
+		IPv6 bool `toml:"ipv6"`
+	} `toml:"network"`
 	Server struct {
-		Port      int `toml:"port"`
-		Listeners []struct {
-			Announce   string `toml:"announce"`
-			AnnounceIP string `toml:"announce_ip"`
-		} `toml:"listeners"`
+		Port      int              `toml:"port"`
+		IPv6      string           `toml:"listen_addr_ipv6"`
+		Listeners []telemtListener `toml:"listeners"`
 	} `toml:"server"`
 	Censorship struct {
 		TLSDomain  string   `toml:"tls_domain"`
@@ -107,10 +110,18 @@ type telemtConfig struct {
 	} `toml:"upstreams"`
 }
 
+type telemtListener struct {
+	IP         string `toml:"ip"`
+	Port       int    `toml:"port"` // 0: that of [server]
+	Transport  string `toml:"transport"`
+	Announce   string `toml:"announce"`
+	AnnounceIP string `toml:"announce_ip"`
+}
+
 func parseTelemt(b []byte) (*foreign, error) {
 	var c telemtConfig
 	// telemt's defaults (its config/types.rs); classic and secure are off.
-	c.General.Modes.TLS, c.Server.Port, c.Censorship.TLSDomain = true, 443, "petrovich.ru"
+	c.General.Modes.TLS, c.Server.Port, c.Server.IPv6, c.Censorship.TLSDomain = true, 443, "::", "petrovich.ru"
 	if err := readTOML(b, &c); err != nil {
 		return nil, err
 	}
@@ -177,16 +188,25 @@ func kindsOf(classic, secure, tls bool) (out []mtproto.Kind) {
 	return out
 }
 
+// telemtAddress reads where clients go, as telemt makes links of it (its
+// maestro/listeners.rs).
 func (f *foreign) telemtAddress(c *telemtConfig) {
-	port := c.Server.Port
-	if c.General.Links.PublicPort > 0 {
-		port = c.General.Links.PublicPort
+	listeners := slices.DeleteFunc(slices.Clone(c.Server.Listeners), func(l telemtListener) bool { return l.Transport == "web" })
+	if len(c.Server.Listeners) == 0 {
+		listeners = append(listeners, telemtListener{})
+		if c.Network.IPv6 {
+			listeners = append(listeners, telemtListener{IP: c.Server.IPv6})
+		}
 	}
-	f.addPort(fmt.Sprint(port))
 	f.addPublic(c.General.Links.PublicHost)
-	for _, l := range c.Server.Listeners {
+	for _, l := range listeners {
+		port := cmp.Or(c.General.Links.PublicPort, l.Port, c.Server.Port)
+		f.addListener(net.JoinHostPort(l.IP, fmt.Sprint(port)))
 		f.addPublic(l.Announce)
 		f.addPublic(l.AnnounceIP)
+		if own, err := netip.ParseAddr(l.IP); err == nil && c.General.Links.PublicHost+l.Announce+l.AnnounceIP == "" && !own.IsPrivate() && !own.IsLoopback() {
+			f.addPublic(l.IP)
+		}
 	}
 }
 
