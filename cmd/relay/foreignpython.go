@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,16 @@ import (
 )
 
 // mtprotoproxy's configuration is a program. What counts in it are assignments
-// of literals at the beginning of a line; they are read, and nothing is run.
+// of literals at the beginning of a line; they are read, and nothing is run. Where
+// another statement has a name that counts, the import is refused.
+
+// pyNames are the names that count, and what may change them without saying so.
+var pyNames = []string{
+	"USERS", "PORT", "TLS_DOMAIN", "MODES", "SECURE_ONLY", "TLS_ONLY", "USER_MAX_TCP_CONNS", "USER_EXPIRATIONS", "USER_DATA_QUOTA",
+	"MY_DOMAIN", "AD_TAG", "SOCKS5_HOST", "LISTEN_ADDR_IPV6", "exec", "globals", "locals", "vars", pyStar,
+}
+
+const pyStar = "import *"
 
 // pyDict is a dictionary in its order.
 type pyDict []pyItem
@@ -47,23 +57,30 @@ func parsePython(text string) (*foreign, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range []string{"MODES", "SECURE_ONLY", "TLS_ONLY", "USER_MAX_TCP_CONNS", "USER_EXPIRATIONS"} {
+		if !isPlain(vars[name]) {
+			return nil, fmt.Errorf("%s has a value that is computed: write what it is, in a copy of the file", name)
+		}
+	}
 	f := &foreign{Program: programPython}
-	modes := map[string]bool{"classic": true, "secure": true, "tls": true} // mtprotoproxy's defaults
+	// As in mtprotoproxy's init_config: without MODES all are on, with it those that it has.
+	_, some := vars["MODES"]
+	modes := map[string]bool{"classic": !some, "secure": !some, "tls": !some}
 	for _, it := range asDict(vars["MODES"]) {
 		if name, ok := it.key.(string); ok {
 			modes[name] = truth(it.value)
 		}
 	}
-	if truth(vars["SECURE_ONLY"]) || truth(vars["TLS_ONLY"]) {
-		modes["classic"] = false
+	if only, said := vars["SECURE_ONLY"]; said {
+		modes["classic"] = !truth(only)
 	}
 	if truth(vars["TLS_ONLY"]) {
-		modes["secure"] = false
+		modes["classic"], modes["secure"] = false, false
 	}
 	if err := f.pyUsers(vars, kindsOf(modes["classic"], modes["secure"], modes["tls"])); err != nil {
 		return nil, err
 	}
-	port := int64(443)
+	port := int64(3256) // mtprotoproxy's default
 	if n, ok := vars["PORT"].(int64); ok {
 		port = n
 	} else if vars["PORT"] != nil {
@@ -75,10 +92,10 @@ func parsePython(text string) (*foreign, error) {
 	if domain, ok := vars["MY_DOMAIN"].(string); ok {
 		f.addPublic(domain)
 	}
-	if truth(vars["AD_TAG"]) {
+	if perhaps(vars["AD_TAG"]) {
 		f.loseTag()
 	}
-	if truth(vars["SOCKS5_HOST"]) {
+	if perhaps(vars["SOCKS5_HOST"]) {
 		f.lose("the SOCKS5 proxy that it reaches Telegram through: this relay connects directly")
 	}
 	return f, nil
@@ -167,6 +184,22 @@ func truth(v any) bool {
 	return false
 }
 
+// perhaps is truth, also for what only Python could find out.
+func perhaps(v any) bool { return truth(v) || !isPlain(v) }
+
+// isPlain reports whether nothing in a value is unknown.
+func isPlain(v any) bool {
+	switch v := v.(type) {
+	case pyUnknown:
+		return false
+	case pyDict:
+		return !slices.ContainsFunc(v, func(it pyItem) bool { return !isPlain(it.key) || !isPlain(it.value) })
+	case pyList:
+		return !slices.ContainsFunc(v, func(e any) bool { return !isPlain(e) })
+	}
+	return true
+}
+
 // pyAssignments are the values that names have in the end.
 func pyAssignments(text string) (map[string]any, error) {
 	p := &pyParser{text: text}
@@ -176,13 +209,13 @@ func pyAssignments(text string) (map[string]any, error) {
 		if p.at >= len(p.text) {
 			return vars, nil
 		}
-		begin := p.at == 0 || p.text[p.at-1] == '\n'
+		begin, line := p.at == 0 || p.text[p.at-1] == '\n', p.line()
 		name := p.word()
 		p.skip(false)
 		if begin && name != "" && p.peek() == ':' {
 			if set, err := p.annotation(); err != nil {
 				return nil, fmt.Errorf("line %d: %w", p.line(), err)
-			} else if !set {
+			} else if !set && p.mentioned == "" {
 				continue
 			}
 		}
@@ -197,21 +230,24 @@ func pyAssignments(text string) (map[string]any, error) {
 				return nil, fmt.Errorf("line %d: %w", p.line(), err)
 			}
 			vars[name] = v
-		case begin && name == "USERS":
-			return nil, fmt.Errorf("line %d: USERS is changed by a statement: write all users into one dictionary, in a copy of the file", p.line())
 		default:
+			p.mention(name)
 			if err := p.statement(); err != nil {
 				return nil, fmt.Errorf("line %d: %w", p.line(), err)
 			}
+		}
+		if p.mentioned != "" {
+			return nil, fmt.Errorf("line %d: %s stands in a statement, and import runs none: leave it out of a copy of the file, and write what counts as NAME = value, each on a line of its own", line, p.mentioned)
 		}
 	}
 }
 
 // pyParser reads literals. It stands at text[at].
 type pyParser struct {
-	text  string
-	at    int
-	items int
+	text      string
+	at        int
+	items     int
+	mentioned string // of pyNames, by what is not read
 }
 
 var (
@@ -259,6 +295,18 @@ func (p *pyParser) word() string {
 	return p.text[from:p.at]
 }
 
+// mention notes a word of what is not read.
+func (p *pyParser) mention(word string) {
+	if word == "import" {
+		if p.skip(false); p.peek() == '*' {
+			word = pyStar
+		}
+	}
+	if p.mentioned == "" && slices.Contains(pyNames, word) {
+		p.mentioned = word
+	}
+}
+
 // annotation goes to the "=" behind a name's annotation (PEP 526), and reports
 // whether there is one: it is at the end of the statement otherwise.
 func (p *pyParser) annotation() (set bool, err error) {
@@ -294,6 +342,10 @@ func (p *pyParser) upTo(stops string) error {
 		case c == '\n' && depth <= 0:
 			p.at++
 			return nil
+		}
+		if w := p.word(); w != "" {
+			p.mention(w)
+			continue
 		}
 		p.at++
 	}

@@ -36,6 +36,8 @@ func (p *pyParser) value(depth int) (any, error) {
 		if c := p.peek(); c == '"' || c == '\'' {
 			return p.strings(depth, strings.ContainsAny(w, "rR"))
 		}
+	default:
+		p.mention(w)
 	}
 	return pyUnknown{}, nil
 }
@@ -208,6 +210,10 @@ func (p *pyParser) element(depth int, ends string) (any, error) {
 			}
 		}
 		v = pyUnknown{}
+		if w := p.word(); w != "" {
+			p.mention(w)
+			continue
+		}
 		p.at++
 	}
 }
