@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"relay/auth"
@@ -64,7 +65,8 @@ const (
 )
 
 var errForeign = errors.New("this is no configuration that import reads: mtg (TOML, or a file with its command line), " +
-	"telemt (TOML), MTProxy (a file with its command line, or its systemd unit), mtprotoproxy (config.py)")
+	"telemt (TOML), MTProxy (a file with its command line, or its systemd unit), mtprotoproxy (config.py); of a compose file " +
+	"or a program, write the command line alone into a file")
 
 // readForeign reads a file in whichever form it is.
 func readForeign(path string) (*foreign, error) {
@@ -150,10 +152,20 @@ func (f *foreign) check() error {
 }
 
 func (f *foreign) lose(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := printable(fmt.Sprintf(format, args...))
 	if !slices.Contains(f.Lost, text) {
 		f.Lost = append(f.Lost, text)
 	}
+}
+
+// printable is a text of somebody's file for a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // loseTag tells about the advertisement of a sponsored channel.
@@ -197,14 +209,18 @@ func (f *foreign) addPort(text string) {
 	}
 }
 
+// addPublic adds a host of links, where clients can know it.
 func (f *foreign) addPublic(host string) {
-	if host == "" || slices.Contains(f.Public, host) {
+	ip, err := netip.ParseAddr(host)
+	if err == nil {
+		host = ip.Unmap().WithZone("").String()
+	} else if to, err := transport.NameTarget(host, 443); host != "" && (err != nil || !to.IsName()) {
+		f.lose("the server %q of its links, which is no host", host)
 		return
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
-		return
+	if host != "" && (err != nil || !ip.IsUnspecified()) {
+		f.Public = appendNew(f.Public, host)
 	}
-	f.Public = append(f.Public, host)
 }
 
 // addSecret adds a user by a secret in any of its forms.

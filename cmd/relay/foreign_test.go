@@ -92,7 +92,12 @@ enabled = false
 		{"MTProxy, a comment with a quotation mark", "run.sh", "mtproto-proxy -H 443,'8#443' -S " + hexA + " \\\n -M 1 # don't use 80 -S " + hexB + " \\\n-S " + hexB, "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},
 		{"MTProxy, a comment within a unit's line", "m.service", "ExecStart=/opt/mtproto-proxy -H 443 \\\n# -S " + hexB + " \\\n; don't\n  -S " + hexA, "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},
 		{"mtg v1", "mtg.txt", "$ nohup ./mtg run -b 0.0.0.0:3128 --cloak-port=443 " + eeA + " " + hexB + " --stats-bind=127.0.0.1:3129 >/dev/null 2>&1 &", "mtg [ee] [3128] [] mtg=0123@www.example.com lost 1"},
-		{"mtg v1, dd", "mtg.txt", "mtg run -4 9.9.9.9:443 'dd" + hexA + "'", "mtg [dd] [] [9.9.9.9] mtg=0123@ lost 0"},
+		{"mtg v1, dd", "mtg.txt", "mtg run -4 9.9.9.9:443 'dd" + hexA + "'", "mtg [dd] [443] [9.9.9.9] mtg=0123@ lost 0"},
+		{"mtg v1, its own port", "mtg.txt", "docker run -d -p 443:3128 nineseconds/mtg:1 run " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
+		{"mtg v1, IPv6", "mtg.txt", "mtg run -6 [2620:fe::9]:443 " + eeA, "mtg [ee] [443] [2620:fe::9] mtg=0123@www.example.com lost 0"},
+		{"MTProxy, within a shell", "x", "su nobody -s /bin/sh -c 'cd /x && ./mtproto-proxy -H 443 -S " + hexA + " -M 1'", "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},
+		{"MTProxy, in a container", "x", "docker run -d -p8443:443 --name mtproto-proxy -v proxy-config:/data -e TAG=" + hexA + " --env=SECRET=" + hexA + "," + hexB + " docker.io/telegrammessenger/proxy:latest", "MTProxy [dd] [8443] [] mtproxy=0123@ mtproxy=fedc@ bare lost 1"},
+		{"telemt, what is no host", "t.toml", "[general.links]\npublic_host = \"e\\u001bv]\\n[x]\"\n[censorship]\ntls_domains = [\"x\\u001b\\n\"]\n[[upstreams]]\ntype = \"a\\u001b\"\n[access.users]\na = \"" + hexA + "\"", "telemt [ee] [443] [] a=0123@petrovich.ru lost 3"},
 		{"mtg v2, in a container", "up.sh", "docker run -d --name mtg -p 443:3128/tcp nineseconds/mtg:2 \\\n simple-run -n 1.1.1.1 -i prefer-ipv4 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
 		{"mtg v2, in a container, a port without a blank", "up.sh", "docker run -p443:3128 nineseconds/mtg:2 simple-run 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
 		{"mtg v2, in a container, flags together", "up.sh", "docker run -dp=127.0.0.1:443:3128/tcp nineseconds/mtg:2 simple-run 0.0.0.0:3128 " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
@@ -114,6 +119,9 @@ enabled = false
 		}
 		if want, isErr := strings.CutPrefix(tt.want, "got an error: "); isErr && err != nil && strings.HasPrefix(err.Error(), want) {
 			continue
+		}
+		if f != nil && strings.ContainsAny(strings.Join(append(f.Lost, f.Public...), ""), "\x1b\n") {
+			t.Errorf("%s: got %q, want nothing that a terminal takes for orders", tt.name, f.Lost)
 		}
 		if got != tt.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
@@ -140,6 +148,14 @@ func TestParseForeignFaults(t *testing.T) {
 		{"MTProxy, a variable", "x", "mtproto-proxy -S $SECRET", "variable"},
 		{"MTProxy, a file", "x", "mtproto-proxy --mtproto-secret-file f", "file of their own"},
 		{"MTProxy, none", "x", "mtproto-proxy -H 443", "no -S"},
+		{"MTProxy, a port that is a variable", "x", "mtproto-proxy -H $PORT -S " + hexA, "port is a variable"},
+		{"mtg, a port that is a variable", "x", "mtg run -b 0.0.0.0:$PORT " + eeA, "port is a variable"},
+		{"MTProxy, in a container without a secret", "x", "docker run -p 443:443 telegrammessenger/proxy", "docker logs"},
+		{"telemt, a user and a secret in each other's places", "t.toml", "[access.users]\n" + hexA + " = \"alice\"", "a secret for a name"},
+		{"telemt, a secret twice", "t.toml", "[access.users]\n" + hexA + " = \"" + hexA + "\"", "a secret for a name"},
+		{"telemt, another kind", "t.toml", "[access]\nusers = \"" + hexA + "\"", "line 2, column 9: access.users is, or holds, a value of another kind than it should"},
+		{"telemt, another kind in a table", "t.toml", "[access.users]\n" + hexA + " = 5", "access.users is, or holds"},
+		{"a compose file", "x.yml", "image: nineseconds/mtg:2\nports:", "write the command line alone"},
 		{"MTProxy, a placeholder", "x", "mtproto-proxy -S SECRET", "in no form"},
 		{"a quotation mark", "x", "\n\nmtproto-proxy -S 'x", "line 3: a quotation mark"},
 		{"Python, computed", "x", "USERS = dict(tg=1)", "not a plain dictionary"},
@@ -172,6 +188,9 @@ func TestParseForeignFaults(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %q, want %q in it", tt.name, err, tt.want)
+		}
+		if strings.Contains(err.Error(), "struct") {
+			t.Errorf("%s: got Go's types in %q, want none", tt.name, err)
 		}
 		for _, secret := range []string{hexA[:12], hexB[:12]} {
 			if strings.Contains(err.Error(), secret) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -16,17 +17,11 @@ import (
 func parseCommands(text string) (*foreign, error) {
 	f := &foreign{}
 	for n, line := range logicalLines(text) {
-		if !strings.Contains(line, "mtproto-proxy") && !strings.Contains(line, "mtg") {
+		if !slices.ContainsFunc([]string{"mtproto-proxy", "mtg", dockerImage}, func(word string) bool { return strings.Contains(line, word) }) {
 			continue // in whatever language
 		}
-		commands, err := shellWords(line)
-		if err != nil {
+		if err := f.readLine(line); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		for _, words := range commands {
-			if err := f.readCommand(words); err != nil {
-				return nil, fmt.Errorf("line %d: %w", n, err)
-			}
 		}
 	}
 	if f.Program == "" {
@@ -35,12 +30,43 @@ func parseCommands(text string) (*foreign, error) {
 	return f, nil
 }
 
+// readLine reads the commands of a line, and of lines that a shell gets with -c.
+func (f *foreign) readLine(line string) error {
+	commands, err := shellWords(line)
+	if err != nil {
+		return err
+	}
+	for _, words := range commands {
+		if err := f.readCommand(words); err != nil {
+			return err
+		}
+		for i := 1; i+1 < len(words); i++ {
+			if strings.HasSuffix(program(words[i-1]), "sh") && strings.HasPrefix(words[i], "-") && strings.HasSuffix(words[i], "c") {
+				if err := f.readLine(words[i+1]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// dockerImage is Telegram's own image of MTProxy.
+const dockerImage = "telegrammessenger/proxy"
+
 // readCommand reads a command that starts one of the programs, and passes over
 // others: those that copy, stop or mention it. The last word that is a program
 // counts: a container may have its name before.
 func (f *foreign) readCommand(words []string) error {
-	for i := len(words) - 2; i >= 0; i-- {
+	for i := len(words) - 1; i >= 0; i-- {
 		args := words[i+1:]
+		if name, _, _ := strings.Cut(words[i], ":"); name == dockerImage || strings.HasSuffix(name, "/"+dockerImage) {
+			f.Program = programMTProxy
+			return f.readImage(words[:i])
+		}
+		if len(args) == 0 {
+			continue
+		}
 		switch program(words[i]) {
 		case "mtproto-proxy":
 			if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }) {
@@ -63,135 +89,42 @@ func program(word string) string {
 	return name
 }
 
-// logicalLines yields lines with those that follow a backslash, a line end in its
-// place, by the number of the first. Lines that are comments are left out, and
-// systemd's "ExecStart=".
-func logicalLines(text string) func(yield func(int, string) bool) {
-	return func(yield func(int, string) bool) {
-		var whole strings.Builder
-		first := 1
-		for i, line := range strings.Split(text, "\n") {
-			line = strings.TrimSpace(line)
-			if whole.Len() == 0 {
-				first = i + 1
-			}
-			// systemd passes over comments between lines that belong together.
-			if whole.Len() == 0 || strings.HasPrefix(whole.String(), "ExecStart=") {
-				if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
-					continue
-				}
-			}
-			head, more := strings.CutSuffix(line, `\`)
-			whole.WriteString(head + "\n")
-			if more {
-				continue
-			}
-			if !yield(first, execStart(whole.String())) {
-				return
-			}
-			whole.Reset()
-		}
-		if whole.Len() > 0 {
-			yield(first, execStart(whole.String()))
-		}
-	}
-}
+var (
+	errVariable     = errors.New("the secret is a variable: write its value in the place of it, in a copy of the file")
+	errPortVariable = errors.New("the port is a variable: write its value in the place of it, in a copy of the file")
+)
 
-// execStart removes what systemd.service(5) allows before a command.
-func execStart(line string) string {
-	if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart="); ok {
-		return strings.TrimLeft(rest, "-@+!:")
+// readImage reads the settings of a container of Telegram's image, which are in its
+// environment. Within it the port is 443.
+func (f *foreign) readImage(before []string) error {
+	secrets := ""
+	err := flags(before, func(flag, v string) (bool, error) {
+		if flag != "-e" && flag != "--env" {
+			return false, nil
+		}
+		switch name, value, _ := strings.Cut(v, "="); name {
+		case "SECRET":
+			secrets = value
+		case "TAG":
+			f.loseTag()
+		}
+		return true, nil
+	}, func(string) error { return nil })
+	if err != nil {
+		return err
 	}
-	return line
-}
-
-var errQuote = errors.New("a quotation mark has no other")
-
-// shellWords splits what logicalLines yields into commands and these into words,
-// as a shell does. Nothing is expanded. A comment ends with its line, whatever
-// stands at its end, and the command with it.
-func shellWords(line string) ([][]string, error) {
-	var commands [][]string
-	var words []string
-	var w strings.Builder
-	var quote byte
-	in := false
-	end := func() {
-		if in {
-			words = append(words, w.String())
-			w.Reset()
-			in = false
-		}
+	if secrets == "" {
+		return errors.New("the secret is not there, so that the container has made one: add -e SECRET=… with what docker logs says of it, in a copy of the line")
 	}
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		switch {
-		case c == '\\' && quote != '\'' && i+1 < len(line):
-			i++
-			w.WriteByte(line[i])
-			in = true
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote, in = c, true
-		case quote == 0 && !in && c == '#':
-			if n := strings.IndexByte(line[i:], '\n'); n >= 0 {
-				i += n
-			} else {
-				i = len(line)
-			}
-			commands, words = append(commands, words), nil
-		case quote == 0 && strings.IndexByte(" \t\r\n<>", c) >= 0:
-			end()
-		case quote == 0 && strings.IndexByte(";|&()", c) >= 0:
-			end()
-			commands, words = append(commands, words), nil
-		default:
-			w.WriteByte(c)
-			in = true
-		}
-	}
-	if quote != 0 {
-		return nil, errQuote
-	}
-	end()
-	return append(commands, words), nil
-}
-
-// flags walks over arguments: value is called for every flag with what follows
-// it, "-S x", "-Sx", "--name x" or "--name=x", and says whether it took it;
-// plain is called for the others.
-func flags(args []string, value func(flag, v string) (bool, error), plain func(string) error) error {
-	for i := 0; i < len(args); i++ {
-		a, next := args[i], ""
-		if i+1 < len(args) {
-			next = args[i+1]
-		}
-		if !strings.HasPrefix(a, "-") {
-			if err := plain(a); err != nil {
-				return err
-			}
-			continue
-		}
-		name, v, attached := strings.Cut(a, "=")
-		if !attached && !strings.HasPrefix(a, "--") && len(a) > 2 {
-			name, v, attached = a[:2], a[2:], true
-		}
-		if !attached {
-			v = next
-		}
-		took, err := value(name, v)
-		if err != nil {
+	f.Bare = true
+	for _, s := range strings.Split(secrets, ",") {
+		if err := f.addMTProxySecret(s, nil); err != nil {
 			return err
 		}
-		if took && !attached {
-			i++
-		}
 	}
+	f.addPort(published(before, "443"))
 	return nil
 }
-
-var errVariable = errors.New("the secret is a variable: write its value in the place of it, in a copy of the file")
 
 // readMTProxy reads the arguments of Telegram's own proxy (its mtproto-proxy.c).
 func (f *foreign) readMTProxy(before, args []string) error {
@@ -237,6 +170,9 @@ func (f *foreign) readMTProxy(before, args []string) error {
 		}
 	}
 	for _, p := range ports {
+		if strings.HasPrefix(p, "$") {
+			return errPortVariable
+		}
 		f.addPort(published(before, p))
 	}
 	return nil
@@ -264,7 +200,7 @@ func (f *foreign) addMTProxySecret(s string, domains []string) error {
 // readMTG reads the arguments of mtg: "run SECRET [TAG]" of version 1, and
 // "simple-run ADDRESS SECRET" of version 2.
 func (f *foreign) readMTG(before, args []string) error {
-	var bind string
+	var bind, shown string
 	found, tagged := false, false
 	secret := func(v string) error {
 		if strings.HasPrefix(v, "$") {
@@ -283,11 +219,10 @@ func (f *foreign) readMTG(before, args []string) error {
 		case "-s", "--secret":
 			return true, secret(v)
 		case "-4", "--public-ipv4", "-6", "--public-ipv6":
-			host, _, _ := strings.Cut(v, ":")
-			if strings.HasSuffix(flag, "6") || host == "" {
-				return true, nil
+			if host, port, err := net.SplitHostPort(v); err == nil { // as links have them
+				shown = port
+				f.addPublic(host)
 			}
-			f.addPublic(host)
 		case "-t", "--stats-bind", "-n", "--doh-ip", "-i", "--prefer-ip", "-c", "--concurrency", "-a", "--antireplay-cache-size",
 			"-p", "--domain-fronting-port", "--cloak-port", "-w", "-r", "--write-buffer", "--read-buffer":
 		default:
@@ -317,11 +252,17 @@ func (f *foreign) readMTG(before, args []string) error {
 	if tagged {
 		f.loseTag()
 	}
+	if bind == "" && args[0] != "simple-run" {
+		bind = "0.0.0.0:3128" // version 1's default
+	}
 	host, port, err := net.SplitHostPort(bind)
 	if err != nil {
 		host, port = "", bind // of version 1: the port alone
 	}
-	f.addListener(net.JoinHostPort(host, published(before, port)))
+	if port = cmp.Or(shown, published(before, port)); strings.HasPrefix(port, "$") {
+		return errPortVariable
+	}
+	f.addListener(net.JoinHostPort(host, port))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,7 +29,12 @@ func readTOML(b []byte, into any) error {
 	err := toml.Unmarshal(b, into)
 	if de, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, column := de.Position()
-		return fmt.Errorf("line %d, column %d: %w", line, column, errors.New(strings.TrimPrefix(de.Error(), "toml: ")))
+		text := printable(strings.TrimPrefix(de.Error(), "toml: "))
+		if key := de.Key(); len(key) > 0 && strings.HasPrefix(text, "cannot ") {
+			// Go's types mean nothing here, and deeper keys may be secrets.
+			text = printable(strings.Join(key[:min(2, len(key))], ".")) + " is, or holds, a value of another kind than it should"
+		}
+		return fmt.Errorf("line %d, column %d: %s", line, column, text)
 	}
 	return err
 }
@@ -159,6 +165,9 @@ func parseTelemt(b []byte) (*foreign, error) {
 // all have them.
 func (f *foreign) people(names []string, secrets map[string]string, kinds []mtproto.Kind, server string) error {
 	for _, name := range names {
+		if b, err := hex.DecodeString(name); err == nil && len(b) >= mtproto.SecretSize {
+			return errors.New("a user has a secret for a name: write the name before the secret, in a copy of the file")
+		}
 		kind, key, _, err := mtproto.ParseSecret(secrets[name])
 		if err != nil || kind != mtproto.KindSimple {
 			return fmt.Errorf("the secret of %s is not one of 32 hexadecimal digits", userName(name))

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"relay/auth"
@@ -31,7 +34,8 @@ relay, on the same port. It reads
 
   mtg            config.toml, or a file with its command line (mtg run …)
   telemt         config.toml
-  MTProxy        a file with its command line, or its systemd unit (-S SECRET …)
+  MTProxy        a file with its command line (-S SECRET …), its systemd unit, or
+                 the docker run of Telegram's image (-e SECRET=…)
   mtprotoproxy   config.py, which is read and never run
 
 Everybody is imported or nobody. It says what this relay needs in its configuration,
@@ -103,6 +107,8 @@ func (c *importCmd) propose(cfg *config.Config, tabs []config.Table, plan *impor
 	}
 	// A look makes no state folder, and nothing is full because of a name that is
 	// missing yet: it is taken in a database of this moment.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	dir, err := os.MkdirTemp("", "relay-import-")
 	if err != nil {
 		return err
@@ -112,7 +118,10 @@ func (c *importCmd) propose(cfg *config.Config, tabs []config.Table, plan *impor
 	scratch.State = dir
 	o := optionsOf("mtproto", tabs).(*mtproto.Options)
 	o.Names = append(slices.Clone(mtprotoNames(cfg, o)), plan.missingNames...)
-	return plan.ask(&scratch, tabs)
+	if err := plan.ask(&scratch, tabs); err != nil || ctx.Err() == nil {
+		return err
+	}
+	return errors.New("ended by a signal") // which has waited until the database is gone
 }
 
 // ask hands the users to the relay of a configuration.

@@ -20,7 +20,7 @@ func (h *handler) adopt(w http.ResponseWriter, q *http.Request) {
 	}
 	h.giving.Lock()
 	defer h.giving.Unlock()
-	a := adoption{h: h, holders: make(map[string]map[[auth.SecretSize]byte]string), given: make(map[string]*auth.Record)}
+	a := adoption{h: h, holders: make(map[string]map[[auth.SecretSize]byte]string), given: make(map[string]*auth.Record), last: make(map[string]int)}
 	for _, u := range i.Users {
 		if err := a.take(u); err != nil {
 			fail(w, http.StatusBadRequest, err)
@@ -45,6 +45,7 @@ type adoption struct {
 	h       *handler
 	holders map[string]map[[auth.SecretSize]byte]string // by label
 	given   map[string]*auth.Record                     // names, in this import
+	last    map[string]int                              // numbers behind names, of which those before are taken
 	clashes []string                                    // why some links would not work
 	records []*auth.Record
 	out     []Imported
@@ -130,7 +131,8 @@ func (a *adoption) holder(r *auth.Record) (string, error) {
 
 // free is a name that nobody has, the one asked for if it is.
 func (a *adoption) free(name string) (string, error) {
-	for n := 1; ; n++ {
+	for n := a.last[name] + 1; ; n++ {
+		a.last[name] = n
 		try := name
 		if n > 1 {
 			suffix := fmt.Sprintf("-%d", n)
