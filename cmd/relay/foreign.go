@@ -174,6 +174,10 @@ func (f *foreign) loseTag() {
 		"connects to Telegram directly. Tell @MTProxybot that the proxy has ended, and users are shown no channel")
 }
 
+func (f *foreign) loseSOCKS5() {
+	f.lose("the SOCKS5 proxy that it reaches Telegram through: this relay connects directly")
+}
+
 // kinds are those of all users' links, each once.
 func (f *foreign) kinds() []mtproto.Kind {
 	var out []mtproto.Kind

@@ -93,6 +93,7 @@ enabled = false
 		{"MTProxy, a comment within a unit's line", "m.service", "ExecStart=/opt/mtproto-proxy -H 443 \\\n# -S " + hexB + " \\\n; don't\n  -S " + hexA, "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},
 		{"mtg v1", "mtg.txt", "$ nohup ./mtg run -b 0.0.0.0:3128 --cloak-port=443 " + eeA + " " + hexB + " --stats-bind=127.0.0.1:3129 >/dev/null 2>&1 &", "mtg [ee] [3128] [] mtg=0123@www.example.com lost 1"},
 		{"mtg v1, dd", "mtg.txt", "mtg run -4 9.9.9.9:443 'dd" + hexA + "'", "mtg [dd] [443] [9.9.9.9] mtg=0123@ lost 0"},
+		{"mtg v2, flags of simple-run", "up.sh", "mtg simple-run -b 64kb -s socks5://[::1]:9 --domain-fronting-ip ::1 --timeout 5s '[::]:443' " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com IPv6 lost 1"},
 		{"mtg v1, its own port", "mtg.txt", "docker run -d -p 443:3128 nineseconds/mtg:1 run " + eeA, "mtg [ee] [443] [] mtg=0123@www.example.com lost 0"},
 		{"mtg v1, IPv6", "mtg.txt", "mtg run -6 [2620:fe::9]:443 " + eeA, "mtg [ee] [443] [2620:fe::9] mtg=0123@www.example.com lost 0"},
 		{"MTProxy, within a shell", "x", "su nobody -s /bin/sh -c 'cd /x && ./mtproto-proxy -H 443 -S " + hexA + " -M 1'", "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},

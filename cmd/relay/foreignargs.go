@@ -212,7 +212,15 @@ func (f *foreign) readMTG(before, args []string) error {
 		found = true
 		return nil
 	}
+	simple := args[0] == "simple-run"
 	err := flags(args, func(flag, v string) (bool, error) {
+		switch {
+		case simple && flag == "-b":
+			return true, nil // a buffer's size
+		case simple && (flag == "-s" || flag == "--socks5-proxy"):
+			f.loseSOCKS5()
+			return true, nil
+		}
 		switch flag {
 		case "-b", "--bind", "--bind-to":
 			bind = v
@@ -224,7 +232,7 @@ func (f *foreign) readMTG(before, args []string) error {
 				f.addPublic(host)
 			}
 		case "-t", "--stats-bind", "-n", "--doh-ip", "-i", "--prefer-ip", "-c", "--concurrency", "-a", "--antireplay-cache-size",
-			"-p", "--domain-fronting-port", "--cloak-port", "-w", "-r", "--write-buffer", "--read-buffer":
+			"-p", "--domain-fronting-port", "--domain-fronting-ip", "--cloak-port", "--timeout", "--tcp-buffer", "-w", "-r", "--write-buffer", "--read-buffer":
 		default:
 			return false, nil
 		}
@@ -252,7 +260,7 @@ func (f *foreign) readMTG(before, args []string) error {
 	if tagged {
 		f.loseTag()
 	}
-	if bind == "" && args[0] != "simple-run" {
+	if bind == "" && !simple {
 		bind = "0.0.0.0:3128" // version 1's default
 	}
 	host, port, err := net.SplitHostPort(bind)

@@ -96,7 +96,7 @@ func parsePython(text string) (*foreign, error) {
 		f.loseTag()
 	}
 	if perhaps(vars["SOCKS5_HOST"]) {
-		f.lose("the SOCKS5 proxy that it reaches Telegram through: this relay connects directly")
+		f.loseSOCKS5()
 	}
 	return f, nil
 }

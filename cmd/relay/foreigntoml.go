@@ -68,7 +68,7 @@ func parseMTG(b []byte) (*foreign, error) {
 		f.addPublic(ip)
 	}
 	if slices.ContainsFunc(c.Network.Proxies, func(p string) bool { return p != "" }) {
-		f.lose("the SOCKS5 proxies that it reaches Telegram through: this relay connects directly")
+		f.loseSOCKS5()
 	}
 	return f, nil
 }
