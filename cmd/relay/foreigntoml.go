@@ -31,7 +31,10 @@ func readTOML(b []byte, into any) error {
 		line, column := de.Position()
 		text := printable(strings.TrimPrefix(de.Error(), "toml: "))
 		if key := de.Key(); len(key) > 0 && strings.HasPrefix(text, "cannot ") {
-			// Go's types mean nothing here, and deeper keys may be secrets.
+			// Go's types mean nothing here, and a long key may be a secret.
+			for len(key[len(key)-1]) >= 2*mtproto.SecretSize && len(key) > 1 {
+				key = key[:len(key)-1]
+			}
 			text = printable(strings.Join(key[:min(2, len(key))], ".")) + " is, or holds, a value of another kind than it should"
 		}
 		return fmt.Errorf("line %d, column %d: %s", line, column, text)
