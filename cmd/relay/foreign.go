@@ -139,7 +139,11 @@ func (f *foreign) check() error {
 		}
 		to, err := transport.NameTarget(u.Server, 443)
 		if err != nil || !to.IsName() {
-			return fmt.Errorf("%s: the server name %q in the secret is not a host name", u.Name, u.Server)
+			shown := " " + strconv.Quote(u.Server)
+			if printable(u.Server) != u.Server { // perhaps the bytes of another secret
+				shown = ""
+			}
+			return fmt.Errorf("%s: the server name%s in the secret is not a host name", u.Name, shown)
 		}
 		if to.Name() != u.Server {
 			f.lose("links that say %q: clients send the name as it is written there, and this relay knows it as %s; give out new links", u.Server, to.Name())

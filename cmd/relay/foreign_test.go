@@ -141,6 +141,7 @@ func TestParseForeignFaults(t *testing.T) {
 		{"other TOML", "c.toml", "a = 1", "no configuration that import reads"},
 		{"mtg, half a secret", "c.toml", "secret = \"ee0123\"", "in no form"},
 		{"mtg, a name that is none", "c.toml", "secret = \"ee" + hexA + "2f2e2e2f\"", "not a host name"},
+		{"mtg, a secret for a name", "c.toml", "secret = \"ee" + hexA + hexB + "\"", "mtg: the server name in the secret is not a host name"},
 		{"mtg, a number for a secret", "c.toml", "secret = 5", "line 1"},
 		{"mtg, a file of settings", "x", "ExecStart=/usr/bin/mtg run /etc/mtg.toml", "import that file"},
 		{"telemt, no user", "t.toml", "[access.users]", "no user in it"},

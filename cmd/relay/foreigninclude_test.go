@@ -40,7 +40,7 @@ func TestInclude(t *testing.T) {
 		{"large", "t.toml", "include = \"large.toml\"", fault + "include = \"large.toml\": more than 8 MiB in all"},
 		{"a fault", "t.toml", "include = \"bad.toml\"", fault + "with the files that it includes in their places: line"},
 		{"with the whole name", "t.toml", fmt.Sprintf("include = %q", filepath.ToSlash(filepath.Join(dir, "etc", "more", "users.toml"))), "telemt [ee] [443] [] a=0123@petrovich.ru b=fedc@petrovich.ru! lost 0"},
-		{"another program", "config.py", "include = [1]\nUSERS = {'a': '" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [443] [] a=0123@www.google.com lost 0"},
+		{"another program", "config.py", "include = [1]\nUSERS = {'a': '" + hexA + "'}\nTLS_ONLY = True", "mtprotoproxy [ee] [3256] [] a=0123@www.google.com IPv6 lost 0"},
 	} {
 		path := write(tt.file, tt.text)
 		f, err := readForeign(path)

@@ -112,6 +112,9 @@ func (p *importPlan) mtprotoLines(b *strings.Builder, cfg *config.Config, o *mtp
 		for _, k := range append(kinds, p.missingKinds...) {
 			words = append(words, string(k))
 		}
+		if plain := without(p.missingKinds, []mtproto.Kind{mtproto.KindFakeTLS}); len(plain) > 0 && len(words) > 1 {
+			fmt.Fprintf(b, "# %s: easy to recognise, so only as long as links with them are in use\n", joined(plain))
+		}
 		fmt.Fprintf(b, "secrets = %s\n", quotedList(words))
 	}
 	if len(p.missingNames) > 0 {
