@@ -117,7 +117,7 @@ func (c *importCmd) propose(cfg *config.Config, tabs []config.Table, plan *impor
 	scratch := *cfg
 	scratch.State = dir
 	o := optionsOf("mtproto", tabs).(*mtproto.Options)
-	o.Names = append(slices.Clone(mtprotoNames(cfg, o)), plan.missingNames...)
+	o.Names = append(slices.Clone(plan.names(cfg, o)), plan.missingNames...)
 	if err := plan.ask(&scratch, tabs); err != nil || ctx.Err() == nil {
 		return err
 	}

@@ -94,13 +94,10 @@ func (p *importPlan) onIPv6(port uint16) bool {
 	})
 }
 
-// mtprotoLines are the kinds and the names of the links. A name of the cover that
-// nobody here has in an ee link yet is left out: web's is to last.
+// mtprotoLines are the kinds and the names of the links.
 func (p *importPlan) mtprotoLines(b *strings.Builder, cfg *config.Config, o *mtproto.Options) {
-	names, kinds := o.Names, o.Kinds()
-	if !p.noListener {
-		names = mtprotoNames(cfg, o)
-	} else if len(o.Names)+len(p.missingNames) == 0 {
+	names, kinds := p.names(cfg, o), o.Kinds()
+	if p.noListener && len(names)+len(p.missingNames) == 0 {
 		kinds = nil // ee needs a name
 	}
 	if len(p.missingNames)+len(p.missingKinds) == 0 {

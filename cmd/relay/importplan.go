@@ -65,7 +65,7 @@ func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *imp
 	p := &importPlan{Users: []importedUser{}, from: all}
 	options := optionsOf("mtproto", tabs).(*mtproto.Options)
 	p.noListener = !slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool { return slices.Contains(l.Inbounds, "mtproto") })
-	names := mtprotoNames(cfg, options)
+	names := p.names(cfg, options)
 	var dead []mtproto.Kind // those of users who have no other
 	under := make(map[string]int)
 	for _, f := range all {
@@ -93,13 +93,22 @@ func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *imp
 			p.Lost = append(p.Lost, lostThing{f.File, what})
 		}
 		p.Ports = append(p.Ports, f.Ports...)
-		p.Server = append(p.Server, f.Public...)
+		p.Server = appendNew(p.Server, f.Public...)
 	}
 	slices.Sort(p.Ports)
 	p.Ports = slices.Compact(p.Ports)
 	p.lines(cfg, options)
 	p.judge(dead)
 	return p
+}
+
+// names are those of ee secrets that users here have. Where nobody can have one yet,
+// the cover's are not among them: web's name is to last.
+func (p *importPlan) names(cfg *config.Config, o *mtproto.Options) []string {
+	if p.noListener {
+		return o.Names
+	}
+	return mtprotoNames(cfg, o)
 }
 
 // without is what of some is not among others.
