@@ -151,8 +151,29 @@ func (u *Users) PlaceOf(label string, r *Record) (at string, ok bool) {
 	if k := s.byID[r.ID]; k != nil {
 		return k.name, true
 	}
-	at = r.Places[s.Key]
-	return at, r.Disabled && s.has(at)
+	if at = r.Places[s.Key]; r.Disabled && s.has(at) {
+		return at, true
+	}
+	return "", false
+}
+
+// Nameless reports whether clients of a user are found without a name: those of the
+// oldest users, as many as one name may have. Of who is not looked for it is true.
+func (u *Users) Nameless(label string, r *Record) bool {
+	s := u.placed()
+	if s == nil || s.Label != label {
+		return true
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k := s.byID[r.ID]
+	return k == nil || slices.Contains(s.first, k)
+}
+
+// Knows reports whether clients of a label may say a place.
+func (u *Users) Knows(label, at string) bool {
+	s := u.placed()
+	return s != nil && s.Label == label && s.has(at)
 }
 
 // unplaced reports whether no link says a place. Unnamed once stood where names do.
@@ -244,6 +265,9 @@ func (u *Users) resettle(before, r *Record) error {
 // house places a user under the least used name, or returns ErrFull.
 func (s *secrets) house(r *Record, used map[string]int) error {
 	at, ok := s.leastUsed(used)
+	if !ok && slices.Equal(s.Names, []string{Unnamed}) {
+		return fmt.Errorf("%w: %d users, of whom clients say no name, so that every one is tried; disable or remove users, which frees their places (to expire does not)", ErrFull, s.Most)
+	}
 	if !ok {
 		names, each := "1 name", ""
 		if n := len(s.Names); n > 1 {

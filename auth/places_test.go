@@ -4,8 +4,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -205,5 +207,62 @@ func TestNewStopped(t *testing.T) {
 	}
 	if r, err := s.Get("a"); err != nil || len(r.Places) > 0 {
 		t.Errorf("after a look: got %v and %v, want no place", r.Places, err)
+	}
+}
+
+// TestNameless: clients that say no name are those of the oldest users, whatever their
+// places, and however the others come and go.
+func TestNameless(t *testing.T) {
+	w := newWorld(t)
+	const most = 4
+	w.place([]string{"one.example", "two.example"}, most)
+	add := func(names ...string) {
+		t.Helper()
+		for _, n := range names {
+			if err := w.Add(&Record{Name: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wants := func(when, want string) {
+		t.Helper()
+		got := w.candidates("", netip.Addr{})
+		slices.Sort(got)
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: got %s found without a name, want %s", when, s, want)
+		}
+		_ = w.Each(func(r *Record) bool {
+			if got, want := w.Nameless(testLabel, r), slices.Contains(strings.Fields(want), r.Name) || r.Disabled; got != want {
+				t.Errorf("%s: Nameless of %s: got %v, want %v", when, r.Name, got, want)
+			}
+			return true
+		})
+	}
+	add("f", "e", "d", "c", "b", "a")
+	wants("six", "c d e f")
+	if _, err := w.Update("e", func(r *Record) error { r.Disabled = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	wants("one is disabled", "b c d f")
+	if _, err := w.Update("e", func(r *Record) error { r.Disabled = false; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	wants("and enabled", "c d e f")
+	if err := w.Remove("f"); err != nil {
+		t.Fatal(err)
+	}
+	add("g")
+	wants("one is removed, one is new", "b c d e")
+	w.place([]string{"two.example", "one.example"}, most)
+	wants("placed again", "b c d e")
+}
+
+// TestPlaceOfLeftOut: who has no place is found nowhere, whatever the record says.
+func TestPlaceOfLeftOut(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	w.place([]string{"one.example"}, 2)
+	w.place([]string{"two.example"}, 1)
+	if got, want := w.planned(), "a=two.example b="; got != want {
+		t.Errorf("places: got %s, want %s", got, want)
 	}
 }

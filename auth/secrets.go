@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"cmp"
 	"encoding/hex"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -42,6 +44,9 @@ type secrets struct {
 	mu     sync.RWMutex
 	byName map[string][]*secret // never changed in place: readers keep the slice
 	byID   map[uint64]*secret
+	// first are the oldest users of all, as many as one name may have: those whose
+	// clients need not say a name. Never changed in place, either.
+	first []*secret
 	// planned are the places, by ID, that users have here and not in their records.
 	planned map[uint64]string
 
@@ -126,7 +131,14 @@ func (s *secrets) put(realm Key, r *Record) {
 	s.byID[r.ID] = k
 	list := s.byName[at]
 	s.byName[at] = append(list[:len(list):len(list)], k)
+	if n := len(s.first); n < s.Most || k.user.ID < s.first[n-1].user.ID {
+		i, _ := slices.BinarySearchFunc(s.first, k.user.ID, bySecretID)
+		list := slices.Insert(slices.Clone(s.first), i, k)
+		s.first = list[:min(len(list), s.Most)]
+	}
 }
+
+func bySecretID(k *secret, id uint64) int { return cmp.Compare(k.user.ID, id) }
 
 // dropNamed forgets a user.
 func (s *secrets) dropNamed(name string) {
@@ -147,13 +159,17 @@ func (s *secrets) remove(id uint64) {
 	}
 	delete(s.byID, id)
 	s.byName[old.name] = slices.DeleteFunc(slices.Clone(s.byName[old.name]), func(k *secret) bool { return k == old })
+	if slices.Contains(s.first, old) {
+		list := slices.SortedFunc(maps.Values(s.byID), func(a, b *secret) int { return bySecretID(a, b.user.ID) })
+		s.first = list[:min(len(list), s.Most)]
+	}
 }
 
 // Candidates calls yield with the users whose secret a client of source may
 // have presented under a name of label, until it returns false: first those who
 // have come from there lately, then those who are connected, then the others.
-// There are at most as many as [Users.Place] allows for one name; the empty name
-// stands for all of them. yield reads the key and does not keep it.
+// There are at most as many as [Users.Place] allows for one name; without a name they
+// are the oldest of all. yield reads the key and does not keep it.
 func (u *Users) Candidates(label, name string, source netip.Addr, yield func(user User, key *[SecretSize]byte) bool) {
 	s := u.placed()
 	if s == nil || s.Label != label {
@@ -201,10 +217,7 @@ func (s *secrets) lately(source uint64, name string) (recent, list []*secret) {
 	if name != "" {
 		return recent, s.byName[name]
 	}
-	for _, n := range s.Names {
-		list = append(list, s.byName[n]...)
-	}
-	return recent, list
+	return recent, s.first
 }
 
 // connected tells who of a list has sessions.

@@ -145,7 +145,7 @@ func (f *foreign) check() error {
 			}
 			return fmt.Errorf("%s: the server name%s in the secret is not a host name", u.Name, shown)
 		}
-		if to.Name() != u.Server {
+		if to.Name() != strings.ToLower(u.Server) {
 			f.lose("links that say %q: clients send the name as it is written there, and this relay knows it as %s; give out new links", u.Server, to.Name())
 		}
 		u.Server = to.Name()

@@ -78,7 +78,7 @@ type = "socks5"
 [[upstreams]]
 type = "socks4"
 enabled = false
-`, "telemt [ee] [8443] [p.example.org q.example.org] bob=fedc@a.example.com/7/2<2077-01-02 lost 5"},
+`, "telemt [ee] [8443] [p.example.org q.example.org] bob=fedc@a.example.com/7/2<2077-01-02 lost 4"},
 		{"telemt, ports of listeners", "t.toml", "[server]\nport = 444\n[[server.listeners]]\nip = \"0.0.0.0\"\nport = 8443\nannounce = \"p.example.org\"\n[[server.listeners]]\nip = \"::\"\n[[server.listeners]]\nip = \"127.0.0.1\"\nport = 8080\ntransport = \"web\"\n[access.users]\na = \"" + hexA + "\"", "telemt [ee] [444 8443] [p.example.org] a=0123@petrovich.ru IPv6 lost 0"},
 		{"telemt, a public port", "t.toml", "[general.links]\npublic_port = 443\n[server]\nlisten_addr_ipv6 = \"::\"\n[[server.listeners]]\nip = \"9.9.9.9\"\nport = 8443\n[access.users]\na = \"" + hexA + "\"", "telemt [ee] [443] [9.9.9.9] a=0123@petrovich.ru lost 0"},
 		{"telemt, IPv6 without listeners", "t.toml", "[network]\nipv6 = true\n[access.users]\na = \"" + hexA + "\"", "telemt [ee] [443] [] a=0123@petrovich.ru IPv6 lost 0"},
@@ -87,7 +87,7 @@ enabled = false
 		{"mtprotoproxy, modes that are not said", "config.py", "USERS={'tg':'" + hexA + "'}\nMODES = {'secure': True}\nAD_TAG = f(x)", "mtprotoproxy [dd] [3256] [] tg=0123@ IPv6 lost 1"},
 		{"mtprotoproxy, IPv4 alone", "config.py", "USERS = {'a': '" + hexA + "'}\nTLS_ONLY=1\nLISTEN_ADDR_IPV6 = None", "mtprotoproxy [ee] [3256] [] a=0123@www.google.com lost 0"},
 		{"MTProxy, a line", "run.sh", "./mtproto-proxy -u nobody -p 8888 -H 443,8443 -S " + hexA + " -S" + hexB + " --aes-pwd proxy-secret proxy-multi.conf -M 1", "MTProxy [dd] [443 8443] [] mtproxy=0123@ mtproxy=fedc@ bare lost 0"},
-		{"MTProxy, a unit", "m.service", "[Service]\n# ExecStart=/old/mtproto-proxy -S x\nExecStart=-/opt/mtproto-proxy -H 443 \\\n  --mtproto-secret=" + hexA + " -P " + hexB + " -D www.Example.com\n", "MTProxy [ee] [443] [] mtproxy=0123@www.example.com lost 2"},
+		{"MTProxy, a unit", "m.service", "[Service]\n# ExecStart=/old/mtproto-proxy -S x\nExecStart=-/opt/mtproto-proxy -H 443 \\\n  --mtproto-secret=" + hexA + " -P " + hexB + " -D www.Example.com\n", "MTProxy [ee] [443] [] mtproxy=0123@www.example.com lost 1"},
 		{"MTProxy, a comment behind", "run.sh", "mtproto-proxy -H 443 -S " + hexA + " -M 1 # -S " + hexB + " \\\nmtproto-proxy -H 80 -S f#f 2>&1 | x # don't use 80", "got an error: line 1: the secret is in no form"},
 		{"MTProxy, a comment with a quotation mark", "run.sh", "mtproto-proxy -H 443,'8#443' -S " + hexA + " \\\n -M 1 # don't use 80 -S " + hexB + " \\\n-S " + hexB, "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},
 		{"MTProxy, a comment within a unit's line", "m.service", "ExecStart=/opt/mtproto-proxy -H 443 \\\n# -S " + hexB + " \\\n; don't\n  -S " + hexA, "MTProxy [dd] [443] [] mtproxy=0123@ bare lost 0"},

@@ -73,6 +73,7 @@ func linkerOf(cfg *config.Config, tabs []config.Table, users *auth.Users) linker
 func (k linker) access(p part, r *auth.Record) access {
 	a := access{record: r, realm: k.users.Realm()}
 	a.place, _ = k.users.PlaceOf(p.label, r)
+	a.nameless = k.users.Nameless(p.label, r)
 	return a
 }
 

@@ -73,10 +73,7 @@ func mtprotoPrepare(cfg *config.Config, options any, users *auth.Users) ([]findi
 	n := auth.Naming{Label: mtproto.Label, Key: mtproto.Label, Names: mtprotoNames(cfg, options), Most: faketls.MaxCandidates}
 	named := slices.Contains(options.(*mtproto.Options).Kinds(), mtproto.KindFakeTLS)
 	if !named {
-		n.Key = plainPlaces
-	}
-	if len(n.Names) == 0 {
-		n.Names = []string{auth.Unnamed}
+		n.Key, n.Names = plainPlaces, []string{auth.Unnamed}
 	}
 	p, err := users.Place(n)
 	if err != nil {
@@ -104,19 +101,24 @@ func mtprotoWarns(a access, options any) string {
 	case a.place == "":
 		return fmt.Sprintf("%s has no MTProto link: every name has its %d users; add to names below [mtproto], and to those of the cover, or disable or remove users, then relay reload", r.Name, faketls.MaxCandidates)
 	case at != "" && at != auth.Unnamed && at != a.place && slices.Contains(o.Kinds(), mtproto.KindFakeTLS):
-		return fmt.Sprintf("the ee links that %s has are under %s, where this configuration has no place: they end when a relay starts with it, and the ee links shown here begin to work", r.Name, at)
+		return fmt.Sprintf("the ee links that %s has are under %s, where this configuration has no place: they end when a relay starts with it; show the links again then, as others may be added before", r.Name, at)
+	case !a.nameless && len(o.Kinds()) > 1:
+		return fmt.Sprintf("%s has no dd or simple link: they say no name, so that all users are tried, %d at most, and there are as many who are older", r.Name, faketls.MaxCandidates)
 	}
 	return ""
 }
 
 // mtprotoPassword reads a secret from elsewhere, in any form that clients take: one
 // with a server name is found under that name only.
-func mtprotoPassword(text string) (password, place string, err error) {
-	_, key, name, err := mtproto.ParseSecret(text)
+func mtprotoPassword(text string, options any) (password, place string, err error) {
+	kind, key, name, err := mtproto.ParseSecret(strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")))
 	if err != nil {
 		return "", "", errors.New("no secret for mtproto: want 32 hexadecimal digits, or what a link has behind secret=")
 	}
-	return hex.EncodeToString(key[:]), name, nil
+	if kinds := options.(*mtproto.Options).Kinds(); kind != mtproto.KindSimple && !slices.Contains(kinds, kind) {
+		return "", "", fmt.Errorf("secrets below [mtproto] lacks %s: the link with this secret would not work; add it there, or write the 32 hexadecimal digits behind it for links of another kind", kind)
+	}
+	return hex.EncodeToString(key[:]), strings.ToLower(name), nil
 }
 
 // someOf names the first few users of a list.
@@ -267,6 +269,9 @@ func mtprotoLinks(a access, options any) []link {
 	slices.SortStableFunc(kinds, func(x, y mtproto.Kind) int { return rankOf(x) - rankOf(y) })
 	var out []link
 	for _, kind := range kinds {
+		if kind != mtproto.KindFakeTLS && !a.nameless {
+			continue
+		}
 		protocol, note := "mtproto-"+string(kind), mtprotoNotes[kind]
 		for i, u := range mtproto.Links(a.host, a.port, mtproto.Secret(kind, key, a.place)) {
 			l := link{Protocol: protocol, URL: u, Note: note, QR: i == 0 && !a.loopback()}

@@ -116,7 +116,7 @@ func clientOf(cfg *config.Config, tabs []config.Table, create bool) (c *admin.Cl
 // backend is what the control API works on, running or not.
 func backend(users *auth.Users, k func() linker) admin.Backend {
 	return admin.Backend{
-		Users: users, Labels: labels(), Passwords: passwords(),
+		Users: users, Labels: labels(), Passwords: passwords(k),
 		Links:    func(r *auth.Record) []link { return k().links(r) },
 		Warnings: func(r *auth.Record) []string { return k().warnings(r) },
 	}

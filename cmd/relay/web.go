@@ -107,7 +107,7 @@ func webLinks(a access, _ any) []link {
 }
 
 // webPassword reads a path from elsewhere.
-func webPassword(text string) (password, place string, err error) {
+func webPassword(text string, _ any) (password, place string, err error) {
 	return text, "", web.CheckPassword(text)
 }
 

@@ -53,7 +53,7 @@ type part struct {
 	warns func(a access, options any) string
 	// password, if not nil, says that clients give no user name, and reads a password
 	// from elsewhere; see admin.Backend.
-	password func(text string) (password, place string, err error)
+	password func(text string, options any) (password, place string, err error)
 	doctor   func(cfg *config.Config, l config.Listen, options any) []finding
 	// certified says that clients check the certificate of the cover.
 	certified bool
@@ -88,6 +88,7 @@ type access struct {
 	record   *auth.Record // whose link it is; nil: nobody's
 	realm    auth.Key
 	place    string // the name under which the user's clients are found; empty: they are not
+	nameless bool   // they are without a name as well
 
 	name   string // that the client asks for in TLS: one of the cover's
 	pin    string // of its certificate, if nobody else vouches for that
@@ -178,11 +179,13 @@ func labels() []string {
 }
 
 // passwords are how those from elsewhere are read, by label; see admin.Backend.
-func passwords() map[string]func(string) (password, place string, err error) {
+func passwords(k func() linker) map[string]func(string) (password, place string, err error) {
 	out := make(map[string]func(string) (password, place string, err error))
 	for _, p := range parts {
 		if p.password != nil {
-			out[p.label] = p.password
+			out[p.label] = func(text string) (password, place string, err error) {
+				return p.password(text, optionsOf(p.name, k().tabs))
+			}
 		}
 	}
 	return out

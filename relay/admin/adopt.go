@@ -94,7 +94,12 @@ func (a *adoption) share(u ImportUser, holder string) {
 		o.Places = maps.Clone(twin.Places)
 		twin.Disabled = twin.Disabled && u.Disabled // the link of one of them works
 	} else if known, usage, err := a.h.Users.Get(holder); err == nil {
-		o.Places = known.Places
+		o.Places = make(map[string]string)
+		for _, label := range a.h.Labels {
+			if at, ok := a.h.Users.PlaceOf(label, known); ok {
+				o.Places[label] = at
+			}
+		}
 		if state := a.h.user(known, usage).State; state != "active" {
 			o.State = state
 		}
@@ -102,7 +107,7 @@ func (a *adoption) share(u ImportUser, holder string) {
 	a.out = append(a.out, o)
 	for label, at := range u.Places {
 		switch have := cmp.Or(o.Places[label], "no name"); {
-		case have == at:
+		case have == at, have == auth.Unnamed:
 		case twin != nil:
 			a.clashes = append(a.clashes, fmt.Sprintf("%s under %s has the same secret as %s under %s: leave one of them out", u.Name, at, holder, have))
 		default:

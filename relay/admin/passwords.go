@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -22,6 +23,9 @@ func (h *handler) explicit(r *auth.Record, passwords map[string]string) error {
 			if p, at, err = from(p); err != nil {
 				return err
 			}
+			if at != "" && !h.Users.Knows(label, at) {
+				return fmt.Errorf("%w: %q", auth.ErrNoPlace, at)
+			}
 			if at != "" {
 				r.SetPlace(label, at)
 			}
@@ -41,7 +45,11 @@ func (h *handler) give(w http.ResponseWriter, name string, passwords map[string]
 	r := &auth.Record{Name: name}
 	if err := h.explicit(r, passwords); err != nil {
 		h.giving.Unlock()
-		fail(w, http.StatusBadRequest, err)
+		if errors.Is(err, auth.ErrNoPlace) {
+			failFor(w, err)
+		} else {
+			fail(w, http.StatusBadRequest, err)
+		}
 		return nil, false
 	}
 	for label := range passwords {

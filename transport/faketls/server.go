@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -195,6 +196,9 @@ func (s *Server) judge(v *visit, wire []byte, source netip.Addr) (n int, ok bool
 		return 0, false
 	}
 	name, known := s.names[string(v.hello.ServerName)]
+	if !known { // names are the same in any case (RFC 6066, Section 3)
+		name, known = s.names[strings.ToLower(string(v.hello.ServerName))]
+	}
 	if !known {
 		return 0, false
 	}
