@@ -31,6 +31,8 @@ type foreign struct {
 	IPv6    bool     // it listens on IPv6 addresses
 	Public  []string // hosts that its links name, where it knows them
 	Lost    []string // what cannot be carried over, and what to do
+
+	made error // a container has made its secret itself, so that it is not in the file
 }
 
 // foreignUser is somebody with a secret. It is never printed.
@@ -65,7 +67,7 @@ const (
 )
 
 var errForeign = errors.New("this is no configuration that import reads: mtg (TOML, or a file with its command line), " +
-	"telemt (TOML), MTProxy (a file with its command line, or its systemd unit), mtprotoproxy (config.py); of a compose file " +
+	"telemt (TOML), MTProxy (a file with its command line, its systemd unit, or docker run -e SECRET=… with Telegram's image), mtprotoproxy (config.py); of a compose file " +
 	"or a program, write the command line alone into a file")
 
 // readForeign reads a file in whichever form it is.

@@ -24,8 +24,13 @@ func parseCommands(text string) (*foreign, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 	}
-	if f.Program == "" {
+	switch {
+	case f.Program == "" && f.made != nil:
+		return nil, f.made
+	case f.Program == "":
 		return nil, errForeign
+	case f.made != nil:
+		f.lose("a container of %s beside these: %v", dockerImage, f.made)
 	}
 	return f, nil
 }
@@ -60,9 +65,8 @@ const dockerImage = "telegrammessenger/proxy"
 func (f *foreign) readCommand(words []string) error {
 	for i := len(words) - 1; i >= 0; i-- {
 		args := words[i+1:]
-		if name, _, _ := strings.Cut(words[i], ":"); name == dockerImage || strings.HasSuffix(name, "/"+dockerImage) {
-			f.Program = programMTProxy
-			return f.readImage(words[:i])
+		if isImage(words[i]) && slices.ContainsFunc(words[:i], func(w string) bool { return w == "run" || w == "create" }) {
+			return f.readImage(words[:i], args)
 		}
 		if len(args) == 0 {
 			continue
@@ -83,28 +87,56 @@ func (f *foreign) readCommand(words []string) error {
 	return nil
 }
 
-// program is the name of a program in a word: a path, or an image with a tag.
+// program is the name of a program in a word: a path, or an image with a tag or a
+// digest.
 func program(word string) string {
-	name, _, _ := strings.Cut(path.Base(word), ":")
+	name := path.Base(word)
+	if i := strings.IndexAny(name, ":@"); i >= 0 {
+		name = name[:i]
+	}
 	return name
+}
+
+// isImage reports whether a word is Telegram's image, with or without a registry, a
+// tag or a digest.
+func isImage(word string) bool {
+	name := path.Join(path.Dir(word), program(word))
+	return name == dockerImage || strings.HasSuffix(name, "/"+dockerImage)
 }
 
 var (
 	errVariable     = errors.New("the secret is a variable: write its value in the place of it, in a copy of the file")
+	errEnvFile      = errors.New("the secret is in a file of variables: write it as -e SECRET=…, in a copy of the line")
+	errMade         = errors.New("the secret is not there, so that the container has made one: add -e SECRET=… with what docker logs says of it, in a copy of the line")
 	errPortVariable = errors.New("the port is a variable: write its value in the place of it, in a copy of the file")
 )
 
 // readImage reads the settings of a container of Telegram's image, which are in its
-// environment. Within it the port is 443.
-func (f *foreign) readImage(before []string) error {
-	secrets := ""
+// environment. Within it the port is 443. With another entrypoint the words behind
+// the image are mtproto-proxy's own, or a command that is read by itself.
+func (f *foreign) readImage(before, args []string) error {
+	switch {
+	case slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-S") || strings.HasPrefix(a, "--mtproto-secret") }):
+		f.Program = programMTProxy
+		return f.readMTProxy(before, args)
+	case slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "mtproto-proxy") }):
+		return nil
+	}
+	secrets, missing := "", errMade
 	err := flags(before, func(flag, v string) (bool, error) {
-		if flag != "-e" && flag != "--env" {
+		switch flag {
+		case "-e", "--env":
+		case "--env-file":
+			missing = errEnvFile
+			return true, nil
+		default:
 			return false, nil
 		}
-		switch name, value, _ := strings.Cut(v, "="); name {
+		switch name, value, valued := strings.Cut(v, "="); name {
 		case "SECRET":
-			secrets = value
+			if secrets = value; !valued {
+				missing = errVariable
+			}
 		case "TAG":
 			f.loseTag()
 		}
@@ -114,9 +146,13 @@ func (f *foreign) readImage(before []string) error {
 		return err
 	}
 	if secrets == "" {
-		return errors.New("the secret is not there, so that the container has made one: add -e SECRET=… with what docker logs says of it, in a copy of the line")
+		if missing != errMade {
+			return missing
+		}
+		f.made = missing
+		return nil
 	}
-	f.Bare = true
+	f.Program, f.Bare = programMTProxy, true
 	for _, s := range strings.Split(secrets, ",") {
 		if err := f.addMTProxySecret(s, nil); err != nil {
 			return err
