@@ -138,6 +138,10 @@ func (p *importPlan) ask(cfg *config.Config, tabs []config.Table) error {
 		}
 	}
 	out, err := cl.Import(req)
+	if refusal, ok := errors.AsType[*admin.Error](err); ok && refusal.Conflict && p.DryRun {
+		p.refuse("%s", refusal.Text) // there is a plan all the same
+		return nil
+	}
 	if err != nil {
 		return err
 	}

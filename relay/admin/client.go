@@ -21,10 +21,10 @@ func Local(h http.Handler) *Client {
 }
 
 // Error is what the handler answered instead of a result. Usage says that the
-// request was at fault.
+// request was at fault, and Conflict that the users who are there are in its way.
 type Error struct {
-	Text  string
-	Usage bool
+	Text            string
+	Usage, Conflict bool
 }
 
 // Error is the text.
@@ -110,7 +110,7 @@ func (c *Client) do(method, path string, body, into any) error {
 		if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || f.Error == "" {
 			return fmt.Errorf("control socket: %s", resp.Status)
 		}
-		return &Error{Text: f.Error, Usage: f.Usage}
+		return &Error{Text: f.Error, Usage: f.Usage, Conflict: resp.StatusCode == http.StatusConflict}
 	}
 	if into == nil {
 		return nil
