@@ -214,6 +214,7 @@ func TestCertificateLinks(t *testing.T) {
 		{"not there", "/nowhere/cert.pem", key, "www.example.org", false, unusable + "certificate /nowhere/cert.pem: open"},
 		{"another key", cert, ownKey, "www.example.org", false, unusable + "certificate " + cert + " with key " + ownKey},
 		{"another name", cert, key, "other.example.org", false, unusable + "no certificate for other.example.org in " + cert},
+		{"signed by itself, behind a CDN", own, ownKey, "www.example.org", true, ""},
 		{"expired, behind a CDN", expired, expiredKey, "www.example.org", true, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -230,8 +231,12 @@ func TestCertificateLinks(t *testing.T) {
 				}
 			}
 			selfSigned := slices.ContainsFunc(coverFindings(cfg), func(f finding) bool { return strings.Contains(string(f), own+" is signed by itself") })
-			if selfSigned != (tt.cert == own) {
-				t.Errorf("check: got %q, want one that is signed by itself: %v", coverFindings(cfg), tt.cert == own)
+			if want := tt.cert == own && !tt.origin; selfSigned != want {
+				t.Errorf("check: got %q, want one that is signed by itself: %v", coverFindings(cfg), want)
+			}
+			outdated := len(outdatedFindings(cfg, now)) > 0
+			if want := slices.Contains([]string{expired, early, soon}, tt.cert) && !tt.origin; outdated != want {
+				t.Errorf("check: got %q, want dates that are near or over: %v", outdatedFindings(cfg, now), want)
 			}
 		})
 	}

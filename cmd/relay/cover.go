@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -273,7 +274,7 @@ func coverFindings(cfg *config.Config) []finding {
 		return append(out, finding(fmt.Sprintf("%v: nobody has looked whether there is one for each name of the cover", err)))
 	}
 	for i, leaf := range leaves {
-		if site.SelfSigned(leaf) {
+		if site.SelfSigned(leaf) && showsCertificates(cfg) {
 			out = append(out, finding(fmt.Sprintf("the site's certificate %s is signed by itself: browsers and apps refuse it; have an authority sign it", files[i].Cert)))
 		}
 	}
@@ -283,8 +284,17 @@ func coverFindings(cfg *config.Config) []finding {
 	return out
 }
 
+// showsCertificates reports whether anybody sees the cover's certificates: an origin
+// uses none.
+func showsCertificates(cfg *config.Config) bool {
+	return slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool { return l.Covered(&cfg.Cover) && !l.Origin })
+}
+
 // outdatedFindings warns of certificates whose time is over, or nearly.
 func outdatedFindings(cfg *config.Config, now time.Time) []finding {
+	if !showsCertificates(cfg) {
+		return nil
+	}
 	var out []finding
 	for _, f := range certificateFiles(cfg.Cover) {
 		leaves, err := site.Leaves([]site.CertificateFiles{f})
