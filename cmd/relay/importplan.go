@@ -31,6 +31,7 @@ type importPlan struct {
 	missingNames []string // by this relay, as all that follows
 	missingKinds []mtproto.Kind
 	missingPorts []uint16
+	noBare       bool // links with the bare secret do not work
 	lacking      bool // some of these, so that nobody is imported
 }
 
@@ -87,6 +88,7 @@ func newImportPlan(all []*foreign, cfg *config.Config, tabs []config.Table) *imp
 			}
 		}
 		if f.Bare && !slices.Contains(options.Kinds(), mtproto.KindSimple) {
+			p.noBare = true
 			f.lose(`links with the bare secret, without dd before it: they need "simple" in secrets below [mtproto], which is easy to recognise; better give out new links`)
 		}
 		for _, what := range f.Lost {

@@ -64,6 +64,9 @@ func (p *importPlan) writeWorking(b *strings.Builder) {
 	if len(p.missingKinds) > 0 {
 		fmt.Fprintf(b, "Those with %s secrets do not: secrets below [mtproto] lacks %[1]s.\n", joined(p.missingKinds))
 	}
+	if p.noBare {
+		fmt.Fprintf(b, "Those with a bare secret, without dd before it, do not: secrets below [mtproto] lacks %s.\n", mtproto.KindSimple)
+	}
 	if off > 0 {
 		fmt.Fprintf(b, "Those of %s who are not served do not; for who is disabled: relay user enable NAME.\n", count(off, "user"))
 	}
