@@ -17,6 +17,10 @@ func (p *importPlan) lines(cfg *config.Config, o *mtproto.Options) {
 	for _, port := range p.Ports {
 		p.listenLines(&b, cfg, port)
 	}
+	if p.noListener && len(p.Ports) == 0 {
+		b.WriteString("# The port is that of the old links.\n")
+		p.listen(&b, p.everyAddr(0), "…")
+	}
 	p.mtprotoLines(&b, cfg, o)
 	p.coverLines(&b, cfg)
 	p.Lines = strings.TrimSpace(b.String())
@@ -45,30 +49,27 @@ func (p *importPlan) listenLines(b *strings.Builder, cfg *config.Config, port ui
 		}
 	}
 	see(cfg.Cover.HTTP, "the cover")
-	every := "0.0.0.0"
-	if p.onIPv6(port) {
-		every = "[::]" // and IPv4 as well
-	}
+	every := p.everyAddr(port)
 	switch {
 	case here && !both && every != "0.0.0.0":
 		fmt.Fprintf(b, "# The old links' server takes IPv6 at port %d too, and no listener here does: write\n# address = \"[::]:%[1]d\" where it is 0.0.0.0, or add one for the IPv6 address.\n\n", port)
 	case here:
 	case slices.ContainsFunc(taken, netip.Addr.IsUnspecified):
 		fmt.Fprintf(b, "# %s has port %d of every address: write one address there, and another one here.\n", strings.Join(others, ", "), port)
-		p.listen(b, "…", port)
+		p.listen(b, "…", fmt.Sprint(port))
 	case len(taken) > 0:
 		fmt.Fprintf(b, "# %s has port %d there: this has to be another address of this machine.\n", strings.Join(others, ", "), port)
-		p.listen(b, p.freeAddr(taken), port)
+		p.listen(b, p.freeAddr(taken), fmt.Sprint(port))
 	default:
-		p.listen(b, every, port)
+		p.listen(b, every, fmt.Sprint(port))
 	}
 	if !here {
 		p.missingPorts = append(p.missingPorts, port)
 	}
 }
 
-func (p *importPlan) listen(b *strings.Builder, host string, port uint16) {
-	fmt.Fprintf(b, "[[listen]]\naddress  = \"%s:%d\"\n", host, port)
+func (p *importPlan) listen(b *strings.Builder, host, port string) {
+	fmt.Fprintf(b, "[[listen]]\naddress  = \"%s:%s\"\n", host, port)
 	if len(p.Server) > 0 {
 		fmt.Fprintf(b, "public   = %s\n", quotedList(p.Server))
 	} else {
@@ -87,10 +88,19 @@ func (p *importPlan) freeAddr(taken []netip.Addr) string {
 	return "…"
 }
 
-// onIPv6 reports whether clients may come to a port of the links with IPv6.
+// everyAddr is every address by which clients may come to a port of the links.
+func (p *importPlan) everyAddr(port uint16) string {
+	if p.onIPv6(port) {
+		return "[::]" // and IPv4 as well
+	}
+	return "0.0.0.0"
+}
+
+// onIPv6 reports whether clients may come to a port of the links with IPv6; 0: it is
+// not known.
 func (p *importPlan) onIPv6(port uint16) bool {
 	return slices.ContainsFunc(p.from, func(f *foreign) bool {
-		return slices.Contains(f.Ports, port) && (f.IPv6 || slices.ContainsFunc(f.Public, func(h string) bool { return strings.Contains(h, ":") }))
+		return (port == 0 || slices.Contains(f.Ports, port)) && (f.IPv6 || slices.ContainsFunc(f.Public, func(h string) bool { return strings.Contains(h, ":") }))
 	})
 }
 
