@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"relay/relay/config"
 	"relay/transport/resolve"
@@ -177,13 +180,34 @@ func readLinks(args []string, stdin io.Reader) (links []string, err error) {
 }
 
 func eachLink(r io.Reader, links *[]string) error {
-	in := bufio.NewScanner(io.LimitReader(r, 1<<20))
+	b, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	if err != nil {
+		return err
+	}
+	in := bufio.NewScanner(strings.NewReader(plainText(b)))
 	for in.Scan() {
 		if l := bareLink(in.Text()); l != "" && !strings.HasPrefix(l, "#") {
 			*links = append(*links, l)
 		}
 	}
 	return in.Err()
+}
+
+// plainText is the text of a file, also of one in UTF-16, as Windows' editors and shells
+// write them.
+func plainText(b []byte) string {
+	var order binary.ByteOrder = binary.LittleEndian
+	switch {
+	case bytes.HasPrefix(b, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	case !bytes.HasPrefix(b, []byte{0xff, 0xfe}):
+		return string(b)
+	}
+	var units []uint16
+	for b = b[2:]; len(b) > 1; b = b[2:] {
+		units = append(units, order.Uint16(b))
+	}
+	return string(utf16.Decode(units))
 }
 
 // bareLink is a link without what editors and messengers put around one: marks that

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 )
 
 // Links arrive with what editors and messengers put around them.
@@ -48,5 +50,26 @@ func TestReadLinks(t *testing.T) {
 				t.Errorf("link_file: got %q, %v, want the link", string(got), err)
 			}
 		})
+	}
+}
+
+// Windows' editors and shells write files in UTF-16, with a byte order mark.
+func TestReadLinksUTF16(t *testing.T) {
+	const link = "vless://b831381d-6324-4d53-ad4f-8cda48b30811@192.0.2.1:443?type=xhttp&security=tls&path=%2Fp%2F#ż"
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		var b []byte
+		for _, unit := range utf16.Encode([]rune("\ufeff" + link + "\r\n")) {
+			b = order.AppendUint16(b, unit)
+		}
+		file := filepath.Join(t.TempDir(), "links.txt")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if links, err := readLinks([]string{"@" + file}, nil); err != nil || !slices.Equal(links, []string{link}) {
+			t.Errorf("%v: links of a file: got %q, %v, want the link", order, links, err)
+		}
+		if got, _, err := (&upstreamOptions{LinkFile: file}).text(); err != nil || string(got) != link {
+			t.Errorf("%v: link_file: got %q, %v, want the link", order, string(got), err)
+		}
 	}
 }

@@ -55,7 +55,7 @@ func (u *upstreamOptions) text() (text web.Secret, open bool, err error) {
 	if err != nil {
 		return "", false, linkFileError{u.LinkFile, err}
 	}
-	return web.Secret(bareLink(string(b))), forAll(fi), nil
+	return web.Secret(bareLink(plainText(b))), forAll(fi), nil
 }
 
 // linkFileError is a file that cannot be read.
