@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -22,17 +23,18 @@ import (
 const mostCards = 5
 
 // pageMarker and svgMarker are in every file that showPage and showSVG write, so that
-// they replace what is theirs and nothing else.
+// each replaces what is its own and nothing else.
 const (
 	pageMarker = `<meta name="generator" content="relay user show">`
 	svgMarker  = "<!-- relay user show -->"
 )
 
-// ours reports whether one of them wrote a file. Others' may quote the markers.
-func ours(b []byte) bool {
-	return bytes.HasPrefix(b, []byte("<!doctype html>")) && bytes.Contains(b, []byte(pageMarker)) ||
-		bytes.HasPrefix(b, []byte("<svg ")) && bytes.Contains(b, []byte(svgMarker))
-}
+// ownPage and ownSVG are the beginnings of these files. Others' may quote the markers
+// elsewhere.
+var (
+	ownPage = regexp.MustCompile(`^<!doctype html>\n<html lang="en">\n<head>\n(?:<meta [^>]*>\n)*` + pageMarker)
+	ownSVG  = regexp.MustCompile(`^<svg [^>]*>` + svgMarker)
+)
 
 //go:embed page/page.html
 var pageHTML string
@@ -127,7 +129,7 @@ func showPage(s streams, u admin.UserLinks, path string) error {
 	if err := writePage(&b, cs); err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
-	say, name, err := writeOwn(s, path, b.Bytes())
+	say, name, err := writeOwn(s, path, ownPage, b.Bytes())
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func showSVG(s streams, u admin.UserLinks, path string) error {
 	}
 	var b strings.Builder
 	writeSVG(&b, cs[0])
-	say, name, err := writeOwn(s, path, []byte(b.String()))
+	say, name, err := writeOwn(s, path, ownSVG, []byte(b.String()))
 	if err != nil {
 		return err
 	}
@@ -198,9 +200,9 @@ func noPhoneLinks(u admin.UserLinks) error {
 	}
 }
 
-// writeOwn replaces a file of ours, makes one, or writes to standard output,
+// writeOwn replaces a file that begins as ours do, makes one, or writes to standard output,
 // which is "-". It returns where to say so, and the name of what was written.
-func writeOwn(s streams, path string, b []byte) (say io.Writer, name string, err error) {
+func writeOwn(s streams, path string, ours *regexp.Regexp, b []byte) (say io.Writer, name string, err error) {
 	if path == "-" {
 		_, err := s.out.Write(b)
 		return s.err, "to standard output", err
@@ -221,7 +223,7 @@ func writeOwn(s streams, path string, b []byte) (say io.Writer, name string, err
 	switch {
 	case err != nil:
 		return nil, "", err
-	case len(old) > 0 && !ours(old):
+	case len(old) > 0 && !ours.Match(old):
 		return nil, "", hinted{fmt.Errorf("%s exists and was not written by this command", path), "Remove it first, or choose another name."}
 	}
 	return s.out, path, writeFile(path, b)

@@ -27,8 +27,8 @@ sooner or later. On a terminal, links that a phone can use come with a QR code.
 --html writes one page that works without network, from a phone's or computer's
 disk: buttons, QR codes and what to do, in English, Russian, Persian and Chinese. It
 says neither the user's name nor yours, but for socks5 links, which have their user's
-name. Files are readable by you only (mode 0600); an earlier page or code is replaced,
-any other file is not. A FILE of - is standard output.
+name. Files are readable by you only (mode 0600); an earlier page, or of
+--svg an earlier code, is replaced, any other file is not. A FILE of - is standard output.
 
 Examples:
   relay user show alice
