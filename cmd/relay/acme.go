@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 
 	"relay/relay/config"
 	"relay/relay/site"
@@ -92,25 +95,44 @@ func reachable(cfg *config.Config) (alpn, plain bool) {
 	return alpn, plain
 }
 
-// acmeFindings warns of certificates that no authority can issue.
+// stagedWarning is about certificates that are for tests.
+const stagedWarning = "ca in [cover.acme] names Let's Encrypt's staging authority alone, whose certificates nobody trusts"
+
+// staged reports whether all authorities are for tests.
+func staged(c *config.Cover) bool {
+	return len(c.ACME.CA) > 0 && !slices.ContainsFunc(c.ACME.CA, func(s string) bool {
+		u, err := url.Parse(s)
+		return err != nil || !strings.EqualFold(u.Hostname(), "acme-staging-v02.api.letsencrypt.org")
+	})
+}
+
+// acmeFindings warns of certificates that no authority can issue, and of those that
+// nobody trusts.
 func acmeFindings(cfg *config.Config) []finding {
-	if !cfg.Cover.Set() || cfg.Cover.Certificate.Word != "acme" || cfg.Cover.ACME.DNSHook != "" {
+	if !cfg.Cover.Set() || cfg.Cover.Certificate.Word != "acme" {
 		return nil
 	}
+	var out []finding
+	if staged(&cfg.Cover) && showsCertificates(cfg) {
+		out = append(out, stagedWarning+": browsers and apps refuse it")
+	}
+	if cfg.Cover.ACME.DNSHook != "" {
+		return out
+	}
 	if ap, ok := listenAddr(cfg.Cover.HTTP); ok && ap.Port() == 80 {
-		return nil
+		return out
 	}
 	covered := false
 	for _, l := range cfg.Listen {
 		if ap, ok := listenAddr(l.Address); ok && l.Covered(&cfg.Cover) {
 			if ap.Port() == 443 {
-				return nil
+				return out
 			}
 			covered = true
 		}
 	}
 	if !covered && cfg.Cover.HTTP == "" {
-		return []finding{`certificate = "acme", but no listener shows the cover: the authority cannot see whose the name is`}
+		return append(out, `certificate = "acme", but no listener shows the cover: the authority cannot see whose the name is`)
 	}
-	return []finding{`certificate = "acme": the authority connects to port 443 or 80, where this relay does not listen; unless a firewall leads one of them here, write http = "…:80" in [cover], or dns_hook in [cover.acme]`}
+	return append(out, `certificate = "acme": the authority connects to port 443 or 80, where this relay does not listen; unless a firewall leads one of them here, write http = "…:80" in [cover], or dns_hook in [cover.acme]`)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/auth"
 	"relay/relay/config"
 )
 
@@ -44,6 +45,48 @@ func TestACMEReachable(t *testing.T) {
 			got := coverFindings(tt.cfg)
 			if tt.warns == "" && len(got) > 0 || tt.warns != "" && (len(got) != 1 || !strings.Contains(string(got[0]), tt.warns)) {
 				t.Errorf("findings: got %q, want %q", got, tt.warns)
+			}
+		})
+	}
+}
+
+// Certificates for tests are said to be that, where somebody sees them.
+func TestACMEStaging(t *testing.T) {
+	const test, real = "https://acme-staging-v02.api.letsencrypt.org/directory", "https://acme-v02.api.letsencrypt.org/directory"
+	for _, tt := range []struct {
+		name   string
+		ca     []string
+		hook   string
+		origin bool
+		warns  bool
+	}{
+		{"tests", []string{test}, "", false, true},
+		{"tests, by DNS", []string{test}, "/hook", false, true},
+		{"tests, written otherwise", []string{"https://ACME-staging-v02.api.letsencrypt.org:443/directory"}, "", false, true},
+		{"tests, behind a CDN", []string{test}, "", true, false},
+		{"a real one", []string{real}, "", false, false},
+		{"a real one behind", []string{test, real}, "", false, false},
+		{"none named", nil, "", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := acmeConfig(":80", tt.hook)
+			cfg.Cover.ACME.CA = tt.ca
+			cfg.Listen = []config.Listen{{Address: "0.0.0.0:443", Public: []string{"www.example.com"}, Inbounds: []string{"web"}, Origin: tt.origin}}
+			want := 0
+			if tt.warns {
+				want = 1
+			}
+			if got := coverFindings(cfg); len(got) != want || want > 0 && !strings.Contains(string(got[0]), "nobody trusts: browsers") {
+				t.Errorf("check: got %q, want a warning: %v", got, tt.warns)
+			}
+			links := linksOf(t, cfg, nil, &auth.Record{Explicit: map[string]string{"web": "p", "web/uuid": "10111213-1415-4617-8819-1a1b1c1d1e1f"}})
+			if len(links) == 0 {
+				t.Fatal("got no link")
+			}
+			for _, l := range links {
+				if len(l.Warnings) != want || want > 0 && !strings.Contains(l.Warnings[0], "nobody trusts: apps") {
+					t.Errorf("links: got %q, want a warning: %v", l.Warnings, tt.warns)
+				}
 			}
 		})
 	}

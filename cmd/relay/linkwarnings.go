@@ -143,6 +143,9 @@ func certificateWarnings(cover config.Cover, a access, now time.Time) []string {
 		}
 		return []string{"the self-signed certificate of [cover] is for tests: only apps that know pins take it, and no site for people has one"}
 	}
+	if cover.Certificate.Word == "acme" && staged(&cover) {
+		return []string{stagedWarning + ": apps refuse it"}
+	}
 	files := certificateFiles(cover)
 	if len(files) == 0 {
 		return nil
