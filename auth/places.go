@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -168,6 +169,17 @@ func (u *Users) Nameless(label string, r *Record) bool {
 	defer s.mu.RUnlock()
 	k := s.byID[r.ID]
 	return k == nil || slices.Contains(s.first, k)
+}
+
+// RoomNameless is for how many new users that would be so.
+func (u *Users) RoomNameless(label string) int {
+	s := u.placed()
+	if s == nil || s.Label != label {
+		return math.MaxInt
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return max(0, s.Most-len(s.byID))
 }
 
 // Knows reports whether clients of a label may say a place.

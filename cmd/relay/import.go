@@ -161,6 +161,8 @@ func importUser(u foreignUser) admin.ImportUser {
 	out.Explicit = map[string]string{mtproto.Label: hex.EncodeToString(u.Key[:])}
 	if u.Server != "" {
 		out.Places = map[string]string{mtproto.Label: u.Server}
+	} else {
+		out.Nameless = []string{mtproto.Label}
 	}
 	if !u.Expires.IsZero() {
 		when := u.Expires.UTC().Format(time.RFC3339)

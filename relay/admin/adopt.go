@@ -179,6 +179,9 @@ func (a *adoption) place(i Import) error {
 			}
 		}
 	}
+	if err := a.nameless(i); err != nil {
+		return err
+	}
 	if i.DryRun || len(homeless) == 0 {
 		return nil
 	}
@@ -187,4 +190,24 @@ func (a *adoption) place(i Import) error {
 		names = append(names, fmt.Sprintf("%s for %d of the users", at, homeless[at]))
 	}
 	return fmt.Errorf("no place under %s: the relay does not know the name yet (relay reload), or it is full; nobody was imported", strings.Join(names, ", "))
+}
+
+// nameless says whom clients without a name would not find.
+func (a *adoption) nameless(i Import) error {
+	before, late := make(map[string]int), 0
+	for n, r := range a.records {
+		if r.Disabled {
+			continue
+		}
+		for _, label := range a.h.Labels {
+			if before[label] >= a.h.Users.RoomNameless(label) && slices.Contains(i.Users[a.made[n]].Nameless, label) {
+				late++
+			}
+			before[label]++
+		}
+	}
+	if late == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: links without a server name are for the oldest users, as every one is tried, and there is no room for %d of these; disable or remove users, or split the file among relays", auth.ErrFull, late)
 }

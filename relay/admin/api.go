@@ -85,8 +85,11 @@ type ImportUser struct {
 	Limits
 	// Places are the names, by label, that the clients say. A relay that does not
 	// know such a name, or has no room there, makes nobody.
-	Places   map[string]string `json:"places,omitempty"`
-	Disabled bool              `json:"disabled,omitempty"`
+	Places map[string]string `json:"places,omitempty"`
+	// Nameless are the labels whose clients say none: only the oldest users are found
+	// then, and a relay that has as many already makes nobody.
+	Nameless []string `json:"nameless,omitempty"`
+	Disabled bool     `json:"disabled,omitempty"`
 }
 
 // Imported is what has become of an ImportUser.
