@@ -111,6 +111,7 @@ func (h *Health) failed(id int16, ways []Way, w Way, reason error) {
 	h.mu.Lock()
 	now := time.Now()
 	h.failures[w] = Failure{now, why(reason)}
+	delete(h.doubted, w)
 	o := h.down[w]
 	begins := o == nil
 	switch {
@@ -156,11 +157,35 @@ func (h *Health) reached(id int16, w Way) {
 func (h *Health) doubt(w Way) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.watchers > 0 && h.down[w] == nil && !h.doubted[w] {
+	if h.watchers > 0 && h.down[w] == nil {
 		h.doubted[w] = true
 		h.wake()
 	}
 	return h.watchers > 0
+}
+
+// heard has a way looked at that is down and has brought a client something.
+func (h *Health) heard(w Way) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o := h.down[w]; o != nil && !o.trying && h.watchers > 0 {
+		if soon := h.probed[w].Add(retryTime); soon.Before(o.until) {
+			o.until = soon
+			h.wake()
+		}
+	}
+}
+
+// connected notes that a way takes connections, which is all there is to know without a
+// watcher. A watcher's mark is its to take off: who was on his way when it was made
+// would have the next ones sent after him.
+func (h *Health) connected(id int16, w Way) {
+	h.mu.Lock()
+	stays := h.watchers > 0 && h.down[w] != nil
+	h.mu.Unlock()
+	if !stays {
+		h.reached(id, w)
+	}
 }
 
 // wake makes a watcher look again.

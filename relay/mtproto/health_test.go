@@ -234,6 +234,44 @@ func TestWatchDoubt(t *testing.T) {
 	})
 }
 
+// A mark outlives clients who were on their way when it was made, and a doubt those who
+// have it beside a probe. What a client hears brings the next probe forward.
+func TestWatchMarkStays(t *testing.T) {
+	watched(t, TableOptions{}, func(table *Table, net *world, said func() []string) {
+		id, first, _ := table.find(2)
+		health := table.health
+		r := &request{table: table, id: id, way: first}
+		learns := r.Learns()
+		time.Sleep(2 * every)
+		net.set(one, errTaken)
+		learns(64, 0)
+		equal(t, "the address is dead", said(), fmt.Sprintf("2 down %s, now %s", one, two))
+		health.connected(id, first)
+		learns(64, 0)
+		if _, got, _ := table.find(2); got.String() != two {
+			t.Errorf("the next client: got %s, want %s", got, two)
+		}
+		equal(t, "it still is", said())
+		if len(health.doubted) > 0 {
+			t.Errorf("in doubt: got %v, want nothing of what is down", health.doubted)
+		}
+		net.set(one, nil)
+		net.seen()
+		learns(64, 64)
+		time.Sleep(retryTime + time.Second)
+		equal(t, "a client has heard something", said(), "2 up "+one)
+		net.set(one, errTaken)
+		began := time.Now()
+		for time.Since(began) < every && len(said()) == 0 {
+			learns(64, 0)
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(began); took > retryTime+2*time.Second {
+			t.Errorf("in doubt each second: got the mark after %v, want it within %v", took, retryTime)
+		}
+	})
+}
+
 // This machine without a network of that kind is nobody's news.
 func TestWatchNoNetwork(t *testing.T) {
 	watched(t, TableOptions{}, func(table *Table, net *world, said func() []string) {

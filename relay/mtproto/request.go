@@ -52,8 +52,10 @@ func (r *request) Accept(ctx context.Context, far transport.Conn) (near, newFar 
 	if u, ok := far.(transport.Unproven); ok && !r.way.Web() {
 		table, id, way := r.table, r.id, r.way
 		u.Prove(func(err error) { table.proved(id, way, err) })
-	} else {
+	} else if r.way.Web() {
 		r.table.health.reached(r.id, r.way)
+	} else {
+		r.table.health.connected(r.id, r.way)
 	}
 	return transport.NewCoded(r.c, newCodec(&r.frame, &r.key, r.tag, r.id, r.reencrypt)), far, nil
 }
@@ -107,7 +109,10 @@ func (r *request) Learns() func(up, down int64) {
 		return nil
 	}
 	return func(up, down int64) {
-		if up > 0 && down == 0 {
+		switch {
+		case down > 0:
+			health.heard(way)
+		case up > 0:
 			health.doubt(way)
 		}
 	}
