@@ -121,14 +121,18 @@ func (c *conn) connect(req transport.Request) error {
 		return c.cut.or(err)
 	}
 	c.sess = sess
+	limits := c.set.limits.splice()
 	if r, ok := req.(transport.Rerouted); ok {
 		c.learns = r.Learns()
+		if limits.Fin == 0 || limits.Fin > leftTime {
+			limits.Fin = leftTime
+		}
 	}
 	c.srv.handOver(c)                                  // to the core, from here on
 	if c.srv.log.Enabled(c.srv.ctx, slog.LevelDebug) { // the arguments alone cost allocations
 		c.srv.log.Debug("connection opened", "inbound", c.inbound, "target", req.Target())
 	}
-	flow := c.srv.splice.Join(near, newFar, c.set.limits.splice(), sess, c.finished)
+	flow := c.srv.splice.Join(near, newFar, limits, sess, c.finished)
 	// A cut that came in between has met nobody: arm calls again.
 	c.cut.arm(func(error) { flow.Cut(transport.Cut) })
 	return nil
@@ -236,6 +240,9 @@ func (c *conn) deny(req transport.Request, why error) error {
 }
 
 const (
+	// leftTime is the Fin of those whose end says that they have left: the target hears
+	// of it, and need not answer.
+	leftTime    = 3 * time.Second
 	lingerTime  = time.Second
 	lingerBytes = 256 << 10
 )

@@ -38,6 +38,31 @@ func TestFlowReroute(t *testing.T) {
 	r.ended(map[transport.Status]int64{transport.DialFailed: 1})
 }
 
+// TestFlowLeft is that who leaves is gone soon, though his data centre says nothing.
+func TestFlowLeft(t *testing.T) {
+	ln := listen(t)
+	r := startRelay(t, ln.Addr().String())
+	opening, o := dials(35, r.keys.key("alice"), tagPadded, 2)
+	client := r.dial(append(opening, xored(o.forth, "hello")...))
+	dc := exchange{t: t, tag: tagPadded, as: 2}.dc(r.accept(ln))
+	defer dc.Conn.Close()
+	reads(t, dc, "hello", "at the data centre")
+	if err := client.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	ended := func() (n int64) {
+		for _, m := range r.srv.Snapshot().Ends {
+			n += m
+		}
+		return n
+	}
+	for began := time.Now(); ended() == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Since(began) > limit*3/4 { // the rig's Fin is limit
+			t.Fatalf("a client who has left: still there after %v", time.Since(began))
+		}
+	}
+}
+
 // TestReroute is how many addresses a connection tries, and how long.
 func TestReroute(t *testing.T) {
 	table := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1"), WebSocket: NeverWeb})
