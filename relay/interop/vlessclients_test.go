@@ -91,6 +91,25 @@ func startPeer(t *testing.T, env []string, addr, name string, args ...string) {
 	}
 }
 
+// awaitListeners waits until a peer that has begun to listen does so everywhere.
+func awaitListeners(t *testing.T, addrs ...string) {
+	t.Helper()
+	limit := time.Now().Add(peerLimit)
+	for _, addr := range addrs {
+		for {
+			c, err := net.Dial("tcp", addr)
+			if err == nil {
+				c.Close()
+				break
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("got no listener at %s in %v, want one", addr, peerLimit)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+}
+
 // configFile writes v as JSON for a peer.
 func configFile(t *testing.T, v any) string {
 	t.Helper()
@@ -211,7 +230,7 @@ func xrayServer(t *testing.T, overTLS bool) *vlessServer {
 	pair := filepath.Join(t.TempDir(), "pair")
 	pairFor(t, pair, coverName, 0)
 	var inbounds []object
-	var last string
+	var addrs []string
 	for _, transport := range []string{"xhttp", "ws"} {
 		addr := freePort(t)
 		host, port, _ := net.SplitHostPort(addr)
@@ -230,10 +249,11 @@ func xrayServer(t *testing.T, overTLS bool) *vlessServer {
 			"listen": host, "port": json.Number(port), "protocol": "vless", "streamSettings": stream,
 			"settings": object{"decryption": "none", "clients": []object{{"id": vlessID}}},
 		})
-		last = addr
+		addrs = append(addrs, addr)
 	}
 	file := configFile(t, object{"log": object{"loglevel": "info"}, "inbounds": inbounds, "outbounds": []object{{"protocol": "freedom"}}})
-	startPeer(t, nil, last, bin, "run", "-c", file)
+	startPeer(t, nil, addrs[0], bin, "run", "-c", file)
+	awaitListeners(t, addrs...)
 	return s
 }
 
@@ -252,13 +272,14 @@ func singServer(t *testing.T) *vlessServer {
 	pair := filepath.Join(t.TempDir(), "pair")
 	pairFor(t, pair, coverName, 0)
 	var inbounds []object
-	var last string
+	var addrs []string
 	for kind, carrier := range map[string]object{
 		"ws":       {"type": "ws", "path": "/in"},
 		"ws early": {"type": "ws", "path": "/in", "max_early_data": 2048, "early_data_header_name": "Sec-WebSocket-Protocol"},
 	} {
-		last = freePort(t)
-		host, port, _ := net.SplitHostPort(last)
+		addr := freePort(t)
+		addrs = append(addrs, addr)
+		host, port, _ := net.SplitHostPort(addr)
 		s.links[kind] = shareLink{vlessID, host, port, map[string]string{
 			"type": "ws", "path": "/in", "host": coverName, "security": "tls", "sni": coverName, "fp": "chrome", "alpn": "http/1.1", "pcs": pinOf(t, pair+".pem"),
 		}}
@@ -268,6 +289,7 @@ func singServer(t *testing.T) *vlessServer {
 		})
 	}
 	file := configFile(t, object{"log": object{"level": "info"}, "inbounds": inbounds, "outbounds": []object{{"type": "direct"}}})
-	startPeer(t, nil, last, bin, "run", "-c", file)
+	startPeer(t, nil, addrs[0], bin, "run", "-c", file)
+	awaitListeners(t, addrs...)
 	return s
 }
