@@ -360,3 +360,37 @@ func TestDrainLeavesNothing(t *testing.T) {
 		})
 	}
 }
+
+// late is a connection whose Write comes back some time after it has written.
+type late struct {
+	transport.Conn
+	by time.Duration
+}
+
+func (l late) Write(b []byte) (int, error) {
+	defer time.Sleep(l.by)
+	return l.Conn.Write(b)
+}
+
+// TestLateWriteCounts is that what a client has read is in the totals, though he was gone
+// before it could be counted; and that nobody waits for a write that does not come back.
+func TestLateWriteCounts(t *testing.T) {
+	for by, want := range map[time.Duration]int64{500 * time.Millisecond: 5, time.Minute: 0} {
+		inBubble(t, func(t *testing.T, c *splice.Core) {
+			near, client := relaytest.Pipe()
+			far, server := relaytest.Pipe()
+			ended := make(chan splice.End, 2)
+			c.Join(late{near, by}, far, splice.Limits{}, nil, func(e splice.End) { ended <- e })
+			time.Sleep(800 * time.Millisecond) // the sweeper comes each second
+			_, _ = io.WriteString(server, "hello")
+			_, _ = io.ReadFull(client, make([]byte, 5))
+			_ = transport.Abort(client)
+			began := time.Now()
+			e := <-ended
+			if took := time.Since(began); e.Status != transport.ClientGone || e.Down != want || took > 3*time.Second {
+				t.Errorf("a write that takes %v: got %+v after %v, want client_gone and %d down", by, e, took, want)
+			}
+			_ = server.Close()
+		})
+	}
+}

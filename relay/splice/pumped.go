@@ -76,6 +76,7 @@ func (f *pumped) end(s transport.Status, reset bool) {
 		_ = f.near.Close()
 		_ = f.far.Close()
 	}
+	f.last.Store(f.core.sweeper.clock())
 	f.closed.Store(true)
 	f.wake()
 }
@@ -177,6 +178,12 @@ func (f *pumped) pause(d time.Duration) {
 	}
 	f.last.Store(f.core.sweeper.clock())
 	f.paused.Add(-1)
+}
+
+// overdue reports whether the flow was closed so long ago that whoever has not come back
+// from a write is stuck in it: what others wrote has been counted.
+func (f *pumped) overdue(now int64) bool {
+	return now-f.last.Load() >= int64(f.core.tick)
 }
 
 // deserted reports whether the target has closed its socket, and not just ended

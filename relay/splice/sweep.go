@@ -87,7 +87,9 @@ func (s *sweeper) sweep(stop, swept chan struct{}) {
 		for f := s.flows.head; f != nil; f = f.next {
 			switch {
 			case f.closed.Load():
-				over = append(over, f)
+				if f.overdue(now) {
+					over = append(over, f)
+				}
 			case f.late(now):
 				late = append(late, f)
 			case f.deserted():
