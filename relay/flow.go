@@ -216,6 +216,7 @@ func (c *conn) dial(by transport.Dialer, to transport.Target, patience time.Dura
 	ctx, cancel := context.WithCancelCause(c.srv.ctx)
 	defer cancel(nil)
 	c.cut.arm(func(why error) { cancel(why) })
+	defer splice.OnLeave(c.raw, until, cancel)()
 	limited := ctx
 	if patience > 0 {
 		var stop context.CancelFunc

@@ -3,6 +3,7 @@
 package splice
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"time"
@@ -37,6 +38,9 @@ func Dial(transport.Conn, netip.AddrPort, time.Duration, Leaving) (far transport
 
 // CancelDial has nothing to cancel.
 func CancelDial(transport.Conn) {}
+
+// OnLeave has nobody look.
+func OnLeave(transport.Conn, Leaving, context.CancelCauseFunc) (stop func()) { return func() {} }
 
 // Park has no reactor to go on.
 func Park(_, _ transport.Conn) bool { return false }
