@@ -16,6 +16,9 @@ const (
 	downMost  = 10 * time.Minute // twice as long each time, and no longer than this
 	retryTime = 15 * time.Second // then somebody tries, and has so long to succeed
 	probeTime = 5 * time.Second
+	// enoughSilent clients one after the other make a way fail that nobody probes. One may
+	// have left before his answer, or have said nonsense.
+	enoughSilent = 3
 	// askedTime is how long a data centre is probed after somebody has asked for it.
 	askedTime = 24 * time.Hour
 )
@@ -30,6 +33,7 @@ type Health struct {
 	up       map[Way]time.Time   // since when a way that was tried has answered
 	failures map[Way]Failure     // the last one, also of a way that answers again
 	doubted  map[Way]bool        // a watcher is to find out
+	silent   map[Way]int         // without one: how many clients it brought nothing, since it brought one something
 	probed   map[Way]time.Time   // when one did
 	asked    map[int16]time.Time // by id, without the stand-ins
 	watchers int
@@ -43,7 +47,11 @@ type outage struct {
 	length time.Duration
 	trying bool // somebody was let through to see
 	told   bool
+	mute   bool // it takes connections, which takes no mark off
 }
+
+// errSilent is of a way that takes connections, and of which clients hear nothing.
+var errSilent = errors.New("mtproto: takes connections and says nothing")
 
 // Change is a way that has begun to fail, or has ended doing so.
 type Change struct {
@@ -62,7 +70,7 @@ func NewHealth(changed func(Change)) *Health {
 	}
 	return &Health{
 		changed: changed, down: make(map[Way]*outage), up: make(map[Way]time.Time), failures: make(map[Way]Failure),
-		doubted: make(map[Way]bool), probed: make(map[Way]time.Time), asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
+		doubted: make(map[Way]bool), silent: make(map[Way]int), probed: make(map[Way]time.Time), asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
 	}
 }
 
@@ -126,7 +134,8 @@ func (h *Health) failed(id int16, ways []Way, w Way, reason error) {
 	default:
 		o.length = min(2*o.length, downMost)
 	}
-	o.until, o.trying = now.Add(o.length), false
+	o.until, o.trying, o.mute = now.Add(o.length), false, errors.Is(reason, errSilent)
+	delete(h.silent, w)
 	tell := !o.told && !errors.Is(reason, policy.ErrNetUnreachable)
 	o.told = o.told || tell
 	instead := h.best(ways, now, false)
@@ -164,24 +173,43 @@ func (h *Health) doubt(w Way) bool {
 	return h.watchers > 0
 }
 
-// heard has a way looked at that is down and has brought a client something.
-func (h *Health) heard(w Way) {
+// unheard notes that a way brought a client nothing. true: it has failed, for all that can
+// be known without a watcher.
+func (h *Health) unheard(w Way) bool {
+	if h.doubt(w) {
+		return false
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if o := h.down[w]; o != nil && !o.trying && h.watchers > 0 {
+	h.silent[w]++
+	return h.silent[w] >= enoughSilent || h.down[w] != nil
+}
+
+// heard notes that a way has brought a client something. One that is down is looked at by
+// a watcher; without one it is up.
+func (h *Health) heard(id int16, w Way) {
+	h.mu.Lock()
+	delete(h.silent, w)
+	o, watched := h.down[w], h.watchers > 0
+	if o != nil && watched && !o.trying {
 		if soon := h.probed[w].Add(retryTime); soon.Before(o.until) {
 			o.until = soon
 			h.wake()
 		}
 	}
+	h.mu.Unlock()
+	if o != nil && !watched {
+		h.reached(id, w)
+	}
 }
 
-// connected notes that a way takes connections, which is all there is to know without a
-// watcher. A watcher's mark is its to take off: who was on his way when it was made
-// would have the next ones sent after him.
+// connected notes that a way takes connections, which without a watcher is a reason to use
+// it again, unless it has done so before for nothing. A watcher's mark is its to take off:
+// who was on his way when it was made would have the next ones sent after him.
 func (h *Health) connected(id int16, w Way) {
 	h.mu.Lock()
-	stays := h.watchers > 0 && h.down[w] != nil
+	o := h.down[w]
+	stays := o != nil && (o.mute || h.watchers > 0)
 	h.mu.Unlock()
 	if !stays {
 		h.reached(id, w)

@@ -97,6 +97,47 @@ func TestReroute(t *testing.T) {
 	}
 }
 
+// TestSilentUnwatched is what becomes of an address that takes connections for nothing, where
+// nobody probes.
+func TestSilentUnwatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1"), WebSocket: NeverWeb})
+		next := func(down int64) string {
+			id, way, _ := table.find(4)
+			table.health.connected(id, way)
+			(&request{table: table, id: id, way: way}).Learns()(64, down)
+			return way.String()
+		}
+		const one, two = "192.0.2.1:1", "192.0.2.2:1"
+		want := func(what, got, want string) {
+			t.Helper()
+			if got != want {
+				t.Errorf("%s: got %s, want %s", what, got, want)
+			}
+		}
+		for range 3 { // nobody hears of two who left early
+			want("two of three are told nothing", next(0), one)
+			want("two of three are told nothing", next(0), one)
+			want("two of three are told nothing", next(1), one)
+		}
+		for range enoughSilent {
+			want("before it was silent often enough", next(0), one)
+		}
+		want("after it was", next(1), two)
+		if s := table.States(); len(s) != 1 || s[0].Down != 1 || s[0].Last.Why != WhySilent {
+			t.Errorf("states: got %+v, want one that is silent", s)
+		}
+		time.Sleep(downFirst)
+		want("who tries it again", next(0), one)
+		want("it is silent still", next(1), two)
+		time.Sleep(downFirst)
+		want("it is tried half as often", next(1), two)
+		time.Sleep(downFirst)
+		want("who tries it then", next(1), one)
+		want("it has answered", next(1), one)
+	})
+}
+
 // unproven is a connection of a dialer that has not reached anything yet.
 type unproven struct {
 	*relaytest.Conn

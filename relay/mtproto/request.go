@@ -104,16 +104,16 @@ func (r *request) Deny(reason error) error {
 // Learns implements transport.Rerouted: to whom something was said and who said nothing
 // may be no data centre at all, wherever he sits on the way.
 func (r *request) Learns() func(up, down int64) {
-	health, way := r.table.health, r.way
+	table, id, way := r.table, r.id, r.way
 	if way.Web() {
 		return nil
 	}
 	return func(up, down int64) {
 		switch {
 		case down > 0:
-			health.heard(way)
-		case up > 0:
-			health.doubt(way)
+			table.health.heard(id, way)
+		case up > 0 && table.health.unheard(way):
+			table.health.failed(id, table.ways(id), way, errSilent)
 		}
 	}
 }

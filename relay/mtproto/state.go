@@ -39,6 +39,7 @@ type Failure struct {
 const (
 	WhyRefused     = "refused"     // nobody listens, or somebody on the way says so
 	WhyTimeout     = "timeout"     // no answer
+	WhySilent      = "silent"      // connections are taken, and nothing comes
 	WhyUnreachable = "unreachable" // no route to the host or to its network
 	WhyName        = "name"        // it leads nowhere, or where it must not
 	WhyReset       = "reset"       // in the middle of a handshake
@@ -57,6 +58,7 @@ func why(err error) string {
 	}{
 		{errors.Is(err, policy.ErrRefused), WhyRefused},
 		{errors.Is(err, policy.ErrTimeout) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded), WhyTimeout},
+		{errors.Is(err, errSilent), WhySilent},
 		{errors.Is(err, policy.ErrNetUnreachable) || errors.Is(err, policy.ErrHostUnreachable), WhyUnreachable},
 		{errors.Is(err, policy.ErrNotFound) || errors.Is(err, policy.ErrResolve) || errors.Is(err, policy.ErrDenied), WhyName},
 		{errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF), WhyReset},
