@@ -44,8 +44,8 @@ const (
 	peerEnds  = 3 * time.Second  // until it has ended
 )
 
-// startPeer runs a program until the test ends, and waits until it listens at addr.
-func startPeer(t *testing.T, env []string, addr, name string, args ...string) {
+// startPeer runs a program until the test ends, and waits until it listens at all of addrs.
+func startPeer(t *testing.T, env, addrs []string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(cleanEnv(t.TempDir()), env...)
@@ -75,37 +75,20 @@ func startPeer(t *testing.T, env []string, addr, name string, args ...string) {
 			t.Logf("%s said:\n%s", filepath.Base(name), text[max(0, len(text)-4000):])
 		}
 	})
-	for limit := time.Now().Add(peerLimit); ; time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("tcp", addr); err == nil {
+	limit := time.Now().Add(peerLimit)
+	for len(addrs) > 0 {
+		if c, err := net.Dial("tcp", addrs[0]); err == nil {
 			c.Close()
-			return
+			addrs = addrs[1:]
+			continue
 		}
 		select {
 		case <-exited:
-			t.Fatalf("%s: got its end, want it to listen at %s\n%s", filepath.Base(name), addr, said)
-		default:
+			t.Fatalf("%s: got its end, want it to listen at %s\n%s", filepath.Base(name), addrs[0], said)
+		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(limit) {
-			t.Fatalf("%s: got no listener at %s in %v, want one", filepath.Base(name), addr, peerLimit)
-		}
-	}
-}
-
-// awaitListeners waits until a peer that has begun to listen does so everywhere.
-func awaitListeners(t *testing.T, addrs ...string) {
-	t.Helper()
-	limit := time.Now().Add(peerLimit)
-	for _, addr := range addrs {
-		for {
-			c, err := net.Dial("tcp", addr)
-			if err == nil {
-				c.Close()
-				break
-			}
-			if time.Now().After(limit) {
-				t.Fatalf("got no listener at %s in %v, want one", addr, peerLimit)
-			}
-			time.Sleep(20 * time.Millisecond)
+			t.Fatalf("%s: got no listener at %s in %v, want one", filepath.Base(name), addrs[0], peerLimit)
 		}
 	}
 }
@@ -159,7 +142,7 @@ func xrayClient(t *testing.T, l shareLink, w vlessWay) *url.URL {
 	if w.packets == "" {
 		env = []string{"XRAY_CONE_DISABLED=true"}
 	}
-	startPeer(t, env, addr, bin, "run", "-c", file)
+	startPeer(t, env, []string{addr}, bin, "run", "-c", file)
 	return &url.URL{Scheme: "socks5", Host: addr}
 }
 
@@ -180,7 +163,7 @@ func singClient(t *testing.T, l shareLink, w vlessWay) *url.URL {
 		"inbounds":  []object{{"type": "socks", "listen": "127.0.0.1", "listen_port": json.Number(port)}},
 		"outbounds": []any{out},
 	})
-	startPeer(t, nil, addr, bin, "run", "-c", file)
+	startPeer(t, nil, []string{addr}, bin, "run", "-c", file)
 	return &url.URL{Scheme: "socks5", Host: addr}
 }
 
@@ -252,8 +235,7 @@ func xrayServer(t *testing.T, overTLS bool) *vlessServer {
 		addrs = append(addrs, addr)
 	}
 	file := configFile(t, object{"log": object{"loglevel": "info"}, "inbounds": inbounds, "outbounds": []object{{"protocol": "freedom"}}})
-	startPeer(t, nil, addrs[0], bin, "run", "-c", file)
-	awaitListeners(t, addrs...)
+	startPeer(t, nil, addrs, bin, "run", "-c", file)
 	return s
 }
 
@@ -289,7 +271,6 @@ func singServer(t *testing.T) *vlessServer {
 		})
 	}
 	file := configFile(t, object{"log": object{"level": "info"}, "inbounds": inbounds, "outbounds": []object{{"type": "direct"}}})
-	startPeer(t, nil, addrs[0], bin, "run", "-c", file)
-	awaitListeners(t, addrs...)
+	startPeer(t, nil, addrs, bin, "run", "-c", file)
 	return s
 }

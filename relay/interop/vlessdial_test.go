@@ -43,7 +43,7 @@ func plainXray(t *testing.T) string {
 		}},
 		"outbounds": []object{{"protocol": "freedom"}},
 	})
-	startPeer(t, nil, addr, bin, "run", "-c", file)
+	startPeer(t, nil, []string{addr}, bin, "run", "-c", file)
 	return addr
 }
 
@@ -63,7 +63,7 @@ func plainSing(t *testing.T) string {
 		"dns":   object{"servers": []object{{"type": "hosts", "tag": "hosts", "predefined": object{"localhost": "127.0.0.1"}}}},
 		"route": object{"default_domain_resolver": "hosts"},
 	})
-	startPeer(t, nil, addr, bin, "run", "-c", file)
+	startPeer(t, nil, []string{addr}, bin, "run", "-c", file)
 	return addr
 }
 

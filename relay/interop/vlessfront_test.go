@@ -156,7 +156,7 @@ http {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	startPeer(t, nil, addr, "nginx", "-c", conf)
+	startPeer(t, nil, []string{addr}, "nginx", "-c", conf)
 	l.host, l.port, _ = net.SplitHostPort(addr)
 	alpn := "h2"
 	if l.query["type"] == "ws" {
