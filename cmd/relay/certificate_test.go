@@ -44,14 +44,19 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 func pairSigned(t *testing.T, end time.Time, signer *ecdsa.PrivateKey, names ...string) (cert, key string) {
 	t.Helper()
 	secret := newKey(t)
-	if signer == nil {
-		signer = secret
+	begins := end.Add(-90 * 24 * time.Hour)
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: begins, NotAfter: end}
+	above := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "authority"}, NotBefore: begins, NotAfter: end, IsCA: true, BasicConstraintsValid: true}
+	signed := func(c *x509.Certificate, of, by *ecdsa.PrivateKey) []byte {
+		der, err := x509.CreateCertificate(rand.Reader, c, above, of.Public(), by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: end.Add(-90 * 24 * time.Hour), NotAfter: end}
-	above := &x509.Certificate{Subject: pkix.Name{CommonName: "authority"}}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, above, secret.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
+	chain := signed(leaf, secret, secret)
+	if signer != nil {
+		chain = slices.Concat(signed(leaf, secret, signer), signed(above, signer, signer))
 	}
 	b, err := x509.MarshalPKCS8PrivateKey(secret)
 	if err != nil {
@@ -59,12 +64,27 @@ func pairSigned(t *testing.T, end time.Time, signer *ecdsa.PrivateKey, names ...
 	}
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: b}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+	for file, text := range map[string][]byte{cert: chain, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b})} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return cert, key
+}
+
+// withoutChain writes the first certificate of a file to one of its own.
+func withoutChain(t *testing.T, cert string) string {
+	t.Helper()
+	b, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	cert = filepath.Join(t.TempDir(), "cert.pem")
+	if err := os.WriteFile(cert, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return cert
 }
 
 // siteFile writes a configuration with a site.
@@ -160,7 +180,8 @@ func TestCertificateFiles(t *testing.T) {
 		warning         string
 	}{
 		{"a pair", cert, key, "", ""},
-		{"a certificate for a key", cert, other, "found a certificate rather than a key", ""},
+		{"a certificate without its chain", withoutChain(t, cert), key, "", "comes without that of who signed it: browsers and apps refuse it; put the whole chain"},
+		{"a certificate for a key", cert, withoutChain(t, other), "found a certificate rather than a key", ""},
 		{"another key", cert, otherKey, "private key does not match public key", ""},
 		{"a key for a certificate", key, key, "failed to find certificate PEM data", ": no certificate in PEM: nobody has looked"},
 		{"no key", cert, "/nowhere/key.pem", "", "/nowhere/key.pem: no such file or directory: nobody has looked"},
@@ -200,6 +221,7 @@ func TestCertificateLinks(t *testing.T) {
 	early, earlyKey := pairUntil(t, now.Add(91*day))
 	soon, soonKey := pairUntil(t, now.Add(6*day))
 	own, ownKey := pairSigned(t, now.Add(60*day), nil, "www.example.org")
+	lone := withoutChain(t, cert)
 	const unusable = "a relay does not start with the certificates of [cover]: "
 	for _, tt := range []struct {
 		name, cert, key, cover string
@@ -211,6 +233,7 @@ func TestCertificateLinks(t *testing.T) {
 		{"not yet", early, earlyKey, "www.example.org", false, "the site's certificate " + early + " is not valid before "},
 		{"ends soon", soon, soonKey, "www.example.org", false, ""},
 		{"signed by itself", own, ownKey, "www.example.org", false, "the site's certificate " + own + " is signed by itself: apps refuse it"},
+		{"without its chain", lone, key, "www.example.org", false, "the site's certificate " + lone + " comes without that of who signed it: apps refuse it"},
 		{"not there", "/nowhere/cert.pem", key, "www.example.org", false, unusable + "certificate /nowhere/cert.pem: open"},
 		{"another key", cert, ownKey, "www.example.org", false, unusable + "certificate " + cert + " with key " + ownKey},
 		{"another name", cert, key, "other.example.org", false, unusable + "no certificate for other.example.org in " + cert},

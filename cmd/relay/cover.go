@@ -269,16 +269,16 @@ func coverFindings(cfg *config.Config) []finding {
 	if len(files) == 0 {
 		return append(out, acmeFindings(cfg)...)
 	}
-	leaves, err := site.Leaves(files)
+	chains, err := site.Chains(files)
 	if err != nil {
 		return append(out, finding(fmt.Sprintf("%v: nobody has looked whether there is one for each name of the cover", err)))
 	}
-	for i, leaf := range leaves {
-		if site.SelfSigned(leaf) && showsCertificates(cfg) {
-			out = append(out, finding(fmt.Sprintf("the site's certificate %s is signed by itself: browsers and apps refuse it; have an authority sign it", files[i].Cert)))
+	for i, chain := range chains {
+		if why, remedy := site.Distrusted(chain); why != "" && showsCertificates(cfg) {
+			out = append(out, finding(fmt.Sprintf("the site's certificate %s %s: browsers and apps refuse it; %s", files[i].Cert, why, remedy)))
 		}
 	}
-	for _, name := range site.Uncovered(cfg.Cover.Hosts(), leaves) {
+	for _, name := range site.Uncovered(cfg.Cover.Hosts(), chains) {
 		out = append(out, finding(fmt.Sprintf("no certificate of the cover is for %s: the relay does not start; have one made for it, or take the name out of [cover]", name)))
 	}
 	return out
@@ -297,11 +297,11 @@ func outdatedFindings(cfg *config.Config, now time.Time) []finding {
 	}
 	var out []finding
 	for _, f := range certificateFiles(cfg.Cover) {
-		leaves, err := site.Leaves([]site.CertificateFiles{f})
+		chains, err := site.Chains([]site.CertificateFiles{f})
 		if err != nil {
 			continue // coverFindings says so
 		}
-		if why := site.Outdated(leaves[0], now); why != "" {
+		if why := site.Outdated(chains[0][0], now); why != "" {
 			out = append(out, finding(fmt.Sprintf("the site's certificate %s %s: browsers refuse a site whose certificate is out of date; have it renewed", f.Cert, why)))
 		}
 	}

@@ -150,7 +150,7 @@ func certificateWarnings(cover config.Cover, a access, now time.Time) []string {
 	if len(files) == 0 {
 		return nil
 	}
-	leaves, err := site.Leaves(files)
+	chains, err := site.Chains(files)
 	if err == nil {
 		err = site.CheckFiles(cover.Hosts(), files)
 	}
@@ -158,15 +158,16 @@ func certificateWarnings(cover config.Cover, a access, now time.Time) []string {
 		return []string{fmt.Sprintf("a relay does not start with the certificates of [cover]: %v", err)}
 	}
 	var out []string
-	for i, leaf := range leaves {
+	for i, chain := range chains {
+		leaf := chain[0]
 		if leaf.VerifyHostname(a.name) != nil {
 			continue // another name's
 		}
 		if now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
 			out = append(out, fmt.Sprintf("the site's certificate %s %s: apps refuse it", files[i].Cert, site.Outdated(leaf, now)))
 		}
-		if site.SelfSigned(leaf) {
-			out = append(out, fmt.Sprintf("the site's certificate %s is signed by itself: apps refuse it", files[i].Cert))
+		if why, _ := site.Distrusted(chain); why != "" {
+			out = append(out, fmt.Sprintf("the site's certificate %s %s: apps refuse it", files[i].Cert, why))
 		}
 	}
 	return out

@@ -158,7 +158,7 @@ func CheckFiles(names []string, pairs []CertificateFiles) error {
 // load reads all files: a name whose certificate is missing spoils them all.
 func (f *files) load() (*set, error) {
 	var list []*tls.Certificate
-	var leaves []*x509.Certificate
+	var chains [][]*x509.Certificate
 	var names []string
 	for _, pair := range f.files {
 		c, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
@@ -168,9 +168,9 @@ func (f *files) load() (*set, error) {
 		if c.Leaf == nil {
 			return nil, fmt.Errorf("certificate %s: the first block is not a certificate", pair.Cert)
 		}
-		list, leaves, names = append(list, &c), append(leaves, c.Leaf), append(names, pair.Cert)
+		list, chains, names = append(list, &c), append(chains, []*x509.Certificate{c.Leaf}), append(names, pair.Cert)
 	}
-	if missing := Uncovered(f.sites, leaves); len(missing) > 0 {
+	if missing := Uncovered(f.sites, chains); len(missing) > 0 {
 		return nil, fmt.Errorf("no certificate for %s in %s", strings.Join(missing, ", "), strings.Join(names, ", "))
 	}
 	return newSet(list, f.sites), nil

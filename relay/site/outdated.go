@@ -30,30 +30,37 @@ func Outdated(leaf *x509.Certificate, now time.Time) string {
 	return ""
 }
 
-// SelfSigned reports whether a certificate is signed with its own key, so that visitors
-// have nobody to trust for it.
-func SelfSigned(leaf *x509.Certificate) bool {
-	return leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil
+// Distrusted says why visitors trust nobody for a certificate, which is the first of a
+// chain; empty: nothing is known. Who trusts the last of the chain is not asked.
+func Distrusted(chain []*x509.Certificate) (why, remedy string) {
+	leaf := chain[0]
+	if leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
+		return "is signed by itself", "have an authority sign it"
+	}
+	if !slices.ContainsFunc(chain[1:], func(c *x509.Certificate) bool { return leaf.CheckSignatureFrom(c) == nil }) {
+		return "comes without that of who signed it", "put the whole chain into the file, as fullchain.pem has it"
+	}
+	return "", ""
 }
 
-// Leaves reads the certificates in files, in their order, and looks at no key. The error
-// names the file.
-func Leaves(pairs []CertificateFiles) ([]*x509.Certificate, error) {
-	var out []*x509.Certificate
+// Chains reads the certificates in files, in their order, and looks at no key. The first of
+// each file is the site's, others lead to who signed it. The error names the file.
+func Chains(pairs []CertificateFiles) ([][]*x509.Certificate, error) {
+	var out [][]*x509.Certificate
 	for _, pair := range pairs {
-		leaf, err := readLeaf(pair.Cert)
+		chain, err := readChain(pair.Cert)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %s: %w", pair.Cert, err)
 		}
-		out = append(out, leaf)
+		out = append(out, chain)
 	}
 	return out, nil
 }
 
 var errNoPEM = errors.New("no certificate in PEM")
 
-// readLeaf passes over other blocks, as crypto/tls does: a key may stand in the same file.
-func readLeaf(file string) (*x509.Certificate, error) {
+// readChain passes over other blocks, as crypto/tls does: a key may stand in the same file.
+func readChain(file string) (chain []*x509.Certificate, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -61,17 +68,26 @@ func readLeaf(file string) (*x509.Certificate, error) {
 	for {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
-			return nil, errNoPEM
+			break
 		}
-		if block.Type == "CERTIFICATE" {
-			return x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" {
+			continue
 		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, c)
 	}
+	if len(chain) == 0 {
+		return nil, errNoPEM
+	}
+	return chain, nil
 }
 
-// Uncovered returns those of the names that none of the certificates is for.
-func Uncovered(names []string, leaves []*x509.Certificate) []string {
+// Uncovered returns those of the names that the first of none of the chains is for.
+func Uncovered(names []string, chains [][]*x509.Certificate) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return slices.ContainsFunc(leaves, func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(name) == nil })
+		return slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool { return chain[0].VerifyHostname(name) == nil })
 	})
 }

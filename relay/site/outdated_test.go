@@ -71,11 +71,11 @@ func TestOutdatedIsLogged(t *testing.T) {
 func TestUncovered(t *testing.T) {
 	dir := t.TempDir()
 	pair := writePair(t, dir, "*.example.org", otherName)
-	leaves, err := Leaves([]CertificateFiles{pair})
+	chains, err := Chains([]CertificateFiles{pair})
 	if err != nil {
-		t.Fatalf("Leaves: got %v, want nil", err)
+		t.Fatalf("Chains: got %v, want nil", err)
 	}
-	got := Uncovered([]string{siteName, "example.org", otherName, "a.b.example.org"}, leaves)
+	got := Uncovered([]string{siteName, "example.org", otherName, "a.b.example.org"}, chains)
 	if want := []string{"example.org", "a.b.example.org"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -83,7 +83,7 @@ func TestUncovered(t *testing.T) {
 		if file == filepath.Join(dir, "empty") {
 			_ = os.WriteFile(file, nil, 0o600)
 		}
-		if _, err := Leaves([]CertificateFiles{{Cert: file}}); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := Chains([]CertificateFiles{{Cert: file}}); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: got %v, want an error that names it", file, err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestUncovered(t *testing.T) {
 	if err := os.WriteFile(both, append(key, cert...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Leaves([]CertificateFiles{{both, both}}); err != nil || len(got) != 1 || !got[0].Equal(leaves[0]) {
+	if got, err := Chains([]CertificateFiles{{both, both}}); err != nil || len(got) != 1 || !got[0][0].Equal(chains[0][0]) {
 		t.Errorf("in one file: got %v, %v, want the certificate", got, err)
 	}
 }
