@@ -233,21 +233,23 @@ func (v *visit) wait() error {
 
 // drop leaves the cover, unanswered.
 func (v *visit) drop() {
-	if v.far == nil {
-		return
+	if v.far != nil {
+		_ = v.leaveFar().Close()
 	}
-	_ = v.far.Close()
-	v.leaveFar()
 }
 
-// leaveFar ends what is counted and watched of far.
-func (v *visit) leaveFar() {
-	v.far = nil
+// leaveFar ends what is counted and watched of far, which is still open: whoever watches
+// would take our own end of it for the cover's answer.
+func (v *visit) leaveFar() (far transport.Conn) {
+	far, v.far = v.far, nil
 	v.conn.srv.early.Add(-1)
 	if v.watch != nil {
 		v.watch.stop()
 		v.watch = nil
+		// It may have answered just now, when nobody asked any more.
+		_ = v.p.SetReadDeadline(v.conn.began.Add(v.conn.set.limits.Handshake))
 	}
+	return far
 }
 
 // unknown ends a route on which no more bytes came. Whoever ends in order before
@@ -261,8 +263,7 @@ func (v *visit) unknown(err error) error {
 		return v.stranger()
 	}
 	if v.far != nil {
-		_ = transport.Abort(v.far)
-		v.leaveFar()
+		_ = transport.Abort(v.leaveFar())
 	}
 	return err
 }
@@ -317,9 +318,9 @@ func (v *visit) toCover() error {
 	if v.cover.Site != nil {
 		return v.toSite()
 	}
-	far := v.far
-	if far != nil {
-		v.leaveFar()
+	var far transport.Conn
+	if v.far != nil {
+		far = v.leaveFar()
 	} else {
 		var err error
 		if far, err = v.dial(); err != nil {

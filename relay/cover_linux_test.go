@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,7 +47,7 @@ func (*direct) Failed(err error) error { return err }
 type street struct {
 	t     *testing.T
 	srv   *relay.Server
-	cover *net.TCPListener
+	cover net.Listener
 	addr  string
 }
 
@@ -56,6 +57,25 @@ func newStreet(t *testing.T, change func(l *relay.Listener)) *street {
 			change(l)
 		}
 	})
+}
+
+// newUnixStreet has its cover at a unix socket.
+func newUnixStreet(t *testing.T) *street {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cover")
+	cover, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cover.Close() })
+	_ = cover.SetDeadline(time.Now().Add(time.Minute))
+	s := newStreet(t, func(l *relay.Listener) {
+		if l.Cover.Dialer, err = relay.NewCoverDialer("unix:"+path, nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	s.cover = cover
+	return s
 }
 
 func newLimitedStreet(t *testing.T, change func(*relay.Listener, *relay.Limits)) *street {
@@ -106,15 +126,15 @@ func (s *street) dial() *net.TCPConn {
 	return c
 }
 
-func (s *street) accept() *net.TCPConn {
+func (s *street) accept() transport.Conn {
 	s.t.Helper()
-	c, err := s.cover.AcceptTCP()
+	c, err := s.cover.Accept()
 	if err != nil {
 		s.t.Fatalf("accept at the cover: got %v, want nil", err)
 	}
 	s.t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	return c
+	return c.(transport.Conn)
 }
 
 func (s *street) passes(from io.Writer, to io.Reader, say string) {
@@ -144,7 +164,7 @@ func (s *street) ends(c io.Reader) {
 // is that connection.
 func TestStreetMakesRoom(t *testing.T) {
 	s := newLimitedStreet(t, func(_ *relay.Listener, limits *relay.Limits) { limits.Connections = 2 })
-	var silent, far []*net.TCPConn
+	var silent, far []transport.Conn
 	for range 2 {
 		silent = append(silent, s.dial())
 		far = append(far, s.accept())
@@ -237,9 +257,16 @@ func TestStreetReset(t *testing.T) {
 	}
 }
 
+// onEveryStreet runs f with covers that are dialled from a reactor, and in a goroutine.
+func onEveryStreet(t *testing.T, f func(t *testing.T, s *street)) {
+	t.Run("tcp", func(t *testing.T) { f(t, newStreet(t, nil)) })
+	t.Run("unix", func(t *testing.T) { f(t, newUnixStreet(t)) })
+}
+
 // Silence reaches the cover in time, and a hello is ours however late.
-func TestStreetLateHello(t *testing.T) {
-	s := newStreet(t, nil)
+func TestStreetLateHello(t *testing.T) { onEveryStreet(t, lateHello) }
+
+func lateHello(t *testing.T, s *street) {
 	target, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -271,35 +298,41 @@ func TestStreetLateHello(t *testing.T) {
 
 // A user's round trip may be longer than the cover's clock.
 func TestStreetSlowUser(t *testing.T) {
-	target, err := net.Listen("tcp4", "127.0.0.1:0")
+	target, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer target.Close()
-	for name, split := range map[string]int{"at once": 0, "in pieces": 50} {
+	_ = target.SetDeadline(time.Now().Add(20 * time.Second))
+	for name, hello := range map[string]struct {
+		split int
+		after time.Duration
+	}{"at once": {0, strangersClock / 2}, "in pieces": {50, strangersClock / 2}, "beside the cover": {50, 3 * strangersClock}} {
 		t.Run(name, func(t *testing.T) {
-			s := newStreet(t, nil)
-			c := s.dial()
-			hello := record(helloSecret)
-			_, _ = io.WriteString(c, hello[:split])
-			time.Sleep(strangersClock / 2)
-			_, _ = io.WriteString(c, hello[split:])
-			time.Sleep(10 * strangersClock)
-			_, _ = io.WriteString(c, "go - "+target.Addr().String()+"\n")
-			s.has(c, "ok\n")
-			far, err := target.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = far.Close()
-			s.ends(c)
-			_ = c.Close()
+			onEveryStreet(t, func(t *testing.T, s *street) {
+				c := s.dial()
+				text := record(helloSecret)
+				_, _ = io.WriteString(c, text[:hello.split])
+				time.Sleep(hello.after)
+				_, _ = io.WriteString(c, text[hello.split:])
+				time.Sleep(10 * strangersClock)
+				_, _ = io.WriteString(c, "go - "+target.Addr().String()+"\n")
+				s.has(c, "ok\n")
+				far, err := target.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = far.Close()
+				s.ends(c)
+				_ = c.Close()
+			})
 		})
 	}
 }
 
-func TestStreetCoverAnswersFirst(t *testing.T) {
-	s := newStreet(t, nil)
+func TestStreetCoverAnswersFirst(t *testing.T) { onEveryStreet(t, coverAnswersFirst) }
+
+func coverAnswersFirst(t *testing.T, s *street) {
 	c := s.dial()
 	hello := record(helloSecret)
 	_, _ = io.WriteString(c, hello[:50])
@@ -321,7 +354,7 @@ func TestStreetMuchAtOnce(t *testing.T) {
 		_, _ = io.WriteString(c, say)
 		far := s.accept()
 		s.has(far, say)
-		raw, err := far.SyscallConn()
+		raw, err := far.(*net.TCPConn).SyscallConn()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func (w *watch) wait(near *transport.Peeked, limit time.Time) error {
 	return err
 }
 
-// stop ends the goroutine; far is as it was, if it was not closed.
+// stop ends the goroutine; far, which is open, is as it was.
 func (w *watch) stop() {
 	w.stopped.Store(true)
 	_ = w.far.SetReadDeadline(longAgo)
