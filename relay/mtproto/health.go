@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +17,9 @@ const (
 	downMost  = 10 * time.Minute // twice as long each time, and no longer than this
 	retryTime = 15 * time.Second // then somebody tries, and has so long to succeed
 	probeTime = 5 * time.Second
-	// enoughSilent clients one after the other make a way fail that nobody probes. One may
-	// have left before his answer, or have said nonsense.
+	// enoughSilent clients one after the other, of as many users where there are so many,
+	// make a way fail that nobody probes. One may have left before his answer, or say
+	// nonsense all day.
 	enoughSilent = 3
 	// askedTime is how long a data centre is probed after somebody has asked for it.
 	askedTime = 24 * time.Hour
@@ -33,7 +35,8 @@ type Health struct {
 	up       map[Way]time.Time   // since when a way that was tried has answered
 	failures map[Way]Failure     // the last one, also of a way that answers again
 	doubted  map[Way]bool        // a watcher is to find out
-	silent   map[Way]int         // without one: how many clients it brought nothing, since it brought one something
+	silent   map[Way]silence     // without one
+	users    []uint64            // some of those who have been told something or nothing
 	probed   map[Way]time.Time   // when one did
 	asked    map[int16]time.Time // by id, without the stand-ins
 	watchers int
@@ -53,6 +56,12 @@ type outage struct {
 // errSilent is of a way that takes connections, and of which clients hear nothing.
 var errSilent = errors.New("mtproto: takes connections and says nothing")
 
+// silence is how many clients a way brought nothing, since it brought one something.
+type silence struct {
+	clients int
+	users   []uint64 // whose they were, some of them
+}
+
 // Change is a way that has begun to fail, or has ended doing so.
 type Change struct {
 	DC      int // the data centre that somebody wanted
@@ -70,7 +79,7 @@ func NewHealth(changed func(Change)) *Health {
 	}
 	return &Health{
 		changed: changed, down: make(map[Way]*outage), up: make(map[Way]time.Time), failures: make(map[Way]Failure),
-		doubted: make(map[Way]bool), silent: make(map[Way]int), probed: make(map[Way]time.Time), asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
+		doubted: make(map[Way]bool), silent: make(map[Way]silence), probed: make(map[Way]time.Time), asked: make(map[int16]time.Time), news: make(chan struct{}, 1),
 	}
 }
 
@@ -173,22 +182,34 @@ func (h *Health) doubt(w Way) bool {
 	return h.watchers > 0
 }
 
-// unheard notes that a way brought a client nothing. true: it has failed, for all that can
-// be known without a watcher.
-func (h *Health) unheard(w Way) bool {
+// unheard notes that a way brought a client of a user nothing. true: it has failed, for all
+// that can be known without a watcher.
+func (h *Health) unheard(user uint64, w Way) bool {
 	if h.doubt(w) {
 		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.silent[w]++
-	return h.silent[w] >= enoughSilent || h.down[w] != nil
+	h.users = among(h.users, user)
+	s := h.silent[w]
+	s.clients, s.users = s.clients+1, among(s.users, user)
+	h.silent[w] = s
+	return s.clients >= enoughSilent && len(s.users) == len(h.users) || h.down[w] != nil
 }
 
-// heard notes that a way has brought a client something. One that is down is looked at by
-// a watcher; without one it is up.
-func (h *Health) heard(id int16, w Way) {
+// among adds a user to a few.
+func among(few []uint64, user uint64) []uint64 {
+	if len(few) < enoughSilent && !slices.Contains(few, user) {
+		few = append(few, user)
+	}
+	return few
+}
+
+// heard notes that a way has brought a client of a user something. One that is down is
+// looked at by a watcher; without one it is up.
+func (h *Health) heard(id int16, user uint64, w Way) {
 	h.mu.Lock()
+	h.users = among(h.users, user)
 	delete(h.silent, w)
 	o, watched := h.down[w], h.watchers > 0
 	if o != nil && watched && !o.trying {
@@ -213,6 +234,18 @@ func (h *Health) connected(id int16, w Way) {
 	h.mu.Unlock()
 	if !stays {
 		h.reached(id, w)
+	}
+}
+
+// unprobed leaves a way in doubt whose probe a reload has ended.
+func (h *Health) unprobed(w Way) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.probed, w)
+	if o := h.down[w]; o != nil {
+		o.until = time.Now()
+	} else {
+		h.doubted[w] = true
 	}
 }
 
@@ -348,6 +381,8 @@ func (t *Table) probe(ctx context.Context, dialer transport.Dialer, d due) error
 		t.health.reached(d.id, d.way)
 	case ctx.Err() == nil:
 		t.health.failed(d.id, t.ways(d.id), d.way, err)
+	default:
+		t.health.unprobed(d.way)
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"relay/auth"
 	"relay/relay/policy"
 	"relay/relay/relaytest"
 	"relay/transport"
@@ -80,8 +81,23 @@ func TestReroute(t *testing.T) {
 		}
 	}
 	r = &request{table: table, id: id, way: first}
-	if r.Reroute(policy.ErrDenied) || r.Reroute(context.Canceled) {
+	if r.Reroute(context.Canceled) || r.Reroute(errors.New("user is over quota")) {
 		t.Error("not the address's fault: got another, want none")
+	}
+	table = NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1"), WebSocket: NeverWeb})
+	r = &request{table: table, id: id, way: first}
+	if !r.Reroute(policy.ErrDenied) || r.way.String() != "192.0.2.2:1" || len(table.health.down) > 0 {
+		t.Errorf("denied: got %v and %d marks, want the other address and none", r.way, len(table.health.down))
+	}
+	// Both are known to be down, and one of them may be back.
+	for range 2 {
+		_, way, _ := table.find(4)
+		table.health.failed(id, table.ways(id), way, policy.ErrRefused)
+	}
+	_, first, _ = table.find(4)
+	r = &request{table: table, id: id, way: first}
+	if !r.Reroute(policy.ErrRefused) || r.way == first || r.Reroute(policy.ErrRefused) {
+		t.Errorf("all are down: got %v behind %v, want the other one, once", r.way, first)
 	}
 	two := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1"), WebSocket: NeverWeb})
 	id, first, _ = two.find(4)
@@ -102,10 +118,10 @@ func TestReroute(t *testing.T) {
 func TestSilentUnwatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1"), WebSocket: NeverWeb})
-		next := func(down int64) string {
+		next := func(user uint64, down int64) string {
 			id, way, _ := table.find(4)
 			table.health.connected(id, way)
-			(&request{table: table, id: id, way: way}).Learns()(64, down)
+			(&request{table: table, id: id, way: way, user: auth.User{ID: user}}).Learns()(64, down)
 			return way.String()
 		}
 		const one, two = "192.0.2.1:1", "192.0.2.2:1"
@@ -115,26 +131,34 @@ func TestSilentUnwatched(t *testing.T) {
 				t.Errorf("%s: got %s, want %s", what, got, want)
 			}
 		}
-		for range 3 { // nobody hears of two who left early
-			want("two of three are told nothing", next(0), one)
-			want("two of three are told nothing", next(0), one)
-			want("two of three are told nothing", next(1), one)
-		}
 		for range enoughSilent {
-			want("before it was silent often enough", next(0), one)
+			want("the only user, before it was silent often enough", next(1, 0), one)
 		}
-		want("after it was", next(1), two)
+		want("the only user, after it was", next(1, 1), two)
+		time.Sleep(downFirst)
+		want("the only user, who tries it again", next(1, 1), one)
+		for user := range uint64(3) { // nobody hears of two who left early
+			want("two of three are told nothing", next(user, 0), one)
+			want("two of three are told nothing", next(user+1, 0), one)
+			want("two of three are told nothing", next(user+2, 1), one)
+		}
+		for range 100 {
+			want("one says nonsense", next(7, 0), one)
+		}
+		want("a second one", next(8, 0), one)
+		want("a third one", next(9, 0), one)
+		want("after them", next(1, 1), two)
 		if s := table.States(); len(s) != 1 || s[0].Down != 1 || s[0].Last.Why != WhySilent {
 			t.Errorf("states: got %+v, want one that is silent", s)
 		}
 		time.Sleep(downFirst)
-		want("who tries it again", next(0), one)
-		want("it is silent still", next(1), two)
+		want("who tries it again", next(1, 0), one)
+		want("it is silent still", next(1, 1), two)
 		time.Sleep(downFirst)
-		want("it is tried half as often", next(1), two)
+		want("it is tried half as often", next(1, 1), two)
 		time.Sleep(downFirst)
-		want("who tries it then", next(1), one)
-		want("it has answered", next(1), one)
+		want("who tries it then", next(1, 1), one)
+		want("it has answered", next(1, 1), one)
 	})
 }
 
@@ -166,6 +190,41 @@ func TestProve(t *testing.T) {
 		if got := table.health.choose(id, table.ways(id)); got.String() != tt.want {
 			t.Errorf("an answer of %v: got %v, and before it %v, want %s", tt.err, got, before, tt.want)
 		}
+	}
+}
+
+// TestProbeEnded is that a reload, which ends a probe, leaves its way in doubt.
+func TestProbeEnded(t *testing.T) {
+	table := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1"), WebSocket: NeverWeb})
+	table.health.watching(+1)
+	id, way, _ := table.find(4)
+	ctx, cancel := context.WithCancel(t.Context())
+	dialer := dialing(func() transport.Conn {
+		cancel()
+		c, _ := relaytest.Pipe()
+		return c
+	})
+	for _, down := range []bool{false, true} {
+		if down {
+			table.health.failed(id, table.ways(id), way, policy.ErrRefused)
+		} else {
+			table.health.doubt(way)
+		}
+		for range 2 {
+			list, _ := table.due(map[Way]time.Time{}, time.Hour)
+			if down { // its outage is not over, but a probe of it had begun
+				list = []due{{id, way}}
+			}
+			if len(list) != 1 {
+				t.Fatalf("down %t: got %v due, want the way", down, list)
+			}
+			if err := table.probe(ctx, dialer, list[0]); err == nil {
+				t.Fatal("a probe that was ended: got nil, want an error")
+			}
+		}
+	}
+	if list, _ := table.due(map[Way]time.Time{way: time.Now().Add(time.Hour)}, time.Hour); len(list) != 1 {
+		t.Errorf("down: got %v due, want the way", list)
 	}
 }
 

@@ -2,12 +2,14 @@ package mtproto
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"relay/auth"
 	"relay/relay"
+	"relay/relay/policy"
 	"relay/transport"
 )
 
@@ -80,16 +82,20 @@ const mostTried = 2
 
 // Reroute implements transport.Rerouted.
 func (r *request) Reroute(reason error) bool {
-	if len(r.tried) >= mostTried || !unusable(r.way, reason) {
+	failed := unusable(r.way, reason)
+	if len(r.tried) >= mostTried || !failed && !errors.Is(reason, policy.ErrDenied) {
 		return false
 	}
-	r.failed(reason)
-	ways := r.table.ways(r.id)
-	next := r.table.health.choose(r.id, ways)
-	if next == r.way || slices.Contains(r.tried, next) {
-		return false // all are down
+	if failed {
+		r.failed(reason)
 	}
-	r.tried, r.way = append(r.tried, r.way), next
+	r.tried = append(r.tried, r.way)
+	// One that is known to be down may be back: who would be refused loses nothing by trying.
+	ways := slices.DeleteFunc(slices.Clone(r.table.ways(r.id)), func(w Way) bool { return slices.Contains(r.tried, w) })
+	if len(ways) == 0 {
+		return false
+	}
+	r.way = r.table.health.choose(r.id, ways)
 	return true
 }
 
@@ -104,15 +110,15 @@ func (r *request) Deny(reason error) error {
 // Learns implements transport.Rerouted: to whom something was said and who said nothing
 // may be no data centre at all, wherever he sits on the way.
 func (r *request) Learns() func(up, down int64) {
-	table, id, way := r.table, r.id, r.way
+	table, id, way, user := r.table, r.id, r.way, r.user.ID
 	if way.Web() {
 		return nil
 	}
 	return func(up, down int64) {
 		switch {
 		case down > 0:
-			table.health.heard(id, way)
-		case up > 0 && table.health.unheard(way):
+			table.health.heard(id, user, way)
+		case up > 0 && table.health.unheard(user, way):
 			table.health.failed(id, table.ways(id), way, errSilent)
 		}
 	}
