@@ -264,3 +264,30 @@ func TestCertificateLinks(t *testing.T) {
 		})
 	}
 }
+
+// A certificate for tests is said by check and doctor where others see it.
+func TestSelfSignedFindings(t *testing.T) {
+	const warned = "the self-signed certificate of [cover] is for tests: browsers refuse it"
+	for _, tt := range []struct {
+		name, listen string
+		want         bool
+	}{
+		{"every address", "address = '0.0.0.0:443'\ninbounds = ['mtproto']", true},
+		{"a public address", "address = '9.9.9.9:443'\ninbounds = ['mtproto']", true},
+		{"a private address", "address = '10.0.0.5:443'\ninbounds = ['web']", true},
+		{"something in front", "address = '127.0.0.1:443'\npublic = ['www.example.com']\ninbounds = ['mtproto']", true},
+		{"this machine", "address = '127.0.0.1:443'\ninbounds = ['web', 'mtproto']", false},
+		{"this machine, with links", "address = '[::1]:443'\npublic = ['127.0.0.2', '::1']\ninbounds = ['mtproto']", false},
+		{"an origin", "address = '0.0.0.0:80'\npublic = ['www.example.org']\ninbounds = ['web']\norigin = true", false},
+		{"no cover", "address = '0.0.0.0:1080'\ninbounds = ['socks5']", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, _ := parsed(t, "[[listen]]\n"+tt.listen+"\n[cover]\nname = 'www.example.org'\nsite = '"+t.TempDir()+"'\ncertificate = 'self-signed'\n")
+			var want []string
+			if tt.want {
+				want = append(want, warned)
+			}
+			wantFindings(t, coverFindings(cfg), want...)
+		})
+	}
+}

@@ -267,7 +267,7 @@ func coverFindings(cfg *config.Config) []finding {
 	}
 	files := certificateFiles(cfg.Cover)
 	if len(files) == 0 {
-		return append(out, acmeFindings(cfg)...)
+		return slices.Concat(out, selfSignedFindings(cfg), acmeFindings(cfg))
 	}
 	chains, err := site.Chains(files)
 	if err != nil {
@@ -288,6 +288,21 @@ func coverFindings(cfg *config.Config) []finding {
 // uses none.
 func showsCertificates(cfg *config.Config) bool {
 	return slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool { return l.Covered(&cfg.Cover) && !l.Origin })
+}
+
+// selfSignedFindings warns of a certificate for tests that others than this machine see.
+func selfSignedFindings(cfg *config.Config) []finding {
+	shown := slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool { return l.Covered(&cfg.Cover) && !l.Origin && !onlyHere(l) })
+	if cfg.Cover.Certificate.Word != "self-signed" || !shown {
+		return nil
+	}
+	return []finding{`the self-signed certificate of [cover] is for tests: browsers refuse it, and a prober sees at once that no site for people has one; write certificate = "acme", or the files of one that an authority has signed`}
+}
+
+// onlyHere reports whether nobody but this machine is meant to get to a listener.
+func onlyHere(l config.Listen) bool {
+	ap, ok := listenAddr(l.Address)
+	return ok && ap.Addr().IsLoopback() && !slices.ContainsFunc(l.Public, func(host string) bool { return !access{host: host}.loopback() })
 }
 
 // outdatedFindings warns of certificates whose time is over, or nearly.

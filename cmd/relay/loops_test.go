@@ -33,7 +33,7 @@ func TestLoopFindings(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			src := "[[listen]]\naddress = '" + tt.address + "'\npublic = ['203.0.113.5']\ninbounds = ['mtproto']\n[cover]\nname = 'www.example.org'\n" + tt.cover + "\n"
 			if strings.Contains(tt.cover, "proxy") {
-				src += "certificate = 'self-signed'\n"
+				src += "certificate = 'acme'\n[cover.acme]\ndns_hook = '/hook'\n"
 			}
 			cfg, _ := parsed(t, src)
 			got := coverFindings(cfg)
