@@ -102,15 +102,11 @@ func (c *doctorCmd) Run(s streams) error {
 	say(descriptorLimit() >= fewDescriptors, "up to %d descriptors, enough for %d connections (raise it with LimitNOFILE= or ulimit -n)", descriptorLimit(), connectionsFor(descriptorLimit()))
 	say(time.Now().Year() >= 2026, "the clock says %s", time.Now().Format(time.DateTime))
 	if !running {
-		if a := cfg.Admin.Metrics; a != "" {
-			cfg.Listen = append(cfg.Listen, config.Listen{Address: a})
-		}
-		for _, l := range cfg.Listen {
-			err := bindable(l.Address)
-			if err != nil {
+		for _, address := range addresses(cfg) {
+			if err := bindable(address); err != nil {
 				say(false, "%s", withHint(err))
 			} else {
-				say(true, "can listen on %s", l.Address)
+				say(true, "can listen on %s", address)
 			}
 		}
 	}
@@ -171,6 +167,20 @@ func closed(state string) error {
 		}
 	}
 	return nil
+}
+
+// addresses are all at which a relay listens.
+func addresses(cfg *config.Config) []string {
+	var out []string
+	for _, l := range cfg.Listen {
+		out = append(out, l.Address)
+	}
+	for _, a := range []string{cfg.Cover.HTTP, cfg.Admin.Metrics} {
+		if a != "" {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 func bindable(address string) error {
