@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -91,15 +92,18 @@ func (k linker) heard(i int, word string, ip netip.Addr) bool {
 	return false
 }
 
-// unreachableFindings warns of hosts in public by which nobody gets in.
-func unreachableFindings(cfg *config.Config) []finding {
+// strayFindings warn of hosts in public by which nobody gets in, or not everybody.
+func strayFindings(cfg *config.Config) []finding {
 	var out []finding
 	k := linker{listens: cfg.Listen}
 	for i, l := range cfg.Listen {
 		for _, word := range l.Inbounds {
 			for _, host := range l.Public {
-				why := k.unreachable(i, word, host)
-				if f := finding(l.Address + ": " + why); why != "" && !slices.Contains(out, f) {
+				f := finding(access{host: host}.stray())
+				if why := k.unreachable(i, word, host); why != "" {
+					f = finding(l.Address + ": " + why)
+				}
+				if f != "" && !slices.Contains(out, f) {
 					out = append(out, f)
 				}
 			}
@@ -108,26 +112,30 @@ func unreachableFindings(cfg *config.Config) []finding {
 	return out
 }
 
+// stray is why a host leads nowhere, or not from everywhere; empty: nothing is known of that.
+func (a access) stray() string {
+	ip, err := netip.ParseAddr(a.host)
+	switch {
+	case err == nil && slices.ContainsFunc(documentation, func(d netip.Prefix) bool { return d.Contains(ip.Unmap()) }):
+		return a.host + " is an address of examples and leads nowhere; write yours into public"
+	case err == nil && a.loopback():
+		return a.host + " is this computer itself: for others, write the address as seen from outside into public"
+	case err == nil && a.local():
+		return a.host + " is known in its own network only: for others, write the address as seen from outside into public"
+	case a.local():
+		return a.host + " is not a public name: phones elsewhere cannot look it up"
+	}
+	return ""
+}
+
 // linkWarnings say why clients may not be able to use the links of a part of listener i.
 func (k linker) linkWarnings(i int, p part, a access) []string {
 	var out []string
-	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	ip, err := netip.ParseAddr(a.host)
-	why := k.unreachable(i, p.name, a.host)
-	switch {
-	case why != "":
-		say("%s", why)
-	case err == nil && slices.ContainsFunc(documentation, func(d netip.Prefix) bool { return d.Contains(ip.Unmap()) }):
-		say("%s is an address of examples and leads nowhere; write yours into public", a.host)
-	case err == nil && a.loopback():
-		say("%s is this computer itself: for others, write the address as seen from outside into public", a.host)
-	case err == nil && a.local():
-		say("%s is known in its own network only: for others, write the address as seen from outside into public", a.host)
-	case err != nil && a.local():
-		say("%s is not a public name: phones elsewhere cannot look it up", a.host)
+	if why := cmp.Or(k.unreachable(i, p.name, a.host), a.stray()); why != "" {
+		out = append(out, why)
 	}
 	if a.port == 0 {
-		say("the port is not known until the relay runs: the configuration leaves it to the system")
+		out = append(out, "the port is not known until the relay runs: the configuration leaves it to the system")
 	}
 	if p.certified && !a.origin {
 		out = append(out, certificateWarnings(k.cover, a, time.Now())...)

@@ -13,7 +13,7 @@ import (
 const widest = 8
 
 // listenFindings warns of listeners that believe everybody, of addresses that may be in
-// each other's way, and of those that lead nobody here.
+// each other's way, and of those in public that lead nobody here.
 func listenFindings(cfg *config.Config) []finding {
 	var out []finding
 	for _, l := range cfg.Listen {
@@ -26,7 +26,7 @@ func listenFindings(cfg *config.Config) []finding {
 			}
 		}
 	}
-	return slices.Concat(out, familyFindings(cfg), unreachableFindings(cfg))
+	return slices.Concat(out, familyFindings(cfg), strayFindings(cfg))
 }
 
 // familyFindings warns of sockets that may take the addresses of others.

@@ -132,6 +132,7 @@ func TestUnreachable(t *testing.T) {
 		{"multicast", listen(":443", "'224.0.0.1', 'ff02::1'"), []string{"224.0.0.1" + unowned, "ff02::1" + unowned}},
 		{"broadcast", listen(":443", "'255.255.255.255'"), []string{"255.255.255.255" + unowned}},
 		{"class E", listen("0.0.0.0:443", "'240.0.0.1'"), []string{"240.0.0.1" + unowned}},
+		{"an example of IPv6", listen("0.0.0.0:443", "'2001:db8::1'"), []string{"0.0.0.0:443: 2001:db8::1 cannot be reached: "}},
 		{"none at all", listen("0.0.0.0:443", "'0.0.0.0', '::'"), []string{":443: 0.0.0.0" + unowned, ":443: ::" + unowned}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -149,6 +150,41 @@ func TestUnreachable(t *testing.T) {
 			}
 			if len(got) != len(tt.want) {
 				t.Errorf("links: got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// An address that leads nowhere, or not from everywhere, is said by check in the words
+// that links have, once.
+func TestStrayFindings(t *testing.T) {
+	const (
+		sample  = " is an address of examples and leads nowhere; write yours into public"
+		here    = " is this computer itself: for others, write the address as seen from outside into public"
+		network = " is known in its own network only: for others, write the address as seen from outside into public"
+		unknown = " is not a public name: phones elsewhere cannot look it up"
+	)
+	for _, tt := range []struct {
+		name, address, public string
+		want                  []string
+	}{
+		{"of examples", "0.0.0.0:443", "'203.0.113.6'", []string{"203.0.113.6" + sample}},
+		{"of examples, of another family behind a program", "127.0.0.4:443", "'2001:db8::1'", []string{"2001:db8::1" + sample}},
+		{"loopback", "0.0.0.0:443", "'127.0.0.2'", []string{"127.0.0.2" + here}},
+		{"private", "0.0.0.0:443", "'192.168.1.4', '10.0.0.1'", []string{"192.168.1.4" + network, "10.0.0.1" + network}},
+		{"a name of a network", "0.0.0.0:443", "'relay.lan'", []string{"relay.lan" + unknown}},
+		{"public ones", "0.0.0.0:443", "'9.9.9.9', 'relay.example.com'", nil},
+		{"none", "10.0.0.5:443", "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			listen := "[[listen]]\naddress = '" + tt.address + "'\npublic = [" + tt.public + "]\ninbounds = ['mtproto', 'socks5']\n"
+			cfg, tabs := parsed(t, listen+strings.Replace(listen, ":443", ":8443", 1)+"[mtproto]\nnames = ['cdn.example.net']\n")
+			got := listenFindings(cfg)
+			wantFindings(t, got, tt.want...)
+			for _, l := range linksOf(t, cfg, tabs, new(auth.Record)) {
+				if len(got) > 0 && (len(l.Warnings) != 1 || !slices.Contains(got, finding(l.Warnings[0]))) {
+					t.Errorf("a link: got %q, want one of %q", l.Warnings, got)
+				}
 			}
 		})
 	}
