@@ -104,6 +104,23 @@ func TestAddressAsName(t *testing.T) {
 	}
 }
 
+// Names of ee secrets come from the cover, which strangers have to see anyway.
+func TestNoNames(t *testing.T) {
+	for _, tt := range []struct{ name, more, want string }{
+		{"no cover", "", "mtproto.names: no server name for ee secrets, as there is no [cover] (write a [cover] table: "},
+		{"a cover without a name", "[cover]\nforward = '127.0.0.1:8443'\n", "mtproto.names: no server name for ee secrets, as [cover] has none (write the name of the site below [cover]; "},
+		{"names without a cover", "[mtproto]\nnames = ['cdn.example.net']\n", ""},
+		{"no ee secrets", "[mtproto]\nsecrets = ['dd']\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, faults := config.Parse("r", []byte("[[listen]]\naddress = '127.0.0.1:443'\ninbounds = ['mtproto']\n"+tt.more), inboundNames(), tables())
+			if len(faults) > 1 || (faults != nil) != (tt.want != "") || !strings.Contains(faults.Error(), tt.want) {
+				t.Errorf("got %v, want %q", faults, tt.want)
+			}
+		})
+	}
+}
+
 // An address that nobody reaches a listener by is said by check and beside the links.
 func TestUnreachable(t *testing.T) {
 	const (

@@ -43,7 +43,11 @@ func mtprotoAgrees(options any, c *config.Config, fault faultFunc) {
 		}
 	}
 	if on && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) && len(mtprotoNames(c, options)) == 0 {
-		fault("mtproto.names", "missing", `write the server names that ee secrets carry, such as names = ["cdn.example.net"]`)
+		problem, hint := "no server name for ee secrets, as there is no [cover]", "write a [cover] table: strangers see it, and ee secrets carry its name"
+		if c.Cover.Set() {
+			problem, hint = "no server name for ee secrets, as [cover] has none", "write the name of the site below [cover]"
+		}
+		fault("mtproto.names", problem, hint+`; or other names below [mtproto], such as names = ["cdn.example.net"]`)
 	}
 	if on && slices.Contains(o.Kinds(), mtproto.KindFakeTLS) && len(o.Names) == 0 {
 		mtprotoNamed(c, fault)
