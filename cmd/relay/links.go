@@ -98,6 +98,7 @@ func (k linker) warnings(r *auth.Record) []string {
 func (k linker) links(r *auth.Record) []link {
 	out, seen := []link{}, make(map[string]bool)
 	for i, l := range k.listens {
+		burnt := k.burnt(i)
 		for _, host := range k.hosts(i) {
 			for _, word := range l.Inbounds {
 				for _, p := range parts {
@@ -118,7 +119,11 @@ func (k linker) links(r *auth.Record) []link {
 							continue
 						}
 						seen[l.URL] = true
-						if !a.local() {
+						switch {
+						case a.local():
+						case burnt: // whatever hides it
+							l.Lives = admin.Burnable
+						default:
 							l.Lives = p.lives
 						}
 						l.Warnings = append(l.Warnings, warnings...)

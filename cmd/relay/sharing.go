@@ -24,6 +24,25 @@ func burnables(l config.Listen) []string {
 	})
 }
 
+// burnHosts are those that burn the other ports of a host as well. Of SOCKS5 and HTTP
+// clearTextOnPublic says enough.
+func burnHosts(l config.Listen) []string {
+	return slices.DeleteFunc(burnables(l), func(word string) bool { return word == "socks5" || word == "http" })
+}
+
+// burnt reports whether a burnable inbound takes along what else listener i has.
+func (k linker) burnt(i int) bool {
+	if len(burnables(k.listens[i])) > 0 {
+		return true
+	}
+	for j, other := range k.listens {
+		if i != j && len(burnHosts(other)) > 0 && len(k.shared(i, j)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // lastingNames are the server names that durable links carry.
 func lastingNames(cfg *config.Config) []string {
 	var out []string
@@ -51,9 +70,9 @@ func sharingFindings(cfg *config.Config) []finding {
 			for _, burns := range burnables(l) {
 				out = append(out, finding(fmt.Sprintf("%s: %s and %s share an address: %s; give %[2]s one of its own", l.Address, burns, lasts, whyBurnt(burns, "the address"))))
 			}
-			for j, other := range cfg.Listen {
+			for j := range cfg.Listen {
 				if i != j {
-					out = append(out, sharedHosts(cfg, i, j, lasts, burnables(other))...)
+					out = append(out, sharedHosts(cfg, i, j, lasts)...)
 				}
 			}
 		}
@@ -61,19 +80,16 @@ func sharingFindings(cfg *config.Config) []finding {
 	return out
 }
 
-// sharedHosts are the findings about two listeners. Of SOCKS5 and HTTP clearTextOnPublic
-// says enough.
-func sharedHosts(cfg *config.Config, i, j int, lasts string, burnables []string) []finding {
+// sharedHosts are the findings about two listeners.
+func sharedHosts(cfg *config.Config, i, j int, lasts string) []finding {
 	var out []finding
 	k := linker{listens: cfg.Listen}
 	l, other := cfg.Listen[i], cfg.Listen[j]
 	for _, host := range k.shared(i, j) {
-		for _, burns := range burnables {
-			switch {
-			case slices.Contains([]string{"socks5", "http"}, burns):
-			case k.port(i) == k.port(j):
+		for _, burns := range burnHosts(other) {
+			if k.port(i) == k.port(j) {
 				out = append(out, finding(fmt.Sprintf("%s and %s: %s and %s share an address, %s: %s; give %[3]s one of its own", other.Address, l.Address, burns, lasts, host, whyBurnt(burns, "the address"))))
-			default:
+			} else {
 				out = append(out, finding(fmt.Sprintf("%s and %s: %s and %s are on ports of one host, %s: %s; give %[3]s one of its own", other.Address, l.Address, burns, lasts, host, whyBurnt(burns, "the host"))))
 			}
 		}

@@ -3,10 +3,13 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"relay/auth"
+	"relay/relay/admin"
 )
 
 // What is to last shares no address and no name with what gets blocked, and there is a
-// way to write that without a warning.
+// way to write that without a warning. Links at an address that gets blocked say so.
 func TestSharingFindings(t *testing.T) {
 	const (
 		cover    = "[cover]\nname = 'www.example.org'\nnames = ['cdn.example.org']\nsite = '/var/lib/site'\ncertificate = 'self-signed'\n"
@@ -80,6 +83,22 @@ func TestSharingFindings(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg, tabs := parsed(t, tt.src)
 			wantFindings(t, partFindings(cfg, tabs), tt.want...)
+			want := admin.Durable
+			if shared := strings.Join(tt.want, "\n"); strings.Contains(shared, " share an address") || strings.Contains(shared, " are on ports of one host") {
+				want = admin.Burnable
+			}
+			found := 0
+			for _, l := range linksOf(t, cfg, tabs, new(auth.Record)) {
+				if strings.HasPrefix(l.Protocol, "vless-") && l.Lives != "" {
+					found++
+					if l.Lives != want {
+						t.Errorf("a link of web: got %q, want %q", l.Lives, want)
+					}
+				}
+			}
+			if want == admin.Burnable && found == 0 {
+				t.Error("links: got none of web, want what is burnt")
+			}
 		})
 	}
 }

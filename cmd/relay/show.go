@@ -22,7 +22,8 @@ type userShowCmd struct {
 func (*userShowCmd) Help() string {
 	return `Links come in the order in which to try them, with what they are likely to last:
 durable ones hide in a web site that is costly to block, burnable ones get blocked
-sooner or later. On a terminal, links that a phone can use come with a QR code.
+sooner or later, and with them all links to their address. On a terminal, links that a
+phone can use come with a QR code.
 
 --html writes one page that works without network, from a phone's or computer's
 disk: buttons, QR codes and what to do, in English, Russian, Persian and Chinese. It
