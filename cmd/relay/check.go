@@ -20,8 +20,8 @@ type checkCmd struct {
 // Help is shown below the usage.
 func (*checkCmd) Help() string {
 	return `Every fault is reported at once, each with its line. Nothing is changed, and nothing
-opened but the certificates of the cover and their keys, and the files that have links and
-secrets. Certificates that serve would refuse are an error. With
+opened but the folder of the site, the certificates of the cover and their keys, and the
+files that have links and secrets. Certificates that serve would refuse are an error. With
 --cover the cover is visited as well: warnings tell if it is far away, lacks what browsers
 expect of TLS, or has a name that leads elsewhere.
 

@@ -260,11 +260,7 @@ func ranges(list []string) *bart.Lite {
 // certificates that are not there for every name.
 func coverFindings(cfg *config.Config) []finding {
 	out := loopFindings(cfg)
-	if folder := cfg.Cover.Site; folder != "" {
-		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			out = append(out, finding(fmt.Sprintf("%s, the folder of the site, is not here: a relay on this machine does not start", folder)))
-		}
-	}
+	out = append(out, folderFindings(cfg.Cover.Site)...)
 	files := certificateFiles(cfg.Cover)
 	if len(files) == 0 {
 		return slices.Concat(out, selfSignedFindings(cfg), acmeFindings(cfg))
@@ -288,6 +284,25 @@ func coverFindings(cfg *config.Config) []finding {
 // uses none.
 func showsCertificates(cfg *config.Config) bool {
 	return slices.ContainsFunc(cfg.Listen, func(l config.Listen) bool { return l.Covered(&cfg.Cover) && !l.Origin })
+}
+
+// folderFindings warns of a folder that a site does not open.
+func folderFindings(folder string) []finding {
+	if folder == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(folder)
+	if err == nil {
+		_ = root.Close()
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return []finding{finding(folder + ", the folder of the site, is not here: a relay on this machine does not start")}
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // without the folder
+	}
+	return []finding{finding(fmt.Sprintf("%s, the folder of the site, cannot be opened: %v: a relay that runs as the same user does not start", folder, err))}
 }
 
 // selfSignedFindings warns of a certificate for tests that others than this machine see.

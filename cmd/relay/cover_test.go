@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +68,34 @@ func TestNameFindings(t *testing.T) {
 				if !strings.Contains(string(got[i]), want) {
 					t.Errorf("got %q, want %q", got[i], want)
 				}
+			}
+		})
+	}
+}
+
+// A folder that serve does not open is said before.
+func TestFolderFindings(t *testing.T) {
+	dir := t.TempDir()
+	file, shut := filepath.Join(dir, "file"), filepath.Join(dir, "shut")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Mkdir(shut, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, folder, want string }{
+		{"a folder", dir, ""},
+		{"no site", "", ""},
+		{"not there", filepath.Join(dir, "none"), ", the folder of the site, is not here: a relay on this machine does not start"},
+		{"a file", file, ", the folder of the site, cannot be opened: not a directory: a relay that runs as the same user does not start"},
+		{"not for this user", shut, ", the folder of the site, cannot be opened: permission denied: a relay that runs as the same user does not start"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.folder == shut && os.Geteuid() == 0 {
+				t.Skip("root may do all")
+			}
+			got := coverFindings(&config.Config{Cover: config.Cover{Site: tt.folder}})
+			if tt.want == "" {
+				wantFindings(t, got)
+			} else {
+				wantFindings(t, got, tt.folder+tt.want)
 			}
 		})
 	}
