@@ -1,6 +1,9 @@
 package auth
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Get returns a user's record and counters, the unsaved ones included.
 func (u *Users) Get(name string) (*Record, Usage, error) {
@@ -58,6 +61,11 @@ func (u *Users) Add(rs ...*Record) error {
 	u.changes.Lock()
 	defer u.changes.Unlock()
 	if err := u.settle(rs); err != nil {
+		for _, r := range rs {
+			if _, gerr := u.store.Get(r.Name); gerr == nil {
+				return fmt.Errorf("%w: %s", ErrUserExists, r.Name) // no room would help
+			}
+		}
 		return err
 	}
 	if err := u.keepFirst(); err != nil {

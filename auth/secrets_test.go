@@ -63,6 +63,9 @@ func TestPlace(t *testing.T) {
 	if err := w.Add(&Record{Name: "f"}); !errors.Is(err, ErrFull) {
 		t.Errorf("add to full names: got %v, want ErrFull", err)
 	}
+	if err := w.Add(&Record{Name: "a"}); !errors.Is(err, ErrUserExists) {
+		t.Errorf("add who is there to full names: got %v, want ErrUserExists", err)
+	}
 	w.reopen()
 	if left := w.place(names, 3); left != "" {
 		t.Errorf("users without a place after a restart: got %q, want none", left)

@@ -250,7 +250,8 @@ func network(address string) string {
 	return "tcp"
 }
 
-// Listen opens a TCP listener. Accepted sockets inherit its keep-alives on Linux.
+// Listen opens a TCP listener. Accepted sockets inherit its keep-alives on Linux. Errors
+// do not name the address, as callers do.
 func Listen(ctx context.Context, address string, backlog int) (net.Listener, error) {
 	lc := net.ListenConfig{
 		KeepAlive: -1,
@@ -262,6 +263,9 @@ func Listen(ctx context.Context, address string, backlog int) (net.Listener, err
 	// answer to such a SYN would tell it from a web server.
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(ctx, network(address), address)
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return nil, e.Err
+	}
 	if err != nil {
 		return nil, err
 	}

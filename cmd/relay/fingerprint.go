@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"relay/relay"
 	"relay/transport/browser"
 )
 
@@ -72,7 +73,7 @@ func (c *fingerprintCaptureCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", ap.String())
+	ln, err := relay.Listen(ctx, ap.String(), 0)
 	if err != nil {
 		return listenHint(fmt.Errorf("listen on %s: %w", ap, err))
 	}

@@ -130,9 +130,9 @@ func storeHint(err error) error {
 	case errors.Is(err, auth.ErrInUse):
 		return hinted{err, "Most likely a relay runs on this folder already: relay status shows it, with the same --state or --config. Another relay needs a folder of its own."}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG):
-		return hinted{err, "Make room on the disk of the state folder, or choose another folder with --state or --dir."}
+		return hinted{err, "Make room on the disk of the state folder, or choose another folder with --state (relay quickstart: --dir)."}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return hinted{err, "The state folder must be writable for the user who runs the relay; choose another with --state or --dir, or in the configuration: state = \"…\""}
+		return hinted{err, "The state folder must be writable for the user who runs the relay; choose another with --state (relay quickstart: --dir), or in the configuration: state = \"…\""}
 	}
 	return err
 }
