@@ -36,7 +36,7 @@ func tellDC(log *slog.Logger, c mtproto.Change) {
 // leaves out the path, which an operator's own server may keep secret.
 func mtprotoReport(e env, options any, s *admin.Status) {
 	o := options.(*mtproto.Options)
-	for _, d := range o.Table(keptOf(e, o).health).States() {
+	for _, d := range o.Table(keptOf(e).health).States() {
 		dc := admin.DC{
 			ID: d.ID, At: d.Way.Target.String(), Kind: admin.Direct, State: admin.Untried,
 			Ways: d.Ways, WaysDown: d.Down, LastError: d.Last.Why, LastErrorAt: moment(d.Last.At), Since: moment(d.Since),

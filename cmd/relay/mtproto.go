@@ -138,7 +138,7 @@ func someOf(users []string) string {
 // on the wire where the options have them.
 func mtprotoCandidates(e env, options any) ([]relay.Candidate, error) {
 	o := options.(*mtproto.Options)
-	k := keptOf(e, o)
+	k := keptOf(e)
 	keys := secrets{e.users, mtproto.Label}
 	table := o.Table(k.health)
 	k.covers.recall(filepath.Join(e.cfg.State, coversFile), coverWord(e.cfg.Cover))
@@ -207,10 +207,10 @@ type event struct {
 // mostTold is how many events are remembered.
 const mostTold = 1024
 
-func keptOf(e env, o *mtproto.Options) *mtprotoKeep {
+func keptOf(e env) *mtprotoKeep {
 	return e.keep("mtproto", func() any {
 		return &mtprotoKeep{
-			hellos: auth.NewReplays(time.Now(), o.MaxSkew(), 0), frames: mtproto.NewReplays(),
+			hellos: auth.NewReplays(time.Now(), 0), frames: mtproto.NewReplays(),
 			health: mtproto.NewHealth(func(c mtproto.Change) { tellDC(e.log, c) }),
 			told:   make(map[event]time.Time),
 		}
@@ -240,17 +240,28 @@ func (k *mtprotoKeep) observer(log *slog.Logger) func(faketls.Event) {
 			log.Warn("a client's clock is wrong, or ours: it is shown the cover", "user", e.User.Name, "ahead", e.Skew)
 		case faketls.Replay:
 			log.Warn("somebody replays a user's hello: it is shown the cover", "user", e.User.Name)
+		case faketls.Full:
+			tellFull(log, e.User.Name)
 		case faketls.BudgetSpent:
 			log.Warn("many hellos with unknown secrets: only the likeliest users are tried for each")
 		}
 	}
 }
 
+// tellFull says who fills the memory of hellos; empty: all together.
+func tellFull(log *slog.Logger, user string) {
+	if user == "" {
+		log.Warn("hellos fill the replay memory, and no user's are the most: some are shown the cover; if one secret is shared by all, give it to fewer, or each a user of their own")
+		return
+	}
+	log.Warn("a user's hellos fill the replay memory: some of them are shown the cover, those of others are not; unless many phones share the secret, rotate or disable the user", "user", user)
+}
+
 // mtprotoRun measures the cover and watches the data centres as long as a
 // configuration is in force.
 func mtprotoRun(ctx context.Context, e env, options any, cover *coverOf) {
 	o := options.(*mtproto.Options)
-	k := keptOf(e, o)
+	k := keptOf(e)
 	var all sync.WaitGroup
 	defer all.Wait()
 	if o.Probe > 0 {

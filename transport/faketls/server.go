@@ -45,7 +45,7 @@ type Options struct {
 	Names []string
 	Keys  Keys
 	// Replays remembers the hellos that were accepted. It should outlive the
-	// Server where one replaces another. nil: a new one.
+	// Server where one replaces another, also with another Skew. nil: a new one.
 	Replays *auth.Replays
 	// Skew is how far the clock of a client may be off; 0 is DefaultSkew.
 	Skew time.Duration
@@ -76,7 +76,8 @@ type EventKind string
 const (
 	ClockWrong  EventKind = "clock_wrong"  // a right key, with a clock that is too far off
 	Replay      EventKind = "replay"       // a hello that was accepted before
-	Forgotten   EventKind = "forgotten"    // a right key, at a time that the replay memory does not cover
+	Forgotten   EventKind = "forgotten"    // a right key, at a time that the replay memory does not cover: before its start, mostly
+	Full        EventKind = "full"         // a right key, at a second that is closed as User's hellos, or without one everybody's, fill the replay memory
 	BudgetSpent EventKind = "budget_spent" // not every candidate was tried
 )
 
@@ -134,7 +135,7 @@ func NewServer(o Options) (*Server, error) {
 		s.skew = DefaultSkew
 	}
 	if s.replays == nil {
-		s.replays = auth.NewReplays(s.now(), s.skew, 0)
+		s.replays = auth.NewReplays(s.now(), 0)
 	}
 	s.budget.start(s.now())
 	return s, nil
@@ -213,16 +214,26 @@ func (s *Server) judge(v *visit, wire []byte, source netip.Addr) (n int, ok bool
 		s.tell(Event{Kind: ClockWrong, User: v.user, Skew: skew})
 		return 0, false
 	}
-	if err := s.replays.First([16]byte(v.random[:16]), v.stamp, now); err != nil {
-		kind := Forgotten
-		if errors.Is(err, auth.ErrReplayed) {
-			kind = Replay
-		}
-		s.tell(Event{Kind: kind, User: v.user})
+	proof := auth.Proof{Value: [16]byte(v.random[:16]), User: v.user.ID, Stamp: v.stamp}
+	if err := s.replays.First(proof, now, s.skew); err != nil {
+		s.tell(refused(err, v.user))
 		return 0, false
 	}
 	s.keys.Proved(v.user, name, source)
 	return n, true
+}
+
+// refused is what to tell when the replay memory takes no hello of a user.
+func refused(err error, user auth.User) Event {
+	switch {
+	case errors.Is(err, auth.ErrReplayed):
+		return Event{Kind: Replay, User: user}
+	case errors.Is(err, auth.ErrClosedToUser):
+		return Event{Kind: Full, User: user}
+	case errors.Is(err, auth.ErrClosed):
+		return Event{Kind: Full}
+	}
+	return Event{Kind: Forgotten, User: user}
 }
 
 func (s *Server) tell(e Event) {

@@ -89,7 +89,7 @@ func newStand(t testing.TB, clock time.Time, change func(*Options)) *stand {
 	s := &stand{keys: crowd(1), clock: clock}
 	o := Options{
 		Names: []string{testName, "other.example.net"}, Keys: s.keys,
-		Replays: auth.NewReplays(clock.Add(-time.Hour), DefaultSkew, 0),
+		Replays: auth.NewReplays(clock.Add(-time.Hour), 0),
 		Now:     func() time.Time { return s.clock },
 		Observe: func(e Event) { s.events = append(s.events, e) },
 	}
@@ -286,6 +286,30 @@ func TestReplay(t *testing.T) {
 	s = newStand(t, clock.Add(time.Second), func(o *Options) { o.Replays = nil })
 	if _, _, _, err := s.visit(t, wire); !errors.Is(err, transport.ErrNotOurs) || s.events[0].Kind != Forgotten {
 		t.Errorf("after a start: got %v, %v, want ErrNotOurs, forgotten", err, s.events)
+	}
+}
+
+// Who fills the replay memory is named, unless it is everybody.
+func TestReplaysFull(t *testing.T) {
+	clock := time.Unix(1795336000, 0)
+	for _, tt := range []struct {
+		name string
+		user func(n int) uint64
+		want Event
+	}{
+		{"by one", func(int) uint64 { return 1 }, Event{Kind: Full, User: auth.User{ID: 1}}},
+		{"by many", func(n int) uint64 { return 2 + uint64(n) }, Event{Kind: Full}},
+	} {
+		s := newStand(t, clock, func(o *Options) {
+			o.Replays = auth.NewReplays(clock, 64)
+			for n := range 65 {
+				_ = o.Replays.First(auth.Proof{Value: [16]byte{byte(n)}, User: tt.user(n), Stamp: clock}, clock, DefaultSkew)
+			}
+		})
+		_, _, _, err := s.visit(t, Hello(Classic, testName, &testKey, clock))
+		if !errors.Is(err, transport.ErrNotOurs) || len(s.events) != 1 || s.events[0] != tt.want {
+			t.Errorf("%s: got %v, %v, want ErrNotOurs and %v", tt.name, err, s.events, tt.want)
+		}
 	}
 }
 
