@@ -91,9 +91,11 @@ type userSecond struct {
 // limit is how many it remembers, 0 for [DefaultReplays].
 //
 // since says from when on every proof that was accepted is in this memory. The
-// start of the process will do, with two gaps that remain when another process has
-// served the same secrets before it: proofs of that very second, and those of clients
-// whose clock ran ahead by more than the time until the start.
+// start of the process will do if no other has served the same secrets before it,
+// or if that one has ended in order and [Replays.Restore] is given what it had
+// saved. After one that was killed two gaps remain: proofs of the very second of the
+// start, and those of clients whose clock ran ahead by more than the time until
+// the start; each can be replayed once until its own time has left the window.
 func NewReplays(since time.Time, limit int) *Replays {
 	if limit <= 0 {
 		limit = DefaultReplays

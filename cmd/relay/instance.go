@@ -27,6 +27,7 @@ import (
 // start, and stop again.
 type instance struct {
 	log    *slog.Logger
+	state  string // the folder
 	store  *auth.Store
 	users  *auth.Users
 	server *relay.Server
@@ -63,7 +64,7 @@ func start(cfg *config.Config, tabs []config.Table, log *slog.Logger, listen lis
 		// what an idle one costs in memory.
 		debug.SetGCPercent(50)
 	}
-	in := &instance{log: log}
+	in := &instance{log: log, state: cfg.State}
 	defer func() {
 		if err != nil {
 			in.release()
@@ -227,6 +228,18 @@ func (in *instance) keep(name string, make func() any) any {
 	return in.kept[name]
 }
 
+// endKept ends what parts have kept, before another process can have the store.
+func (in *instance) endKept() {
+	in.keeping.Lock()
+	defer in.keeping.Unlock()
+	for _, p := range parts {
+		if kept := in.kept[p.name]; kept != nil && p.end != nil {
+			p.end(kept, in.state, in.log)
+		}
+	}
+	in.kept = nil
+}
+
 func closeMetrics(ln net.Listener) error {
 	if ln == nil {
 		return nil
@@ -376,6 +389,7 @@ func (in *instance) release() {
 		in.endRush()
 	}
 	in.parts.Wait()
+	in.endKept()
 	if in.users != nil {
 		if err := in.users.Close(); err != nil {
 			in.log.Error("the last byte counters are lost", "error", err)

@@ -210,7 +210,7 @@ const mostTold = 1024
 func keptOf(e env) *mtprotoKeep {
 	return e.keep("mtproto", func() any {
 		return &mtprotoKeep{
-			hellos: auth.NewReplays(time.Now(), 0), frames: mtproto.NewReplays(),
+			hellos: hellosOf(e), frames: mtproto.NewReplays(),
 			health: mtproto.NewHealth(func(c mtproto.Change) { tellDC(e.log, c) }),
 			told:   make(map[event]time.Time),
 		}

@@ -46,6 +46,9 @@ type part struct {
 	prepare func(cfg *config.Config, options any, users *auth.Users) ([]finding, error)
 	// run, if not nil, runs while such a configuration is in force.
 	run func(ctx context.Context, e env, options any, cover *coverOf)
+	// end, if not nil, is called with what the part has kept, when the relay serves
+	// nobody any more.
+	end func(kept any, state string, log *slog.Logger)
 	// report, if not nil, adds to what relay status shows.
 	report func(e env, options any, s *admin.Status)
 	links  func(a access, options any) []link // nil: nothing to give to a user
@@ -134,7 +137,7 @@ var parts = []part{
 		name: "mtproto", label: mtproto.Label, scheme: "tcp", lives: admin.Burnable,
 		options: func() any { return mtproto.NewOptions() },
 		agree:   mtprotoAgrees, candidates: mtprotoCandidates,
-		prepare: mtprotoPrepare, run: mtprotoRun, report: mtprotoReport,
+		prepare: mtprotoPrepare, run: mtprotoRun, end: mtprotoEnd, report: mtprotoReport,
 		links: mtprotoLinks, warns: mtprotoWarns, password: mtprotoPassword, doctor: mtprotoFindings,
 	},
 	{
