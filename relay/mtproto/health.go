@@ -17,10 +17,11 @@ const (
 	downMost  = 10 * time.Minute // twice as long each time, and no longer than this
 	retryTime = 15 * time.Second // then somebody tries, and has so long to succeed
 	probeTime = 5 * time.Second
-	// enoughSilent clients one after the other, of as many users where there are so many,
-	// make a way fail that nobody probes. One may have left before his answer, or say
-	// nonsense all day.
+	// enoughSilent users one after the other whom it brings nothing make a way fail that
+	// nobody probes, or manySilent clients, whosever they are. One may have left before his
+	// answer, or say nonsense all day.
 	enoughSilent = 3
+	manySilent   = 10
 	// askedTime is how long a data centre is probed after somebody has asked for it.
 	askedTime = 24 * time.Hour
 )
@@ -36,7 +37,6 @@ type Health struct {
 	failures map[Way]Failure     // the last one, also of a way that answers again
 	doubted  map[Way]bool        // a watcher is to find out
 	silent   map[Way]silence     // without one
-	users    []uint64            // some of those who have been told something or nothing
 	probed   map[Way]time.Time   // when one did
 	asked    map[int16]time.Time // by id, without the stand-ins
 	watchers int
@@ -59,7 +59,7 @@ var errSilent = errors.New("mtproto: takes connections and says nothing")
 // silence is how many clients a way brought nothing, since it brought one something.
 type silence struct {
 	clients int
-	users   []uint64 // whose they were, some of them
+	users   []uint64 // whose they were
 }
 
 // Change is a way that has begun to fail, or has ended doing so.
@@ -190,26 +190,18 @@ func (h *Health) unheard(user uint64, w Way) bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.users = among(h.users, user)
 	s := h.silent[w]
-	s.clients, s.users = s.clients+1, among(s.users, user)
-	h.silent[w] = s
-	return s.clients >= enoughSilent && len(s.users) == len(h.users) || h.down[w] != nil
-}
-
-// among adds a user to a few.
-func among(few []uint64, user uint64) []uint64 {
-	if len(few) < enoughSilent && !slices.Contains(few, user) {
-		few = append(few, user)
+	if s.clients++; !slices.Contains(s.users, user) {
+		s.users = append(s.users, user)
 	}
-	return few
+	h.silent[w] = s
+	return s.clients >= manySilent || len(s.users) >= enoughSilent || h.down[w] != nil
 }
 
-// heard notes that a way has brought a client of a user something. One that is down is
+// heard notes that a way has brought a client something. One that is down is
 // looked at by a watcher; without one it is up.
-func (h *Health) heard(id int16, user uint64, w Way) {
+func (h *Health) heard(id int16, w Way) {
 	h.mu.Lock()
-	h.users = among(h.users, user)
 	delete(h.silent, w)
 	o, watched := h.down[w], h.watchers > 0
 	if o != nil && watched && !o.trying {

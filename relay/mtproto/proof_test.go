@@ -89,6 +89,16 @@ func TestReroute(t *testing.T) {
 	if !r.Reroute(policy.ErrDenied) || r.way.String() != "192.0.2.2:1" || len(table.health.down) > 0 {
 		t.Errorf("denied: got %v and %d marks, want the other address and none", r.way, len(table.health.down))
 	}
+	denied := NewTable(TableOptions{Addrs: addrsOf(4, "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1"), WebSocket: NeverWeb})
+	r = &request{table: denied, id: id, way: first}
+	for i := range 3 {
+		if !r.Reroute(policy.ErrDenied) {
+			t.Errorf("%d of 4 are denied: got no other, want one", i+1)
+		}
+	}
+	if r.way.String() != "192.0.2.4:1" || r.Patience() != 0 || r.Reroute(policy.ErrDenied) {
+		t.Errorf("behind three that are denied: got %v, want the last one, for as long as it takes", r.way)
+	}
 	// Both are known to be down, and one of them may be back.
 	for range 2 {
 		_, way, _ := table.find(4)
@@ -131,7 +141,7 @@ func TestSilentUnwatched(t *testing.T) {
 				t.Errorf("%s: got %s, want %s", what, got, want)
 			}
 		}
-		for range enoughSilent {
+		for range manySilent {
 			want("the only user, before it was silent often enough", next(1, 0), one)
 		}
 		want("the only user, after it was", next(1, 1), two)
@@ -142,7 +152,7 @@ func TestSilentUnwatched(t *testing.T) {
 			want("two of three are told nothing", next(user+1, 0), one)
 			want("two of three are told nothing", next(user+2, 1), one)
 		}
-		for range 100 {
+		for range manySilent - 3 {
 			want("one says nonsense", next(7, 0), one)
 		}
 		want("a second one", next(8, 0), one)

@@ -26,6 +26,7 @@ type request struct {
 	id    int16
 	way   Way
 	tried []Way // that could not be reached
+	spent int   // of these, those that are not denied, which takes no time
 }
 
 var _ transport.Rerouted = (*request)(nil)
@@ -63,16 +64,17 @@ func (r *request) Accept(ctx context.Context, far transport.Conn) (near, newFar 
 }
 
 // patience is how long an address has while there are others: two SYNs, and what
-// comes back of the second from far away. Clients give up within some ten seconds.
-const patience = 3 * time.Second
+// comes back of the second from far away. Clients give up within some ten seconds, and
+// a reactor adds up to one to each.
+const patience = 2500 * time.Millisecond
 
 // Patience implements transport.Rerouted.
 func (r *request) Patience() time.Duration {
-	switch n := len(r.tried); {
-	case n < min(mostTried, len(r.table.ways(r.id))-1):
+	switch others := len(r.table.ways(r.id)) - 1 - len(r.tried); {
+	case r.spent < mostTried && others > 0:
 		return patience
-	case n > 0:
-		return patience + time.Second // the last one: ten seconds in all
+	case r.spent > 0:
+		return patience + time.Second // the last one: some ten seconds in all
 	}
 	return 0
 }
@@ -83,11 +85,12 @@ const mostTried = 2
 // Reroute implements transport.Rerouted.
 func (r *request) Reroute(reason error) bool {
 	failed := unusable(r.way, reason)
-	if len(r.tried) >= mostTried || !failed && !errors.Is(reason, policy.ErrDenied) {
+	if r.spent >= mostTried || !failed && !errors.Is(reason, policy.ErrDenied) {
 		return false
 	}
 	if failed {
 		r.failed(reason)
+		r.spent++
 	}
 	r.tried = append(r.tried, r.way)
 	// One that is known to be down may be back: who would be refused loses nothing by trying.
@@ -117,7 +120,7 @@ func (r *request) Learns() func(up, down int64) {
 	return func(up, down int64) {
 		switch {
 		case down > 0:
-			table.health.heard(id, user, way)
+			table.health.heard(id, way)
 		case up > 0 && table.health.unheard(user, way):
 			table.health.failed(id, table.ways(id), way, errSilent)
 		}
