@@ -62,10 +62,13 @@ func (r *Replays) Restore(s SavedReplays) error {
 	if s.From > r.floor+savedAhead {
 		return errors.New("saved in the future")
 	}
-	proofs, marks := 0, 0
+	proofs, marks, shut := 0, 0, 0
 	for at, users := range s.Seconds {
 		if at < s.From || at-savedAhead > s.From {
 			return fmt.Errorf("second %d is not one of those behind %d", at, s.From)
+		}
+		if users == nil {
+			shut++
 		}
 		for _, list := range users {
 			if len(list)%len(Proof{}.Value) != 0 {
@@ -77,8 +80,8 @@ func (r *Replays) Restore(s SavedReplays) error {
 			}
 		}
 	}
-	if proofs > r.limit || marks > r.limit/marksPart {
-		return fmt.Errorf("%d proofs and %d closed seconds, want at most %d and %d", proofs, marks, r.limit, r.limit/marksPart)
+	if proofs > r.limit || marks > r.limit/marksPart || shut > r.limit {
+		return fmt.Errorf("%d proofs and %d closed seconds, want at most %d and %d", proofs, marks+shut, r.limit, r.limit/marksPart)
 	}
 	r.floor = max(r.floor, s.From)
 	for at, users := range s.Seconds {

@@ -105,10 +105,15 @@ func TestReplaysRestoreRefuses(t *testing.T) {
 	const from = 1_000_000
 	proof, many := make([]byte, 16), make([]byte, 16*11)
 	marks := map[uint64][]byte{1: nil, 2: nil}
+	shut := make(map[int64]map[uint64][]byte)
+	for at := range int64(11) {
+		shut[from+at] = nil
+	}
 	for name, s := range map[string]SavedReplays{
 		"half a proof":          {from, map[int64]map[uint64][]byte{from: {1: proof, 2: proof[:8]}}},
 		"too many proofs":       {from, map[int64]map[uint64][]byte{from: {1: many}}},
 		"too many marks":        {from, map[int64]map[uint64][]byte{from: marks}},
+		"too much is closed":    {from, shut},
 		"a second before":       {from, map[int64]map[uint64][]byte{from - 1: {1: proof}}},
 		"the last second":       {from, map[int64]map[uint64][]byte{math.MaxInt64: {1: proof}}},
 		"the first second":      {from, map[int64]map[uint64][]byte{math.MinInt64: {1: proof}}},

@@ -35,6 +35,8 @@ func hellosOf(e env) *auth.Replays {
 	}
 	if err != nil {
 		e.log.Warn("what the relay before has left about hellos is not used: one of a client whose clock runs ahead could be replayed once", "file", file, "error", err)
+	} else if from := time.Unix(saved.From, 0); time.Until(from) > time.Second {
+		e.log.Warn("the clock was ahead when the relay ended: until it is there again, clients are shown the cover", "until", from.UTC().Format(time.DateTime))
 	} else if len(r.Save(time.Now()).Seconds) == 0 {
 		e.log.Debug("what the relay before has left about hellos is too old to count", "file", file)
 		_ = os.Remove(file)
@@ -43,6 +45,13 @@ func hellosOf(e env) *auth.Replays {
 }
 
 func readHellos(file string) (s auth.SavedReplays, err error) {
+	info, err := os.Stat(file)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file") // a pipe would have us wait for a writer
+	}
+	if err != nil {
+		return s, err
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return s, err

@@ -49,9 +49,10 @@ func TestHellosOutliveARestart(t *testing.T) {
 func TestHellosFile(t *testing.T) {
 	old, _ := json.Marshal(auth.SavedReplays{From: 1000, Seconds: map[int64]map[uint64][]byte{1000: {1: make([]byte, 16)}}})
 	future, _ := json.Marshal(auth.SavedReplays{From: 1 << 60})
+	ahead, _ := json.Marshal(auth.SavedReplays{From: time.Now().Unix() + 100})
 	for _, tt := range []struct {
 		name, text string
-		warns      bool
+		warns      bool // of what the relay before has left
 	}{
 		{"none", "", false},
 		{"broken", "{\"from\":", true},
@@ -59,6 +60,7 @@ func TestHellosFile(t *testing.T) {
 		{"from the future", string(future), true},
 		{"too large", strings.Repeat(" ", mostHellos+1), true},
 		{"too old", string(old), false},
+		{"the clock was set back", string(ahead), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, address := stateDir(t), freeAddress(t)
@@ -72,6 +74,9 @@ func TestHellosFile(t *testing.T) {
 			in, _ := helloRelay(t, dir, address, slog.New(slog.NewTextHandler(&lines, nil)))
 			if got := strings.Contains(lines.String(), "has left about hellos"); got != tt.warns {
 				t.Errorf("log: got %s, want a warning %v", lines.String(), tt.warns)
+			}
+			if got := strings.Contains(lines.String(), "the clock was ahead"); got != (tt.text == string(ahead)) {
+				t.Errorf("log: got %s, want it to say of a clock that was set back, and of no other", lines.String())
 			}
 			in.release()
 			if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {

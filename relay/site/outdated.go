@@ -74,6 +74,9 @@ func readChain(file string) (chain []*x509.Certificate, err error) {
 			continue
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil && len(chain) > 0 {
+			continue // crypto/tls sends it all the same
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package site
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -102,5 +103,13 @@ func TestUncovered(t *testing.T) {
 	}
 	if got, err := Chains([]CertificateFiles{{both, both}}); err != nil || len(got) != 1 || !got[0][0].Equal(chains[0][0]) {
 		t.Errorf("in one file: got %v, %v, want the certificate", got, err)
+	}
+	// What crypto/tls sends behind the first without a look at it spoils nothing.
+	junk := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("junk")})
+	if err := os.WriteFile(both, append(cert, junk...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Chains([]CertificateFiles{{both, both}}); err != nil || len(got[0]) != 1 {
+		t.Errorf("junk behind it: got %v, %v, want the certificate", got, err)
 	}
 }
