@@ -190,12 +190,15 @@ func (h *Health) unheard(user uint64, w Way) bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.down[w] != nil {
+		return true
+	}
 	s := h.silent[w]
 	if s.clients++; !slices.Contains(s.users, user) {
 		s.users = append(s.users, user)
 	}
 	h.silent[w] = s
-	return s.clients >= manySilent || len(s.users) >= enoughSilent || h.down[w] != nil
+	return s.clients >= manySilent || len(s.users) >= enoughSilent
 }
 
 // heard notes that a way has brought a client something. One that is down is

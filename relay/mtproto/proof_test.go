@@ -161,6 +161,13 @@ func TestSilentUnwatched(t *testing.T) {
 		if s := table.States(); len(s) != 1 || s[0].Down != 1 || s[0].Last.Why != WhySilent {
 			t.Errorf("states: got %+v, want one that is silent", s)
 		}
+		id, way, _ := table.find(4)
+		for user := range uint64(100) { // who was on his way
+			table.health.unheard(user, table.ways(id)[0])
+		}
+		if n := len(table.health.silent[table.ways(id)[0]].users); n > 0 || way.String() != two {
+			t.Errorf("of what is down: got %d users kept, want none", n)
+		}
 		time.Sleep(downFirst)
 		want("who tries it again", next(1, 0), one)
 		want("it is silent still", next(1, 1), two)
